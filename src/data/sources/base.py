@@ -1,0 +1,39 @@
+"""Source: the reader of one on-disk format."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+
+from ...recording import Recording
+
+
+class Source(ABC):
+    """Reads one on-disk format.
+
+    Construction checks the flags and reads headers only, so that a model's sizes are known before any array is.
+
+    Args:
+        shuffle: Permute the responses over the training stimuli: a control that must score about 0. The data
+            module applies it, because only it knows which stimuli are in training.
+    """
+
+    def __init__(self, shuffle: bool = False) -> None:
+        self.shuffle = shuffle
+
+    @property
+    @abstractmethod
+    def num_targets(self) -> int:
+        """Targets of all recordings together, from file headers."""
+
+    def prepare(self) -> None:
+        """Write what the format needs on disk before it can be read; called in one process per machine.
+
+        Most formats need nothing.
+        """
+
+    @abstractmethod
+    def read(self) -> Sequence[Recording]:
+        """Read and check everything; one recording per subject.
+
+        Raises:
+            InputError: A file is missing, extra, or not what the format says.
+        """

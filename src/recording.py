@@ -1,0 +1,206 @@
+"""Recording: what a source fills, the data module serves and evaluation reads."""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Protocol
+
+import numpy as np
+
+TRAIN, VALIDATION, TEST, WITHHELD, UNASSIGNED = "train", "validation", "test", "withheld", ""
+SPLITS = (TRAIN, VALIDATION, TEST, WITHHELD)
+
+
+class Stimuli(Protocol):
+    """The stimuli of a recording, decoded one at a time."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        """One name per stimulus, as the user knows it (a file name)."""
+        ...
+
+    def __len__(self) -> int: ...
+
+    def read(self, index: int) -> np.ndarray:
+        """Decode one image to uint8 (height, width, 3)."""
+        ...
+
+    def digests(self) -> Sequence[str]:
+        """One content hash per stimulus: equal exactly where the content is equal."""
+        ...
+
+
+@dataclass(frozen=True)
+class Roi:
+    """A named set of targets in one hemisphere.
+
+    Args:
+        name: The field's name, such as "V1v".
+        hemisphere: "lh", "rh", or "" where the recording knows none.
+        targets: Sorted target indices, int64 (n_targets_in_roi,); may be empty.
+    """
+
+    name: str
+    hemisphere: str
+    targets: np.ndarray
+
+
+@dataclass(frozen=True)
+class Part:
+    """A rectangle of measured responses: an array, often a memory map, and where it lies."""
+
+    first_stimulus: int
+    first_target: int
+    array: np.ndarray
+
+
+class Responses:
+    """What was measured, (n_stimuli, n_targets), gathered by stimulus from arrays left on disk.
+
+    A stimulus that no part covers was not measured: its row is NaN (the withheld test images of a challenge).
+    The parts that cover a stimulus must together cover all targets.
+
+    Args:
+        shape: (n_stimuli, n_targets).
+        parts: Non-overlapping rectangles.
+    """
+
+    def __init__(self, shape: tuple[int, int], parts: Sequence[Part]) -> None:
+        self.shape = shape
+        self.parts = tuple(parts)
+        covered = np.zeros(shape[0], dtype=np.int64)
+        for part in self.parts:
+            rows, columns = part.array.shape
+            covered[part.first_stimulus : part.first_stimulus + rows] += columns
+        self.measured: np.ndarray = covered > 0  # (n_stimuli,)
+        if not np.isin(covered, (0, shape[1])).all():
+            raise ValueError(f"response parts cover some stimuli in part only; shape {shape}")
+
+    @classmethod
+    def of(cls, array: np.ndarray) -> "Responses":
+        """Responses that lie in one array (n_stimuli, n_targets)."""
+        return cls(array.shape, [Part(0, 0, array)])
+
+    def gather(self, stimuli: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Copy the rows of these stimuli.
+
+        Args:
+            stimuli: Stimulus indices (n,).
+            out: Where to write, (n, n_targets) float32; made where not given.
+
+        Returns:
+            float32 (n, n_targets).
+        """
+        if out is None:
+            out = np.empty((len(stimuli), self.shape[1]), dtype=np.float32)
+        if not self.measured[stimuli].all():
+            out.fill(np.nan)
+        for part in self.parts:
+            rows, columns = part.array.shape
+            own = (stimuli >= part.first_stimulus) & (stimuli < part.first_stimulus + rows)
+            into = out[:, part.first_target : part.first_target + columns]
+            if own.all():
+                into[...] = part.array[stimuli - part.first_stimulus]
+            elif own.any():
+                into[own] = part.array[stimuli[own] - part.first_stimulus]
+        return out
+
+    def take_targets(self, targets: np.ndarray) -> "Responses":
+        """The responses of some targets (n,), copied to memory."""
+        parts = [
+            Part(part.first_stimulus, int(start), np.ascontiguousarray(part.array[:, columns]))
+            for part in self.parts
+            for start, columns in _columns_in(part, targets)
+        ]
+        return Responses((self.shape[0], len(targets)), parts)
+
+
+def _columns_in(part: Part, targets: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
+    """Runs of `targets` that lie in one part: where the run starts among `targets`, and its columns in the part."""
+    columns = targets - part.first_target
+    inside = (columns >= 0) & (columns < part.array.shape[1])
+    edges = np.flatnonzero(np.diff(np.r_[False, inside, False].astype(np.int8)))
+    for start, stop in edges.reshape(-1, 2):
+        yield start, columns[start:stop]
+
+
+@dataclass(frozen=True)
+class Recording:
+    """Everything read from disk about one subject.
+
+    Args:
+        subject: The subject as tables and folders name it, such as "subj01".
+        stimuli: The images, in the order of the rows of `responses`.
+        responses: (n_stimuli, n_targets); rows of withheld stimuli are not measured.
+        splits: str (n_stimuli,), each "train", "validation", "test", "withheld" (to be predicted, without
+            responses) or "" (left to the data module's seeded split).
+        hemispheres: str (n_targets,), each "lh", "rh" or "".
+        rois: Named sets of targets; they may overlap, and targets may be in none.
+        noise_ceiling: float64 (n_targets,) share of variance from 0 to 1, NaN where unknown; or None.
+        coordinates: float32 (n_targets, 3) in millimetres; or None.
+        vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
+            fsaverage5's; or None.
+        categories: str (n_stimuli,) name of the object that each stimulus shows; or None.
+        submission: The challenge whose submission the withheld (or test) predictions make: "algonauts2023" or None.
+    """
+
+    subject: str
+    stimuli: Stimuli
+    responses: Responses
+    splits: np.ndarray
+    hemispheres: np.ndarray
+    rois: Sequence[Roi] = field(default_factory=list)
+    noise_ceiling: np.ndarray | None = None
+    coordinates: np.ndarray | None = None
+    vertices: np.ndarray | None = None
+    categories: np.ndarray | None = None
+    submission: str | None = None
+
+    def __post_init__(self) -> None:
+        n_stimuli, n_targets = self.responses.shape
+        sizes = {
+            "stimuli": (len(self.stimuli), n_stimuli),
+            "splits": (len(self.splits), n_stimuli),
+            "hemispheres": (len(self.hemispheres), n_targets),
+            "noise_ceiling": (n_targets if self.noise_ceiling is None else len(self.noise_ceiling), n_targets),
+            "coordinates": (n_targets if self.coordinates is None else len(self.coordinates), n_targets),
+            "categories": (n_stimuli if self.categories is None else len(self.categories), n_stimuli),
+            "vertices": (n_targets if self.vertices is None else len(self.vertices), n_targets),
+        }
+        for name, (found, expected) in sizes.items():
+            if found != expected:
+                raise ValueError(f"recording {self.subject}: {name} has {found} entries, expected {expected}")
+
+    @property
+    def num_targets(self) -> int:
+        return self.responses.shape[1]
+
+    def take_targets(self, targets: np.ndarray) -> "Recording":
+        """The same recording with some of its targets (n,), sorted; ROIs left empty are dropped."""
+        position = np.full(self.num_targets, -1)
+        position[targets] = np.arange(len(targets))
+        rois = [Roi(roi.name, roi.hemisphere, position[np.intersect1d(roi.targets, targets)]) for roi in self.rois]
+        return replace(
+            self,
+            responses=self.responses.take_targets(targets),
+            hemispheres=self.hemispheres[targets],
+            rois=[roi for roi in rois if len(roi.targets)],
+            noise_ceiling=None if self.noise_ceiling is None else self.noise_ceiling[targets],
+            coordinates=None if self.coordinates is None else self.coordinates[targets],
+            vertices=None if self.vertices is None else self.vertices[targets],
+        )
+
+
+def stopping_groups(recording: Recording) -> tuple[np.ndarray, list[str]]:
+    """Partition the targets into the sets that are stopped together in training.
+
+    ROIs overlap, a partition must not: each target belongs to the smallest ROI that contains it, and the
+    targets in none to one group per hemisphere.
+
+    Returns:
+        The group of each target, int64 (n_targets,), and the groups' names ("lh.V1v", "rh.none", "V4").
+    """
+    label = np.array([f"{hemisphere}.none".lstrip(".") for hemisphere in recording.hemispheres], dtype=object)
+    for roi in sorted(recording.rois, key=lambda roi: -len(roi.targets)):
+        label[roi.targets] = f"{roi.hemisphere}.{roi.name}".lstrip(".")
+    names, groups = np.unique(label.astype(str), return_inverse=True)
+    return groups.astype(np.int64), names.tolist()
