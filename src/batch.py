@@ -1,4 +1,4 @@
-"""Batch: what the data module hands to a model."""
+"""What the data module hands to a model: batches, and once before them the facts of the training split."""
 
 from dataclasses import dataclass
 
@@ -22,14 +22,35 @@ class Batch:
         response: float32 (batch, num_targets), NaN where a target was not measured.
         features: Embeddings by layer, each (batch, *shape), float16 or float32; None without an encoder.
         images: uint8 (batch, 3, height, width); None with an encoder.
-        category: Object class of each stimulus, int64 (batch,), where the recording knows one.
     """
 
     stimulus: Tensor
     response: Tensor
     features: Features | None = None
     images: Tensor | None = None
-    category: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.stimulus)
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a model learns of the data before the first batch; every statistic is the training split's alone.
+
+    Args:
+        response_mean: float32 (num_targets,).
+        response_scale: Standard deviation, float32 (num_targets,), 1 where a target does not vary.
+        feature_mean: By layer, each float32 (*shape); None without an encoder.
+        feature_scale: Likewise; 1 where a feature does not vary.
+        groups: Set in which each target is stopped in training, int64 (num_targets,): a partition.
+        group_names: Name of each group, "lh.V1v".
+        rois: Target indices of each ROI by its name, "lh.V1v"; they may overlap.
+    """
+
+    response_mean: Tensor
+    response_scale: Tensor
+    feature_mean: Features | None
+    feature_scale: Features | None
+    groups: Tensor
+    group_names: list[str]
+    rois: dict[str, Tensor]

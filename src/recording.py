@@ -1,7 +1,7 @@
 """Recording: what a source fills, the data module serves and evaluation reads."""
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
@@ -104,24 +104,6 @@ class Responses:
                 into[own] = part.array[stimuli[own] - part.first_stimulus]
         return out
 
-    def take_targets(self, targets: np.ndarray) -> "Responses":
-        """The responses of some targets (n,), copied to memory."""
-        parts = [
-            Part(part.first_stimulus, int(start), np.ascontiguousarray(part.array[:, columns]))
-            for part in self.parts
-            for start, columns in _columns_in(part, targets)
-        ]
-        return Responses((self.shape[0], len(targets)), parts)
-
-
-def _columns_in(part: Part, targets: np.ndarray) -> Iterator[tuple[int, np.ndarray]]:
-    """Runs of `targets` that lie in one part: where the run starts among `targets`, and its columns in the part."""
-    columns = targets - part.first_target
-    inside = (columns >= 0) & (columns < part.array.shape[1])
-    edges = np.flatnonzero(np.diff(np.r_[False, inside, False].astype(np.int8)))
-    for start, stop in edges.reshape(-1, 2):
-        yield start, columns[start:stop]
-
 
 @dataclass(frozen=True)
 class Recording:
@@ -173,21 +155,6 @@ class Recording:
     @property
     def num_targets(self) -> int:
         return self.responses.shape[1]
-
-    def take_targets(self, targets: np.ndarray) -> "Recording":
-        """The same recording with some of its targets (n,), sorted; ROIs left empty are dropped."""
-        position = np.full(self.num_targets, -1)
-        position[targets] = np.arange(len(targets))
-        rois = [Roi(roi.name, roi.hemisphere, position[np.intersect1d(roi.targets, targets)]) for roi in self.rois]
-        return replace(
-            self,
-            responses=self.responses.take_targets(targets),
-            hemispheres=self.hemispheres[targets],
-            rois=[roi for roi in rois if len(roi.targets)],
-            noise_ceiling=None if self.noise_ceiling is None else self.noise_ceiling[targets],
-            coordinates=None if self.coordinates is None else self.coordinates[targets],
-            vertices=None if self.vertices is None else self.vertices[targets],
-        )
 
 
 def stopping_groups(recording: Recording) -> tuple[np.ndarray, list[str]]:

@@ -1,0 +1,24 @@
+"""Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
+
+from .challenge import algonauts2023_score, noise_normalised, write_submission_2023
+from .evaluate import History, SplitPredictions, evaluate_run
+from .scores import ScoreRow, TargetScores, score_rows, target_scores
+from .summary import Summary
+from .tables import read_scores, write_scores, write_targets
+
+__all__ = [
+    "History",
+    "SplitPredictions",
+    "Summary",
+    "evaluate_run",
+    "ScoreRow",
+    "TargetScores",
+    "score_rows",
+    "target_scores",
+    "read_scores",
+    "write_scores",
+    "write_targets",
+    "algonauts2023_score",
+    "noise_normalised",
+    "write_submission_2023",
+]

@@ -1,0 +1,19 @@
+.PHONY: help check test train bench
+
+help:  ## list the targets
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/'
+
+check:  ## formatting, lint, types and the import rules
+	uv run ruff format --check .
+	uv run ruff check .
+	uv run pyright
+	uv run lint-imports
+
+test:  ## the whole suite
+	uv run pytest
+
+train:  ## one run on the simulated subject
+	uv run train.py
+
+bench:  ## every benchmark prints its own table
+	for file in benchmarks/*.py; do uv run python $$file; done

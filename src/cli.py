@@ -1,0 +1,126 @@
+"""The command line of a run: LightningCLI, the links from data to model, and one-line errors."""
+
+import logging
+import sys
+from argparse import ArgumentError
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from jsonargparse import ArgumentParser
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from .data.datamodule import EncodingDataModule
+from .errors import InputError
+from .explain import explain
+from .front_door import enter
+from .models import EncodingModule, RoiEarlyStopping
+from .run import run
+from .run_folder import LAST, EpochSeed, History, PredictionWriter, RunLogger, last_checkpoint
+
+log = logging.getLogger(__name__)
+
+DEFAULT_CONFIG = Path(__file__).resolve().parent.parent / "configs" / "default.yaml"
+
+
+class EncodingCLI(LightningCLI):
+    """Parses the flags of one run and instantiates its data, model and trainer.
+
+    `checkpoint` is the file to resume from, or None.
+    """
+
+    def __init__(self, args: Sequence[str] | None) -> None:
+        super().__init__(
+            EncodingModule,
+            EncodingDataModule,
+            args=None if args is None else list(args),
+            run=False,
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,  # optimisers are the model's own arguments
+            load_from_checkpoint_support=False,  # config.yaml rebuilds a model; checkpoints hold tensors alone
+            save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder again
+            parser_kwargs={
+                "default_config_files": [str(DEFAULT_CONFIG)],
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of everything, the split included.")
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str, default=None, help="Runs are kept in runs/NAME/version_N.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str,
+            default=None,
+            help="Checkpoint to resume from; 'last' goes on with the newest run of this name.",
+        )
+        parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
+        parser.link_arguments("seed_everything", "data.seed")
+        # Read from file headers when the data module exists, before any array is.
+        parser.link_arguments("data.num_targets", "model.init_args.num_targets", apply_on="instantiate")
+        parser.link_arguments("data.feature_shapes", "model.init_args.feature_shapes", apply_on="instantiate")
+
+    def parse_arguments(self, parser: ArgumentParser, args: Any) -> None:
+        argv = sys.argv[1:] if args is None else args
+        try:
+            self.config = parser.parse_args(argv)
+        except ArgumentError as error:
+            raise InputError(explain(str(error), parser, argv)) from error
+
+    def before_instantiate_classes(self) -> None:
+        """Choose the run's folder, and what is written into it."""
+        files = self.config.get("config") or [DEFAULT_CONFIG]
+        name = self.config.name or Path(str(files[-1])).stem
+        self.checkpoint, version = _resume_from(name, self.config.ckpt_path)
+        self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
+        self.run_logger = RunLogger(name, version)
+        callbacks = [EpochSeed(self.config.seed_everything), History(), PredictionWriter()]
+        if self.config.trainer.enable_checkpointing is not False:
+            callbacks.append(ModelCheckpoint(filename=Path(LAST).stem, enable_version_counter=False))
+        self.trainer_defaults["callbacks"] = callbacks
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        given = self.config_init.trainer.logger
+        more = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
+        return super().instantiate_trainer(logger=[self.run_logger, *more], **kwargs)
+
+
+def _resume_from(name: str, ckpt_path: str | None) -> tuple[Path | None, int | None]:
+    """The checkpoint to resume from, and the version of the run that it belongs to where that run goes on."""
+    if ckpt_path is None:
+        return None, None
+    if ckpt_path == "last":
+        last = last_checkpoint(name)
+        if last is None:
+            log.info("--ckpt_path last: runs/%s holds no checkpoint yet, starting anew", name)
+            return None, None
+        return last, int(last.parent.parent.name.removeprefix("version_"))
+    if not Path(ckpt_path).is_file():
+        raise InputError(f"--ckpt_path {ckpt_path}: expected 'last' or a checkpoint file, found no such file")
+    return Path(ckpt_path), None
+
+
+def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
+    """Parse flags and instantiate the data module, the model and the trainer.
+
+    Args:
+        args: Flags as typed; None takes them from the command line.
+
+    Raises:
+        InputError: A flag, a config file or a value is not valid.
+    """
+    return EncodingCLI(args)
+
+
+def main(args: Sequence[str] | None = None) -> int:
+    """One run from its flags; returns the exit status."""
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger(__package__).setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)
+    return enter(lambda: run(build_cli(args)))

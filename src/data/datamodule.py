@@ -1,0 +1,256 @@
+"""EncodingDataModule: from a source and an encoder to batches."""
+
+import logging
+from collections.abc import Sequence
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+from torch import Tensor
+
+from ..batch import Facts, Features, FeatureShapes
+from ..encoders import Encoder
+from ..errors import InputError
+from ..recording import TEST, TRAIN, VALIDATION, WITHHELD, Recording, stopping_groups
+from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
+from .loader import BatchLoader, Rows
+from .reduction import Projection, Reduction
+from .sources.base import Source
+from .splits import LEAKING, split_stimuli
+from .statistics import in_chunks, mean_and_scale
+
+log = logging.getLogger(__name__)
+
+HELD_OUT = (VALIDATION, TEST, WITHHELD)
+
+
+class EncodingDataModule(LightningDataModule):
+    """Serves batches of embeddings, or of raw images, with the responses to them.
+
+    With an encoder, its features are computed once, kept in the cache and served; without one, uint8 images are,
+    for a model that has its own backbone. Everything fitted is fitted on the training split alone.
+
+    Args:
+        source: The reader of the data's format.
+        encoder: The frozen encoder; none serves images.
+        reduction: Fewer features, fitted on the training split; only with an encoder.
+        cache_dir: Folder of the embedding cache.
+        cache_dtype: Precision of cached embeddings; float16 halves the space.
+        batch_size: Stimuli per batch and process.
+        encode_batch_size: Images per forward pass of the frozen encoder.
+        image_size: Side in pixels to which raw images are resized where no encoder is given; none keeps their own.
+        validation: Share of the stimuli held out for early stopping, where the format has no validation split.
+        test: Share held out for the final scores, where the format has no test split with responses.
+        seed: Of the split and of the order of batches; set by --seed_everything.
+    """
+
+    def __init__(
+        self,
+        source: Source,
+        encoder: Encoder | None = None,
+        reduction: Reduction | None = None,
+        cache_dir: Path = Path("cache"),
+        cache_dtype: Literal["float16", "float32"] = "float32",
+        batch_size: int = 64,
+        encode_batch_size: int = 64,
+        image_size: int | None = None,
+        validation: float = 0.1,
+        test: float = 0.2,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        for flag, value in (("batch_size", batch_size), ("encode_batch_size", encode_batch_size)):
+            if value < 1:
+                raise InputError(f"--data.{flag} {value}: expected 1 or more")
+        if reduction is not None and encoder is None:
+            raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
+        self.source = source
+        self.encoder = encoder
+        self.reduction = reduction
+        self.cache = EmbeddingCache(Path(cache_dir), cache_dtype)
+        self.batch_size = batch_size
+        self.encode_batch_size = encode_batch_size
+        self.image_size = image_size
+        self.shares = (validation, test)
+        self.seed = seed
+        self.recordings: Sequence[Recording] = ()
+
+    @property
+    def num_targets(self) -> int:
+        """Targets of all recordings together, known before `setup`."""
+        return self.source.num_targets
+
+    @property
+    def feature_shapes(self) -> FeatureShapes | None:
+        """Shape of one stimulus's features by layer as they are served; None where images are."""
+        if self.encoder is None:
+            return None
+        shapes = self.encoder.feature_shapes()
+        return shapes if self.reduction is None else self.reduction.shapes(shapes)
+
+    def prepare_data(self) -> None:
+        self.source.prepare()
+
+    def setup(self, stage: str | None = None) -> None:
+        if self.recordings:
+            return
+        recordings = self.recordings = self.source.read()
+        splits = split_stimuli(recordings, *self.shares, self.seed)
+        self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
+        self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
+        joined = np.concatenate(splits)
+        self._positions = {name: np.flatnonzero(joined == name) for name in (TRAIN, *HELD_OUT)}
+        self._response_rows = np.arange(len(joined))
+        if self.source.shuffle:
+            self._shuffle_training()
+        leaking = int((joined == LEAKING).sum())
+        if leaking:
+            log.info("left out %d training stimuli that the held-out splits show too", leaking)
+        self._inputs = self._serve_inputs(recordings)
+        self.facts = self._facts(recordings)
+
+    def positions(self, split: str) -> np.ndarray:
+        """Positions of a split's stimuli in the table of all recordings, int64 (n,)."""
+        return self._positions[split]
+
+    def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Recording, and index in that recording's stimuli, of positions (n,)."""
+        recording = np.searchsorted(self._stimulus_starts, positions, side="right") - 1
+        return recording, positions - self._stimulus_starts[recording]
+
+    def targets_of(self, recording: int) -> slice:
+        """Columns of one recording among all targets."""
+        return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))
+
+    def train_dataloader(self) -> BatchLoader:
+        return self._loader(TRAIN, shuffled=True)
+
+    def val_dataloader(self) -> BatchLoader:
+        return self._loader(VALIDATION)
+
+    def test_dataloader(self) -> dict[str, BatchLoader]:
+        """Every held-out split, the withheld stimuli of a challenge included."""
+        return {split: self._loader(split) for split in self.evaluated}
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The splits of `test_dataloader`, in its order."""
+        return [split for split in HELD_OUT if len(self.positions(split))]
+
+    def state_dict(self) -> dict[str, dict[str, Tensor]]:
+        """The fitted reductions by layer, so that a checkpoint can encode new images."""
+        return {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self._projections.items()}
+
+    def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
+        share = self._share()
+        return BatchLoader(
+            self.positions(split),
+            self._inputs,
+            self._respond,
+            self.num_targets,
+            self.batch_size,
+            share.rank,
+            share.world_size,
+            (lambda: (self.seed, self._epoch())) if shuffled else None,
+        )
+
+    def _epoch(self) -> int:
+        return self.trainer.current_epoch if self.trainer else 0
+
+    def _share(self) -> Share:
+        if self.trainer is None:
+            return ALONE
+        return Share(self.trainer.global_rank, self.trainer.world_size, self.trainer.strategy.barrier)
+
+    def _device(self) -> torch.device:
+        if self.trainer is not None:
+            return self.trainer.strategy.root_device
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _shuffle_training(self) -> None:
+        rng = np.random.default_rng(self.seed)
+        for start, stop in zip(self._stimulus_starts[:-1], self._stimulus_starts[1:], strict=True):
+            training = self._positions[TRAIN]
+            own = training[(training >= start) & (training < stop)]
+            self._response_rows[own] = rng.permutation(own)
+
+    def _respond(self, positions: np.ndarray, out: np.ndarray) -> np.ndarray:
+        """Write the responses of positions (n,) into `out` (n, num_targets): NaN outside a stimulus's recording."""
+        rows = self._response_rows[positions]
+        recording_of, local = self.locate(rows)
+        if len(self.recordings) == 1:
+            return self.recordings[0].responses.gather(local, out)
+        out.fill(np.nan)
+        for index, recording in enumerate(self.recordings):
+            own = recording_of == index
+            out[own, self.targets_of(index)] = recording.responses.gather(local[own])
+        return out
+
+    def _serve_inputs(self, recordings: Sequence[Recording]) -> dict[str, Rows]:
+        share = self._share()
+        self._projections: dict[str, Projection] = {}
+        if self.encoder is None:
+            decoded = [self.cache.decode(recording.stimuli, self.image_size, share) for recording in recordings]
+            return {IMAGES: Rows(decoded)}
+        maps = [
+            self.cache.embed(recording.stimuli, self.encoder, self._device(), self.encode_batch_size, share)
+            for recording in recordings
+        ]
+        self.encoder.cpu()
+        rows = {layer: Rows([by_layer[layer] for by_layer in maps]) for layer in maps[0]}
+        return rows if self.reduction is None else self._reduce(rows, self.reduction)
+
+    def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
+        reduced = {}
+        for layer, layer_rows in rows.items():
+            training = _gathered(layer_rows, self.positions(TRAIN)).flatten(1)
+            projection = self._projections[layer] = reduction.fit(training, layer)
+            width = int(np.prod(layer_rows.shape))
+            pieces = in_chunks(partial(_gathered, layer_rows), np.arange(len(layer_rows)), width)
+            reduced[layer] = Rows([np.concatenate([projection(piece.flatten(1)).numpy() for piece in pieces])])
+        return reduced
+
+    def _facts(self, recordings: Sequence[Recording]) -> Facts:
+        training = self.positions(TRAIN)
+        feature_mean: Features | None = None
+        feature_scale: Features | None = None
+        if self.encoder is not None:
+            feature_mean, feature_scale = {}, {}
+            for layer, rows in self._inputs.items():
+                pieces = in_chunks(partial(_gathered, rows), training, int(np.prod(rows.shape)))
+                mean, scale = mean_and_scale(piece.numpy() for piece in pieces)
+                feature_mean[layer], feature_scale[layer] = torch.from_numpy(mean), torch.from_numpy(scale)
+
+        means, scales, groups, group_names = [], [], [], []
+        rois: dict[str, Tensor] = {}
+        recording_of, local = self.locate(training)
+        for index, recording in enumerate(recordings):
+            pieces = in_chunks(recording.responses.gather, local[recording_of == index], recording.num_targets)
+            mean, scale = mean_and_scale(pieces)
+            means.append(mean)
+            scales.append(scale)
+            prefix = f"{recording.subject}." if len(recordings) > 1 else ""
+            own_groups, own_names = stopping_groups(recording)
+            groups.append(own_groups + len(group_names))
+            group_names += [prefix + name for name in own_names]
+            first = self.targets_of(index).start
+            for roi in recording.rois:
+                rois[prefix + f"{roi.hemisphere}.{roi.name}".lstrip(".")] = torch.from_numpy(roi.targets) + first
+        return Facts(
+            torch.from_numpy(np.concatenate(means)),
+            torch.from_numpy(np.concatenate(scales)),
+            feature_mean,
+            feature_scale,
+            torch.from_numpy(np.concatenate(groups)),
+            group_names,
+            rois,
+        )
+
+
+def _gathered(rows: Rows, positions: np.ndarray) -> Tensor:
+    out = torch.empty((len(positions), *rows.shape), dtype=rows.dtype)
+    rows.gather(positions, out)
+    return out

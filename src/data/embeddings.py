@@ -1,0 +1,340 @@
+"""The embedding cache: features of frozen encoders, and decoded images, computed once.
+
+An entry holds one layer for one list of stimuli. It is named by the hash of what determines its numbers, so a
+changed image, weight file, layer or size makes a new entry and nothing is ever stale:
+
+    CACHE/embeddings/3f9c…/manifest.json     what the entry holds
+    CACHE/embeddings/3f9c…/features.npy      (n_stimuli, *shape)
+    CACHE/embeddings/3f9c….partial/          the same while it is being filled, with a marker per finished chunk
+
+A chunk's marker is written after its rows are on disk, and the folder is renamed once every chunk has one. Killed
+at any moment, the entry is absent and the next run computes the missing chunks only. Two processes that fill the
+same entry write the same numbers to the same places, and the first rename ends it for both.
+"""
+
+import hashlib
+import json
+import logging
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ..encoders import Encoder
+from ..errors import InputError
+from ..recording import Stimuli
+
+CHUNK = 256
+"""Stimuli per marker: what a kill costs at most."""
+
+IMAGES = "images"
+"""Name of the layer that is the decoded image itself."""
+
+log = logging.getLogger(__name__)
+
+Compute = Callable[[list[np.ndarray]], Mapping[str, np.ndarray]]
+"""From decoded images, each uint8 (height, width, 3), to features by layer, each (n, *shape)."""
+
+
+@dataclass(frozen=True)
+class Share:
+    """How processes divide an extraction: each takes every `world_size`-th chunk and waits at the barrier."""
+
+    rank: int = 0
+    world_size: int = 1
+    barrier: Callable[[], object] = lambda: None
+
+
+ALONE = Share()
+
+
+class EmbeddingCache:
+    """Features on disk, computed where they are missing.
+
+    Args:
+        folder: The cache's folder.
+        dtype: "float32", or "float16" for half the space.
+        threads: Threads that decode images.
+    """
+
+    def __init__(self, folder: Path, dtype: str = "float32", threads: int = 4) -> None:
+        self.folder = folder / "embeddings"
+        self.dtype = np.dtype(dtype)
+        self.threads = threads
+
+    def embed(
+        self,
+        stimuli: Stimuli,
+        encoder: Encoder,
+        device: torch.device,
+        batch_size: int = 64,
+        share: Share = ALONE,
+    ) -> dict[str, np.ndarray]:
+        """Features of every layer of a frozen encoder.
+
+        Args:
+            stimuli: What to encode.
+            encoder: Moved to `device` only where something is missing.
+            device: Where to compute.
+            batch_size: Images per forward pass.
+            share: Which part of the work is this process's.
+
+        Returns:
+            By layer, a memory map (n_stimuli, *shape).
+
+        Raises:
+            InputError: An image cannot be read, or a feature is not finite in the cache's dtype.
+        """
+        shapes = encoder.feature_shapes()
+        identity = {"encoder": encoder.fingerprint()}
+        entries = {
+            layer: Entry(self.folder, stimuli, {**identity, "layer": layer}, shape, self.dtype)
+            for layer, shape in shapes.items()
+        }
+
+        def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
+            blocks = [_forward(encoder, batch, device) for batch in _same_sized(images, batch_size)]
+            return {layer: np.concatenate([block[layer] for block in blocks]) for layer in shapes}
+
+        if not all(entry.complete for entry in entries.values()):
+            encoder.eval().to(device)
+        self._fill(entries, stimuli, compute, share, "embedding")
+        return {layer: entry.load() for layer, entry in entries.items()}
+
+    def decode(self, stimuli: Stimuli, image_size: int | None, share: Share = ALONE) -> np.ndarray:
+        """Decoded images, for models that have their own backbone.
+
+        Args:
+            stimuli: What to decode.
+            image_size: Side to which the whole image is resized; None keeps the images' own size, which must be
+                one for all.
+            share: Which part of the work is this process's.
+
+        Returns:
+            A memory map, uint8 (n_stimuli, 3, height, width).
+
+        Raises:
+            InputError: An image cannot be read or has another size than the first.
+        """
+        shape = image_shape(stimuli, image_size)
+        identity = {"encoder": {"class": "decoded"}, "layer": IMAGES, "shape": list(shape)}
+        entry = Entry(self.folder, stimuli, identity, shape, np.dtype(np.uint8))
+
+        def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
+            return {IMAGES: np.stack([_resized(image, shape) for image in images]).transpose(0, 3, 1, 2)}
+
+        if image_size is None:
+            stimuli = _OfOneSize(stimuli, shape)
+        self._fill({IMAGES: entry}, stimuli, compute, share, "decoding")
+        return entry.load()
+
+    def _fill(
+        self, entries: Mapping[str, "Entry"], stimuli: Stimuli, compute: Compute, share: Share, verb: str
+    ) -> None:
+        missing = {layer: entry for layer, entry in entries.items() if not entry.complete}
+        share.barrier()  # so that no rank sees an entry completed by another and stays away from the barrier below
+        if not missing:
+            log.info("%s: %d stimuli found in %s, nothing to extract", verb, len(stimuli), self.folder)
+            return
+        for entry in missing.values():
+            entry.begin()
+        chunks = range(-(-len(stimuli) // CHUNK))
+        self._compute_chunks(missing, stimuli, compute, chunks[share.rank :: share.world_size], share.rank == 0, verb)
+        share.barrier()
+        # Ranks that share no disk find each other's chunks missing here, and compute them.
+        self._compute_chunks(missing, stimuli, compute, chunks, False, verb)
+        for entry in missing.values():
+            entry.finish()
+        share.barrier()
+
+    def _compute_chunks(
+        self,
+        entries: Mapping[str, "Entry"],
+        stimuli: Stimuli,
+        compute: Compute,
+        chunks: Sequence[int],
+        show: bool,
+        verb: str,
+    ) -> None:
+        todo = [chunk for chunk in chunks if not all(entry.has(chunk) for entry in entries.values())]
+        count = sum(len(_rows(chunk, len(stimuli))) for chunk in todo)
+        with tqdm(total=count, desc=verb, unit="image", disable=not show or not todo) as progress:
+            for chunk, images in self._decoded(stimuli, todo):
+                features = compute(images)
+                for layer, entry in entries.items():
+                    entry.write(chunk, features[layer])
+                progress.update(len(images))
+
+    def _decoded(self, stimuli: Stimuli, chunks: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Decode in threads, one chunk ahead of the encoder."""
+        with ThreadPoolExecutor(self.threads) as pool:
+
+            def submit(chunk: int) -> list[Future[np.ndarray]]:
+                return [pool.submit(stimuli.read, row) for row in _rows(chunk, len(stimuli))]
+
+            ahead = [submit(chunk) for chunk in chunks[:1]]
+            try:
+                for position, chunk in enumerate(chunks):
+                    current = ahead.pop()
+                    ahead.extend(submit(following) for following in chunks[position + 1 : position + 2])
+                    yield chunk, [future.result() for future in current]
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+class Entry:
+    """One layer's features for one list of stimuli, complete or being filled."""
+
+    def __init__(
+        self,
+        cache: Path,
+        stimuli: Stimuli,
+        identity: Mapping[str, object],
+        shape: tuple[int, ...],
+        dtype: np.dtype,
+    ) -> None:
+        content = hashlib.blake2b("\n".join(stimuli.digests()).encode(), digest_size=16).hexdigest()
+        self.shape = (len(stimuli), *shape)
+        self.manifest = {**identity, "dtype": dtype.name, "shape": list(self.shape), "stimuli": content}
+        text = json.dumps(self.manifest, sort_keys=True)
+        self.folder = cache / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.partial = self.folder.with_suffix(".partial")
+        self.dtype = dtype
+
+    @property
+    def complete(self) -> bool:
+        return self.folder.is_dir()
+
+    def load(self) -> np.ndarray:
+        """Map the features, copy on write so that torch takes them as they are."""
+        return np.load(self.folder / "features.npy", mmap_mode="c", allow_pickle=False)
+
+    def begin(self) -> None:
+        """Make the partial entry, or find the one that an earlier or a concurrent process made."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        features = self.partial / "features.npy"
+        if features.exists() or self.complete:
+            return
+        handle, name = tempfile.mkstemp(dir=self.partial)
+        os.close(handle)
+        np.lib.format.open_memmap(name, mode="w+", dtype=self.dtype, shape=self.shape)
+        try:
+            os.link(name, features)  # unlike a rename, never replaces the file that another process writes to
+        except FileExistsError:
+            pass
+        finally:
+            Path(name).unlink()
+
+    def has(self, chunk: int) -> bool:
+        return self._marker(chunk).exists() or self.complete
+
+    def write(self, chunk: int, features: np.ndarray) -> None:
+        """Write one chunk's rows, then its marker.
+
+        Raises:
+            InputError: A value is not finite in the cache's dtype.
+        """
+        if self.has(chunk):
+            return
+        with np.errstate(over="ignore"):
+            rows = features.astype(self.dtype)
+        if not np.isfinite(rows).all():
+            raise InputError(
+                f"--data.encoder: layer {self.manifest['layer']} gave values that are not finite in "
+                f"{self.dtype.name}; set --data.cache_dtype float32, or choose another layer"
+            )
+        try:
+            array = np.lib.format.open_memmap(self.partial / "features.npy", mode="r+")
+            array[_slice(chunk, len(array))] = rows
+            array.flush()
+            self._marker(chunk).touch()
+        except FileNotFoundError:
+            if not self.complete:  # otherwise another process finished the entry meanwhile
+                raise
+
+    def finish(self) -> None:
+        """Turn the partial entry, all chunks of which are written, into the entry."""
+        try:
+            (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1))
+            self.partial.rename(self.folder)
+        except OSError:
+            if not self.complete:  # otherwise another process finished the entry meanwhile
+                raise
+        for leftover in self.folder.glob("done.*"):
+            leftover.unlink(missing_ok=True)
+
+    def _marker(self, chunk: int) -> Path:
+        return self.partial / f"done.{chunk}"
+
+
+def image_shape(stimuli: Stimuli, image_size: int | None) -> tuple[int, int, int]:
+    """Shape (3, height, width) in which a data module serves raw images."""
+    if image_size is not None:
+        return 3, image_size, image_size
+    height, width = stimuli.read(0).shape[:2]
+    return 3, height, width
+
+
+class _OfOneSize:
+    """Stimuli that must all have the size of the first."""
+
+    def __init__(self, stimuli: Stimuli, shape: tuple[int, ...]) -> None:
+        self.stimuli = stimuli
+        self.shape = shape
+        self.names = stimuli.names
+
+    def __len__(self) -> int:
+        return len(self.stimuli)
+
+    def digests(self) -> Sequence[str]:
+        return self.stimuli.digests()
+
+    def read(self, index: int) -> np.ndarray:
+        image = self.stimuli.read(index)
+        if image.shape[:2] != self.shape[1:]:
+            found, expected = ("×".join(map(str, size)) for size in (image.shape[:2], self.shape[1:]))
+            raise InputError(
+                f"{self.names[index]}: expected {expected} pixels like the first image, found {found}; "
+                "set --data.image_size"
+            )
+        return image
+
+
+def _rows(chunk: int, count: int) -> range:
+    return range(chunk * CHUNK, min((chunk + 1) * CHUNK, count))
+
+
+def _slice(chunk: int, count: int) -> slice:
+    rows = _rows(chunk, count)
+    return slice(rows.start, rows.stop)
+
+
+def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Runs of images of one size as batches, uint8 (n, height, width, 3)."""
+    for _, run in groupby(images, key=lambda image: image.shape):
+        equal = list(run)
+        for start in range(0, len(equal), batch_size):
+            yield np.stack(equal[start : start + batch_size])
+
+
+@torch.inference_mode()
+def _forward(encoder: Encoder, images: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
+    batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)  # (n, 3, H, W)
+    return {layer: features.float().cpu().numpy() for layer, features in encoder(batch).items()}
+
+
+def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    from PIL import Image
+
+    height, width = shape[1:]
+    if image.shape[:2] == (height, width):
+        return image
+    return np.asarray(Image.fromarray(image).resize((width, height), Image.Resampling.BICUBIC))

@@ -1,0 +1,259 @@
+"""Algonauts2023: the challenge's tree of Natural Scenes Dataset responses on fsaverage vertices.
+
+Gifford et al. 2023, "The Algonauts Project 2023 Challenge: how the human brain makes sense of natural scenes".
+"""
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...errors import InputError
+from ...recording import TEST, UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
+from ..arrays import check_finite, open_array
+from ..noise_ceiling import read_noise_ceiling
+from ..stimuli import ImageFiles, list_images
+from ..unpickle import load_pickled_npy
+from .base import Source
+
+Hemisphere = Literal["lh", "rh"]
+
+FSAVERAGE_VERTICES = 163_842
+"""Vertices of one hemisphere of the fsaverage mesh: the icosahedron divided seven times, 10 × 4⁷ + 2."""
+
+_LAYOUT = "subjNN/{training_split,test_split,roi_masks}"
+
+
+class Algonauts2023(Source):
+    """Reads the Algonauts 2023 tree: `ROOT/subj01` … `subj08`.
+
+    Where the tree has responses to the test images they are the test split; otherwise those images are withheld,
+    and predicted for the submission. Training images are left to the seeded split.
+
+    Args:
+        root: The folder that holds `subj01` and so on.
+        subject: One subject's number, or a list of several.
+        hemisphere: One hemisphere; both where not given.
+        noise_ceiling: A folder that holds `subj01/lh.npy`, `subj01/rh.npy` and so on, per cent or fraction of
+            variance, one value per vertex in challenge space.
+        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+
+    Raises:
+        InputError: There is no such subject, or its training responses are missing.
+    """
+
+    def __init__(
+        self,
+        root: Path,
+        subject: int | list[int] = 1,
+        hemisphere: Hemisphere | None = None,
+        noise_ceiling: Path | None = None,
+        shuffle: bool = False,
+    ) -> None:
+        super().__init__(shuffle)
+        self.root = Path(root)
+        self.noise_ceiling = None if noise_ceiling is None else Path(noise_ceiling)
+        numbers = [subject] if isinstance(subject, int) else list(subject)
+        if not numbers or len(set(numbers)) < len(numbers):
+            raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+        hemispheres: tuple[Hemisphere, ...] = (hemisphere,) if hemisphere else ("lh", "rh")
+        self.folders = [self._folder(number) for number in numbers]
+        self.hemispheres = hemispheres
+        self._num_targets = sum(_Tree(folder, hemispheres).num_targets for folder in self.folders)
+
+    @property
+    def num_targets(self) -> int:
+        return self._num_targets
+
+    def read(self) -> Sequence[Recording]:
+        return [_Tree(folder, self.hemispheres).read(self.noise_ceiling) for folder in self.folders]
+
+    def _folder(self, number: int) -> Path:
+        if not self.root.is_dir():
+            raise InputError(
+                f"--data.source.root {self.root}: expected a folder with {_LAYOUT}, found no folder; correct the path"
+            )
+        folder = self.root / f"subj{number:02d}"
+        if not folder.is_dir():
+            there = sorted(path.name for path in self.root.glob("subj[0-9][0-9]"))
+            raise InputError(
+                f"{folder}: expected the folder of subject {number} ({_LAYOUT}), found {', '.join(there) or 'none'} in "
+                f"{self.root}; correct --data.source.root or --data.source.subject"
+            )
+        return folder
+
+
+@dataclass(frozen=True)
+class _Tree:
+    """The files of one subject."""
+
+    folder: Path
+    hemispheres: tuple[Hemisphere, ...]
+
+    @cached_property
+    def training(self) -> dict[Hemisphere, np.memmap]:
+        """Training responses of each hemisphere, (n_train, n_vertices)."""
+        return self._open_responses("training")
+
+    @property
+    def num_targets(self) -> int:
+        return sum(array.shape[1] for array in self.training.values())
+
+    def read(self, noise_ceiling: Path | None) -> Recording:
+        """Read and check everything about this subject."""
+        train_images = self._list_images("training", "train")
+        _check_rows(self.training, train_images)
+        vertices = [self._read_vertices(hemisphere) for hemisphere in self.hemispheres]
+        rois = self._read_rois()
+        ceilings = None if noise_ceiling is None else self._read_ceilings(noise_ceiling)
+        has_test = (self.folder / "test_split").is_dir()
+        test_images = self._list_images("test", "test") if has_test else []
+        test = self._open_test_responses(test_images) if has_test else {}
+        for array in (*self.training.values(), *test.values()):
+            check_finite(array)
+        parts = [
+            Part(first, self._first_target(hemisphere), array)
+            for first, arrays in ((0, self.training), (len(train_images), test))
+            for hemisphere, array in arrays.items()
+        ]
+        images = train_images + test_images
+        splits = [UNASSIGNED] * len(train_images) + [TEST if test else WITHHELD] * len(test_images)
+        sizes = [self.training[hemisphere].shape[1] for hemisphere in self.hemispheres]
+        return Recording(
+            subject=self.folder.name,
+            stimuli=ImageFiles(images),
+            responses=Responses((len(images), self.num_targets), parts),
+            splits=np.array(splits),
+            hemispheres=np.repeat(self.hemispheres, sizes),
+            rois=rois,
+            noise_ceiling=ceilings,
+            vertices=np.concatenate(vertices),
+            submission="algonauts2023" if has_test else None,
+        )
+
+    def _first_target(self, hemisphere: Hemisphere) -> int:
+        """Where a hemisphere's vertices begin among the targets: the left ones come first."""
+        return 0 if hemisphere == self.hemispheres[0] else self.training[self.hemispheres[0]].shape[1]
+
+    def _open_responses(self, split: str) -> dict[Hemisphere, np.memmap]:
+        folder = self.folder / f"{split}_split" / f"{split}_fmri"
+        return {
+            hemisphere: open_array(folder / f"{hemisphere}_{split}_fmri.npy", ("images", "vertices"))
+            for hemisphere in self.hemispheres
+        }
+
+    def _open_test_responses(self, images: Sequence[Path]) -> dict[Hemisphere, np.memmap]:
+        """Test responses by hemisphere, which only the organisers have; none where the folder holds none."""
+        if not any((self.folder / "test_split" / "test_fmri").glob("[lr]h_test_fmri.npy")):
+            return {}
+        test = self._open_responses("test")
+        _check_rows(test, images)
+        for hemisphere, array in test.items():
+            expected = self.training[hemisphere].shape[1]
+            if array.shape[1] != expected:
+                raise InputError(
+                    f"{array.filename}: expected {expected} vertices as in {hemisphere}_training_fmri.npy, found "
+                    f"{array.shape[1]}; use files of the same subject"
+                )
+        return test
+
+    def _list_images(self, split: str, word: str) -> list[Path]:
+        """The images of a split, whose names count them from 1."""
+        paths = list_images(self.folder / f"{split}_split" / f"{split}_images")
+        for position, path in enumerate(paths, start=1):
+            match = re.fullmatch(rf"{word}-([0-9]+)_nsd-[0-9]+", path.stem)
+            if match is None:
+                raise InputError(
+                    f"{path}: expected names such as {word}-0001_nsd-00013.png, found {path.name}; move it elsewhere"
+                )
+            if int(match[1]) != position:
+                raise InputError(
+                    f"{path}: expected image number {position}, found {int(match[1])}; the images are numbered from 1 "
+                    "without gaps or repeats, restore those that belong here"
+                )
+        return paths
+
+    def _read_vertices(self, hemisphere: Hemisphere) -> np.ndarray:
+        """fsaverage vertex of each target of a hemisphere, int64 (n_vertices,)."""
+        path = self.folder / "roi_masks" / f"{hemisphere}.all-vertices_fsaverage_space.npy"
+        mask = _read_labels(path, FSAVERAGE_VERTICES, "one per fsaverage vertex")
+        if not np.isin(mask, (0, 1)).all():
+            raise InputError(f"{path}: expected only 0 and 1, found {int(mask.min())} to {int(mask.max())}; restore it")
+        expected = self.training[hemisphere].shape[1]
+        if mask.sum() != expected:
+            raise InputError(
+                f"{path}: expected {expected} vertices in challenge space as in {hemisphere}_training_fmri.npy, found "
+                f"{int(mask.sum())}; use files of the same subject"
+            )
+        return np.flatnonzero(mask)
+
+    def _read_rois(self) -> list[Roi]:
+        """The ROIs of every class that the tree has; a class that is there must be there in full."""
+        folder = self.folder / "roi_masks"
+        classes = {path.stem.removeprefix("mapping_") for path in folder.glob("mapping_*.npy")} | {
+            path.stem.removesuffix("_challenge_space")[len("lh.") :]
+            for hemisphere in self.hemispheres
+            for path in folder.glob(f"{hemisphere}.*_challenge_space.npy")
+        }
+        rois = []
+        for name in sorted(classes):
+            mapping = _read_mapping(folder / f"mapping_{name}.npy")
+            for hemisphere in self.hemispheres:
+                path = folder / f"{hemisphere}.{name}_challenge_space.npy"
+                labels = _read_labels(path, self.training[hemisphere].shape[1], "one per vertex in challenge space")
+                unnamed = np.setdiff1d(labels, [0, *mapping])
+                if len(unnamed):
+                    raise InputError(
+                        f"{path}: expected the labels that mapping_{name}.npy names ({', '.join(map(str, mapping))}), "
+                        f"found {int(unnamed[0])} too; restore both files"
+                    )
+                first = self._first_target(hemisphere)
+                rois += [
+                    Roi(roi, hemisphere, first + np.flatnonzero(labels == label)) for label, roi in mapping.items()
+                ]
+        return rois
+
+    def _read_ceilings(self, folder: Path) -> np.ndarray:
+        return np.concatenate(
+            [
+                read_noise_ceiling(folder / self.folder.name / f"{hemisphere}.npy", self.training[hemisphere].shape[1])
+                for hemisphere in self.hemispheres
+            ]
+        )
+
+
+def _check_rows(arrays: dict[Hemisphere, np.memmap], images: Sequence[Path]) -> None:
+    for array in arrays.values():
+        if len(array) != len(images):
+            raise InputError(
+                f"{array.filename}: expected {len(images)} rows, one per image of {images[0].parent}, found "
+                f"{len(array)}; restore the images or the file"
+            )
+
+
+def _read_labels(path: Path, count: int, meaning: str) -> np.ndarray:
+    """Read whole numbers (count,) as int64."""
+    labels = open_array(path, ("vertices",))
+    if len(labels) != count:
+        raise InputError(
+            f"{path}: expected {count} labels, {meaning}, found {len(labels)}; use the files of one subject"
+        )
+    check_finite(labels)
+    whole = np.asarray(labels).astype(np.int64)
+    if (whole != labels).any():
+        raise InputError(f"{path}: expected whole numbers, found {labels[whole != labels][0]}; restore the file")
+    return whole
+
+
+def _read_mapping(path: Path) -> dict[int, str]:
+    """The names of a class's labels, without 0, which is "Unknown"."""
+    mapping = load_pickled_npy(path)
+    if not isinstance(mapping, dict) or not all(
+        isinstance(label, int | np.integer) and isinstance(name, str) for label, name in mapping.items()
+    ):
+        raise InputError(f"{path}: expected a dict of whole numbers to names, found another object; restore the file")
+    return {int(label): str(name) for label, name in sorted(mapping.items()) if label != 0}

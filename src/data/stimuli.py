@@ -1,0 +1,163 @@
+"""Stimuli in image files: listed, decoded to RGB, hashed."""
+
+import hashlib
+import json
+import os
+import re
+import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps
+
+from ..errors import InputError
+from .arrays import one_line
+
+IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_DESKTOP_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder; others' begin with a dot
+
+
+def natural_key(name: str) -> tuple[list[str | int], str]:
+    """Sorts names with numbers by number: "image2" before "image10"."""
+    parts = re.split("([0-9]+)", name)
+    return [int(part) if index % 2 else part for index, part in enumerate(parts)], name
+
+
+def list_images(folder: Path) -> list[Path]:
+    """The images of a folder, sorted by name, names with numbers by number.
+
+    Raises:
+        InputError: The folder is missing or holds no image, or anything in it is not an image.
+    """
+    if not folder.is_dir():
+        raise InputError(f"{folder}: expected a folder of images, found none; put it there or correct the root")
+    paths = [
+        path
+        for path in sorted(folder.iterdir(), key=lambda path: natural_key(path.name))
+        if not path.name.startswith(".") and path.name.lower() not in _DESKTOP_FILES
+    ]
+    for path in paths:
+        if path.suffix.lower() not in IMAGE_SUFFIXES or path.is_dir():
+            raise InputError(
+                f"{path}: expected nothing but images ({' '.join(IMAGE_SUFFIXES)}) in this folder, found a "
+                f"{'folder' if path.is_dir() else 'file of another kind'}; move it elsewhere"
+            )
+    if not paths:
+        raise InputError(f"{folder}: expected images ({' '.join(IMAGE_SUFFIXES)}), found none; put them there")
+    return paths
+
+
+class ImageFiles:
+    """Stimuli that are image files; implements `Stimuli` of src/recording.py.
+
+    Args:
+        paths: One file per stimulus.
+        memo: A file that remembers digests between runs, so that a second start need not read every image
+            again; may be shared by several recordings. May also be set later.
+    """
+
+    def __init__(self, paths: Sequence[Path], memo: Path | None = None) -> None:
+        self.paths = list(paths)
+        self.names = [path.name for path in self.paths]
+        self.memo = memo
+        self._digests: list[str] = []
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def read(self, index: int) -> np.ndarray:
+        """Decode one image to uint8 (height, width, 3).
+
+        Raises:
+            InputError: The file is unreadable or truncated, or has pixels of 32 bits.
+        """
+        return decode(self.paths[index])
+
+    def digests(self) -> list[str]:
+        """BLAKE2b of each file's bytes, read once.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        if self._digests:
+            return self._digests
+        known = _load_memo(self.memo)
+        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+            entries = dict(pool.map(lambda path: _entry(path, known), self.paths))
+        if self.memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
+            # Another process may have written since: what it added is kept, what two of them add at once is not.
+            _write_memo(self.memo, _load_memo(self.memo) | entries)
+        self._digests = [entries[str(path.absolute())][1] for path in self.paths]
+        return self._digests
+
+
+def decode(path: Path) -> np.ndarray:
+    """Decode an image file as viewers show it: uprighted by its EXIF orientation, transparency on white, in RGB.
+
+    16-bit grey is scaled to 8 bits (65535 becomes 255). Colour profiles are not applied; of an animation the
+    first frame is taken.
+
+    Returns:
+        uint8 (height, width, 3).
+
+    Raises:
+        InputError: The file is unreadable or truncated, or has pixels of 32 bits.
+    """
+    try:
+        with Image.open(path) as image:
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+    except Exception as error:  # Pillow's decoders raise many kinds on a damaged file
+        raise InputError(
+            f"{path}: expected a complete image, found one that cannot be decoded ({one_line(error)}); "
+            "copy it again, or remove it with its row of responses"
+        ) from error
+    if upright.mode.startswith("I;16"):
+        grey = (np.asarray(upright).astype(np.uint32) + 128) // 257  # (H, W), rounded; Pillow would clip at 255
+        return np.repeat(grey.astype(np.uint8)[..., None], 3, axis=2)
+    if upright.mode in ("I", "F"):
+        raise InputError(
+            f"{path}: expected 8 or 16 bits per channel, found pixels of 32 bits, whose range is unknown; convert it"
+        )
+    if upright.has_transparency_data:
+        colours = upright.convert("RGBA")
+        upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
+    return np.asarray(upright.convert("RGB"))
+
+
+MemoEntry = list[str]
+"""Stamp and digest of one file."""
+
+
+def _entry(path: Path, known: dict[str, MemoEntry]) -> tuple[str, MemoEntry]:
+    """The memo's key and entry of one file, which is read only where it is new or changed."""
+    key = str(path.absolute())
+    try:
+        stat = path.stat()
+        # The change time betrays a file exchanged for one of equal size and modification time (cp -p, unzip).
+        stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
+        entry = known.get(key)
+        if entry is not None and entry[0] == stamp:
+            return key, entry
+        with path.open("rb") as file:
+            return key, [stamp, hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()]
+    except OSError as error:
+        raise InputError(f"{path}: expected a readable image, found {error.strerror}; put it back") from error
+
+
+def _load_memo(memo: Path | None) -> dict[str, MemoEntry]:
+    """What is remembered; a missing or damaged memo costs time, no more."""
+    try:
+        entries = json.loads(memo.read_bytes()) if memo else {}
+        return {key: [str(stamp), str(digest)] for key, (stamp, digest) in entries.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def _write_memo(memo: Path, entries: dict[str, MemoEntry]) -> None:
+    memo.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.NamedTemporaryFile("w", dir=memo.parent, prefix=f".{memo.name}.", delete=False) as file:
+        json.dump(entries, file)
+    Path(file.name).replace(memo)

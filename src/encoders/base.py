@@ -1,0 +1,101 @@
+"""Encoder: images in, features by layer out."""
+
+import hashlib
+from abc import ABC, abstractmethod
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..batch import Features, FeatureShapes
+
+
+class Encoder(nn.Module, ABC):
+    """Turns images into features; knows nothing of brains.
+
+    The same class serves frozen, through the embedding cache (`eval()`, inference mode), and inside a model as a
+    trainable backbone (gradients flow). It resizes and normalises on the device, so that no preprocessing setting
+    has to travel with the images.
+    """
+
+    @abstractmethod
+    def forward(self, images: Tensor) -> Features:
+        """Encode images.
+
+        Args:
+            images: uint8 (batch, 3, height, width), of any size.
+
+        Returns:
+            Features by layer, each float (batch, *shape); the shapes do not depend on the images' size.
+        """
+
+    @abstractmethod
+    def settings(self) -> dict[str, object]:
+        """Every setting that determines the numbers, as plain JSON types; the weights are hashed beside it."""
+
+    def feature_shapes(self) -> FeatureShapes:
+        """Shapes of one image's features by layer, from one forward pass of a grey image."""
+        first = next((tensor for group in (self.parameters(), self.buffers()) for tensor in group), torch.empty(0))
+        grey = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8, device=first.device)
+        was_training = self.training
+        self.eval()  # a batch of one would upset batch norm, and training statistics must not move
+        try:
+            with torch.no_grad():
+                return {layer: tuple(features.shape[1:]) for layer, features in self(grey).items()}
+        finally:
+            self.train(was_training)
+
+    def fingerprint(self) -> dict[str, object]:
+        """What determines the features: class, settings and a hash of the weights as they are now.
+
+        Returns:
+            Plain JSON types. Two encoders with equal fingerprints give equal features for equal images.
+        """
+        return {"encoder": type(self).__name__, **self.settings(), "weights_sha256": _digest(self)}
+
+
+def prepare_images(
+    images: Tensor,
+    size: int,
+    interpolation: str = "bilinear",
+    mean: Tensor | None = None,
+    std: Tensor | None = None,
+) -> Tensor:
+    """Bring images to a model's input: the one conversion that every encoder uses.
+
+    The whole image is squeezed into the square, antialiased. Nothing is cropped, because the subject saw all of
+    it; hence features differ slightly from those of pipelines that crop the centre.
+
+    Args:
+        images: uint8 (batch, 3, height, width).
+        size: Height and width of the result in pixels.
+        interpolation: "bilinear" or "bicubic".
+        mean: Subtracted from values in [0, 1], (3, 1, 1); with `std`.
+        std: Divided by, (3, 1, 1).
+
+    Returns:
+        float (batch, 3, size, size), in [0, 1] before normalising; in `mean`'s dtype where that is given.
+
+    Raises:
+        TypeError: The images are not uint8 (batch, 3, height, width).
+    """
+    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+        raise TypeError(f"expected uint8 images (batch, 3, height, width), got {images.dtype} {tuple(images.shape)}")
+    pixels = images.float() / 255
+    if pixels.shape[-2:] != (size, size):
+        pixels = F.interpolate(pixels, size=(size, size), mode=interpolation, antialias=True)
+        pixels = pixels.clamp(0, 1)  # bicubic overshoots at edges
+    if mean is None or std is None:
+        return pixels
+    return ((pixels - mean) / std).to(mean.dtype)
+
+
+def _digest(module: nn.Module) -> str:
+    """SHA-256 of a module's state: names, types, shapes and bytes."""
+    digest = hashlib.sha256()
+    for name, tensor in sorted(module.state_dict().items()):
+        if name.endswith("num_batches_tracked"):  # counts training steps, changes no feature
+            continue
+        digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    return digest.hexdigest()

@@ -1,0 +1,257 @@
+"""Capture: read the layers of any network with forward hooks, stop after the last, and drop what never runs.
+
+Layers have the names of `named_modules()`: the one way that works on torchvision, timm and open_clip alike. One
+`trace` of the whole network shows what runs, how often and in which order; `resolve` turns the asked layers into
+taps, `prune` removes what the taps do not need, and `run_taps` is the forward pass from then on.
+"""
+
+import difflib
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.autograd.graph import Node, saved_tensors_hooks
+
+from ..batch import Features
+from ..errors import InputError
+
+Side = Literal["input", "output"]
+BATCH = 2  # images in a trace: enough to tell rows of images from rows of windows or tokens
+
+
+@dataclass(frozen=True)
+class Tap:
+    """Where a layer is read: what a module returns, or what it is given.
+
+    Args:
+        module: The module's name; "" is the whole network.
+        side: "output", or "input".
+    """
+
+    module: str
+    side: Side = "output"
+
+
+@dataclass(frozen=True)
+class Event:
+    """A tensor seen in a trace, in the order of running.
+
+    Args:
+        tap: Where it was seen.
+        shape: Its shape, or None where the module has no single tensor there.
+        found: What was there instead, for the error message.
+        node: The autograd node that made the tensor.
+    """
+
+    tap: Tap
+    shape: tuple[int, ...] | None
+    found: str
+    node: Node | None
+
+
+class _Stop(BaseException):
+    """Ends a forward pass after the last tap; no `except Exception` inside a network may swallow it."""
+
+
+def single_tensor(value: Any) -> Tensor | None:
+    """The tensor itself, or the only tensor in a tuple, list or dict (attention returns (tensor, None))."""
+    if isinstance(value, Tensor):
+        return value
+    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    return tensors[0] if len(tensors) == 1 and len(tensors) == sum(item is not None for item in items) else None
+
+
+def trace(network: nn.Module, images: Tensor) -> list[Event]:
+    """Run the whole network once and record what every module was given and what it returned.
+
+    Args:
+        network: In evaluation mode.
+        images: float (BATCH, 3, size, size); two images, so that shapes tell which axis is the batch.
+    """
+    events: list[Event] = []
+
+    def record(tap: Tap) -> Callable[[Any], None]:
+        def see(value: Any) -> None:
+            tensor = single_tensor(value)
+            shape = None if tensor is None else tuple(tensor.shape)
+            events.append(Event(tap, shape, type(value).__name__, None if tensor is None else tensor.grad_fn))
+
+        return see
+
+    frozen = [parameter for parameter in network.parameters() if not parameter.requires_grad]
+    with ExitStack() as stack:
+        for parameter in frozen:
+            if parameter.is_floating_point():
+                parameter.requires_grad_(True)
+                stack.callback(parameter.requires_grad_, False)
+        for name, module in network.named_modules():
+            stack.enter_context(_hook(module, "input", record(Tap(name, "input"))))
+            stack.enter_context(_hook(module, "output", record(Tap(name, "output"))))
+        # The graph is walked, never differentiated: nothing needs saving, so memory stays that of inference.
+        stack.enter_context(saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)))
+        stack.enter_context(torch.enable_grad())
+        network(images)
+    return events
+
+
+def resolve(
+    network: nn.Module, events: Sequence[Event], layers: Sequence[str], named_taps: Mapping[str, Tap], what: str
+) -> dict[str, Tap]:
+    """Find where each asked layer is read.
+
+    Args:
+        network: The traced network.
+        events: Its trace.
+        layers: Module names, or keys of `named_taps`.
+        named_taps: Layers with a name of our own, such as "embedding".
+        what: The model as errors name it, such as "timm:resnet50".
+
+    Returns:
+        Taps by layer, in the order of running.
+
+    Raises:
+        InputError: No such layer; it never runs, runs more than once, or does not give one row per image.
+    """
+    modules = [name for name, _ in network.named_modules() if name]
+    position = {event.tap: index for index, event in enumerate(events)}
+    count = Counter(event.tap for event in events)
+    taps: dict[str, Tap] = {}
+    for layer in layers:
+        tap = named_taps.get(layer, Tap(layer))
+        if layer not in named_taps and layer not in modules:
+            raise InputError(
+                f"{what} has no layer '{layer}'{did_you_mean(layer, [*named_taps, *modules])}; "
+                f"`calcarine layers {what}` lists them"
+            )
+        problem = tap_problem(count[tap], events[position[tap]] if tap in position else None)
+        if problem:
+            raise InputError(f"{what}: layer '{layer}' {problem}; choose another from `calcarine layers {what}`")
+        taps[layer] = tap
+    return dict(sorted(taps.items(), key=lambda item: position[item[1]]))
+
+
+def tap_problem(count: int, event: Event | None) -> str:
+    """Why a module cannot be a layer, or "" if it can."""
+    if event is None:
+        return "never runs"
+    if count > 1:
+        return f"runs {count} times in one pass, so that its output is ambiguous"
+    if event.shape is None:
+        return f"returns a {event.found}, not one tensor"
+    if len(event.shape) < 2 or event.shape[0] != BATCH:
+        return f"does not give one row per image (shape {event.shape} for {BATCH} images)"
+    return ""
+
+
+def prune(network: nn.Module, events: Sequence[Event], taps: Mapping[str, Tap]) -> list[str]:
+    """Replace the modules that the taps do not need by identities, and freeze parameters left without gradient.
+
+    A classifier that never runs would cost memory, change the fingerprint, demand matching checkpoints and stall
+    DDP, which waits for a gradient of every trainable parameter.
+
+    Returns:
+        Names of the replaced modules.
+    """
+    wanted = set(taps.values())
+    last = max(index for index, event in enumerate(events) if event.tap in wanted)
+    entered = {event.tap.module for event in events[:last] if event.tap.side == "input"}
+    # Attention uses `out_proj.weight` without calling `out_proj`: only the graph shows such a use.
+    reached = _parameters_behind(event.node for event in events if event.tap in wanted)
+    removed: list[str] = []
+    for name, module in list(network.named_modules()):
+        if not name or any(name.startswith(f"{parent}.") for parent in removed) or not module.state_dict():
+            continue
+        runs = any(child == name or child.startswith(f"{name}.") for child in entered)
+        if not runs and not any(id(parameter) in reached for parameter in module.parameters()):
+            parent, _, child = name.rpartition(".")
+            setattr(network.get_submodule(parent), child, nn.Identity())
+            removed.append(name)
+    for parameter in network.parameters():
+        if id(parameter) not in reached:
+            parameter.requires_grad_(False)
+    return removed
+
+
+def run_taps(
+    network: nn.Module,
+    taps: Mapping[str, Tap],
+    images: Tensor,
+    reduce: Callable[[str, Tensor], Tensor] = lambda layer, tensor: tensor,
+) -> Features:
+    """Run the network as far as the last tap and return what the taps saw.
+
+    Args:
+        network: Any module.
+        taps: By layer, in the order of running.
+        images: float (batch, 3, size, size).
+        reduce: Applied to each layer's tensor as soon as it is there, so that large maps do not pile up.
+
+    Raises:
+        InputError: A tapped module ran twice, never, or gave no tensor.
+    """
+    features: Features = {}
+    last = list(taps)[-1]
+
+    def keep(layer: str) -> Callable[[Any], None]:
+        def see(value: Any) -> None:
+            tensor = single_tensor(value)
+            if tensor is None or layer in features:
+                raise InputError(f"layer '{layer}' ran twice or returned no single tensor; choose another layer")
+            # An in-place activation further on would overwrite what was captured; nothing runs after the last.
+            features[layer] = reduce(layer, tensor if layer == last else tensor.clone())
+            if layer == last:
+                raise _Stop
+
+        return see
+
+    with ExitStack() as stack:
+        for layer, tap in taps.items():
+            stack.enter_context(_hook(network.get_submodule(tap.module), tap.side, keep(layer)))
+        with suppress(_Stop):
+            network(images)
+    missing = [layer for layer in taps if layer not in features]
+    if missing:
+        raise InputError(f"layer '{missing[0]}' never ran; choose another layer")
+    return features
+
+
+def did_you_mean(name: str, valid: Iterable[str]) -> str:
+    """The valid names nearest to a wrong one, as the next words of an error message; "" if none is near."""
+    near = difflib.get_close_matches(name, list(valid), n=3, cutoff=0.5)
+    return f" (did you mean {' or '.join(repr(other) for other in near)}?)" if near else ""
+
+
+@contextmanager
+def _hook(module: nn.Module, side: Side, see: Callable[[Any], None]) -> Iterator[None]:
+    """Show `see` what a module is given or returns, for as long as the context lasts."""
+    if side == "output":
+        handle = module.register_forward_hook(lambda _module, _args, output: see(output))
+    else:
+        handle = module.register_forward_pre_hook(
+            lambda _module, args, kwargs: see(args[0] if args else tuple(kwargs.values())), with_kwargs=True
+        )
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def _parameters_behind(nodes: Iterable[Node | None]) -> set[int]:
+    """Identities of the parameters from which gradient flows to these nodes."""
+    waiting = [node for node in nodes if node is not None]
+    seen = set(waiting)
+    found: set[int] = set()
+    while waiting:
+        node = waiting.pop()
+        if hasattr(node, "variable"):  # AccumulateGrad: the graph's leaf
+            found.add(id(node.variable))  # type: ignore[attr-defined]
+        for earlier, _ in node.next_functions:
+            if earlier is not None and earlier not in seen:
+                seen.add(earlier)
+                waiting.append(earlier)
+    return found

@@ -1,0 +1,147 @@
+"""GaborEncoder: what a model of primary visual cortex sees, without any weights to download."""
+
+import math
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from ..batch import Features
+from ..errors import InputError
+from .base import Encoder, prepare_images
+
+PIXELS_PER_CYCLE = 4  # each frequency is filtered on an image just large enough for it, with the same kernels
+SIGMA = 0.5  # standard deviation of the Gaussian window, in cycles: a bandwidth of about one octave
+CHANNELS = (
+    (0.299, 0.587, 0.114),  # luminance
+    (1.0, -1.0, 0.0),  # red–green
+    (-0.5, -0.5, 1.0),  # blue–yellow
+)
+
+
+class GaborEncoder(Encoder):
+    """Gabor energy pyramid with colour opponency (Kay, Naselaris, Prenger & Gallant 2008).
+
+    Complex cells: pairs of Gabor filters in quadrature, at octave-spaced spatial frequencies and evenly spaced
+    orientations; the energy is the root of the summed squares of the pair, then averaged on a coarse grid. It is in
+    units of contrast: a grating of a channel's frequency and orientation gives about its own amplitude (resizing
+    takes up to a fifth). Two colour-opponent channels are filtered likewise, and a coarse image of all three
+    channels carries the colour. Beyond the image's edge lies mid grey.
+
+    Layers, all maps (channels, grid, grid), frequency-major, then orientation: "luminance" (frequencies ×
+    orientations), "opponent" (red–green, then blue–yellow, each opponent frequencies × opponent orientations),
+    "colour" (luminance, red–green, blue–yellow; on `colour_grid`).
+
+    Args:
+        frequencies: Spatial frequencies of the luminance filters, in cycles per image.
+        orientations: Orientations of the luminance filters, evenly spaced over 180 degrees from a vertical grating.
+        opponent_frequencies: Spatial frequencies of the colour-opponent filters, in cycles per image.
+        opponent_orientations: Orientations of the colour-opponent filters.
+        grid: Rows and columns to which energy is averaged; 28 gives maps for receptive-field models.
+        colour_grid: Rows and columns of the coarse colour image.
+    """
+
+    kernels: Tensor
+    opponent_kernels: Tensor
+    channel_weights: Tensor
+
+    def __init__(
+        self,
+        frequencies: Sequence[float] = (2, 4, 8, 16, 32),
+        orientations: int = 8,
+        opponent_frequencies: Sequence[float] = (2, 4, 8),
+        opponent_orientations: int = 4,
+        grid: int = 5,
+        colour_grid: int = 8,
+    ) -> None:
+        super().__init__()
+        counts = {
+            "orientations": orientations,
+            "opponent_orientations": opponent_orientations,
+            "grid": grid,
+            "colour_grid": colour_grid,
+        }
+        for name, count in counts.items():
+            if count < 1:
+                raise InputError(f"GaborEncoder: expected {name} of at least 1, got {count}")
+        for name, values in (("frequencies", frequencies), ("opponent_frequencies", opponent_frequencies)):
+            if not values or not all(1 <= value <= 128 for value in values):
+                raise InputError(
+                    f"GaborEncoder: expected {name} between 1 and 128 cycles per image, got {list(values)}"
+                )
+        self.frequencies = [float(frequency) for frequency in frequencies]
+        self.opponent_frequencies = [float(frequency) for frequency in opponent_frequencies]
+        self.orientations = orientations
+        self.opponent_orientations = opponent_orientations
+        self.grid = grid
+        self.colour_grid = colour_grid
+        # Derived from the settings, so not part of a checkpoint.
+        self.register_buffer("kernels", gabor_kernels(orientations), persistent=False)
+        self.register_buffer("opponent_kernels", gabor_kernels(opponent_orientations), persistent=False)
+        self.register_buffer("channel_weights", torch.tensor(CHANNELS), persistent=False)
+
+    def forward(self, images: Tensor) -> Features:
+        finest = max(*self.frequencies, *self.opponent_frequencies)
+        pixels = prepare_images(images, max(_pixels(finest), self.colour_grid)) - 0.5  # 0 is mid grey
+        channels = torch.einsum("bchw,kc->bkhw", pixels.to(self.kernels.dtype), self.channel_weights)  # (B, 3, n, n)
+        luminance, opponent = channels[:, :1], channels[:, 1:]
+        return {
+            "luminance": self._energy(luminance, self.frequencies, self.kernels).flatten(1, 2),
+            "opponent": self._energy(opponent, self.opponent_frequencies, self.opponent_kernels).flatten(1, 2),
+            "colour": F.interpolate(channels, size=(self.colour_grid,) * 2, mode="bilinear", antialias=True),
+        }
+
+    def _energy(self, channels: Tensor, frequencies: Sequence[float], kernels: Tensor) -> Tensor:
+        """Gabor energy of each channel, (B, C, frequencies × orientations, grid, grid)."""
+        batch, count = channels.shape[:2]
+        planes = channels.flatten(0, 1)[:, None]  # (B·C, 1, n, n)
+        energies = [self._energy_at(planes, frequency, kernels) for frequency in frequencies]
+        return torch.cat(energies, dim=1).unflatten(0, (batch, count))
+
+    def _energy_at(self, planes: Tensor, frequency: float, kernels: Tensor) -> Tensor:
+        """Gabor energy at one frequency, (B·C, orientations, grid, grid)."""
+        size = _pixels(frequency)
+        scaled = F.interpolate(planes, size=(size, size), mode="bilinear", antialias=True)
+        # Energy varies no faster than the window, so every second sample is enough where the grid allows it.
+        stride = 2 if size >= 4 * self.grid else 1
+        quadrature = F.conv2d(scaled, kernels, stride=stride, padding=kernels.shape[-1] // 2)
+        even, odd = quadrature.unflatten(1, (-1, 2)).unbind(2)  # each (B·C, orientations, m, m)
+        energy = (even.square() + odd.square() + 1e-8).sqrt()  # the root has no gradient at 0
+        return F.interpolate(energy, size=(self.grid, self.grid), mode="bilinear", antialias=True)
+
+    def settings(self) -> dict[str, object]:
+        return {
+            "frequencies": self.frequencies,
+            "orientations": self.orientations,
+            "opponent_frequencies": self.opponent_frequencies,
+            "opponent_orientations": self.opponent_orientations,
+            "grid": self.grid,
+            "colour_grid": self.colour_grid,
+        }
+
+
+def gabor_kernels(orientations: int) -> Tensor:
+    """Quadrature pairs of Gabor filters, one cycle in `PIXELS_PER_CYCLE` pixels.
+
+    Returns:
+        float32 (2 · orientations, 1, width, width): even and odd filter of each orientation. The even ones have no
+        mean, so that uniform areas have no energy; a matched grating of amplitude a on these pixels gives energy a.
+    """
+    radius = math.ceil(3 * SIGMA * PIXELS_PER_CYCLE)
+    axis = torch.arange(-radius, radius + 1) / PIXELS_PER_CYCLE  # in cycles
+    rows, columns = torch.meshgrid(axis, axis, indexing="ij")
+    window = torch.exp(-(rows.square() + columns.square()) / (2 * SIGMA**2))
+    window = 2 * window / window.sum()
+    kernels = []
+    for index in range(orientations):
+        angle = math.pi * index / orientations
+        phase = 2 * math.pi * (columns * math.cos(angle) + rows * math.sin(angle))
+        even = window * phase.cos()
+        kernels += [even - window * (even.sum() / window.sum()), window * phase.sin()]
+    return torch.stack(kernels)[:, None]
+
+
+def _pixels(frequency: float) -> int:
+    """Width of the image on which a frequency (cycles per image) is filtered."""
+    return round(PIXELS_PER_CYCLE * frequency)

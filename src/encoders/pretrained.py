@@ -1,0 +1,233 @@
+"""PretrainedEncoder: what torchvision, timm and open_clip models have in common."""
+
+from abc import abstractmethod
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass
+from functools import partial
+from hashlib import sha256
+from pathlib import Path
+from typing import ClassVar, Literal, TypeVar
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ..batch import Features
+from ..errors import InputError
+from .base import Encoder, prepare_images
+from .capture import BATCH, Event, Tap, did_you_mean, prune, resolve, run_taps, trace
+from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
+
+EMBEDDING = "embedding"
+MAX_PREFIX_TOKENS = 8  # class, distillation and register tokens before the patches
+
+Pool = Literal["avg", "max"] | int | None
+T = TypeVar("T")
+
+
+@dataclass(frozen=True)
+class InputSpec:
+    """What a model wants to be given.
+
+    Args:
+        size: Height and width in pixels.
+        mean: Per colour channel, of values in [0, 1].
+        std: Per colour channel.
+        interpolation: "bilinear" or "bicubic".
+    """
+
+    size: int
+    mean: tuple[float, ...] = (0.485, 0.456, 0.406)
+    std: tuple[float, ...] = (0.229, 0.224, 0.225)
+    interpolation: str = "bilinear"
+
+
+class PretrainedEncoder(Encoder):
+    """Layers of a model from a library, cut off after the last one asked for.
+
+    The default layer "embedding" is what the model's classifier is given (for CLIP, the image embedding), averaged
+    over space where it is still a map. Other layers have the names that `calcarine layers` lists. Modules that the
+    asked layers do not need are removed, so that they cost nothing and checkpoints need not hold them.
+
+    Args:
+        model: The model's name in its library.
+        weights: "pretrained" (the library's default), "random", the tag of published weights, or a local file
+            (.pth, .pt, .safetensors).
+        layers: One layer, or several; without, "embedding".
+        pool: Reduce maps and tokens over space: "avg", "max", or an average on a grid of this many rows and
+            columns. Class tokens are left out where the other tokens form a square.
+        image_size: Input size in pixels; without, the model's own.
+        seed: Of random weights.
+    """
+
+    library: ClassVar[str]
+    mean: Tensor
+    std: Tensor
+
+    def __init__(
+        self,
+        model: str,
+        weights: str = "pretrained",
+        layers: list[str] | str | None = None,
+        pool: Pool = None,
+        image_size: int | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        self.model = model
+        self.pool: Pool = pool
+        what = f"{self.library}:{model}"
+        asked = [EMBEDDING] if layers is None else [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
+        if not asked:
+            raise InputError(f"{what}: expected at least one layer, got an empty list")
+        for name, value in (("pool", pool), ("image_size", image_size)):
+            if isinstance(value, int) and value < 1:
+                raise InputError(f"{what}: expected {name} of at least 1, got {value}")
+        self.check_model(model)
+        tag, file = self._weights(weights)
+        network, spec = _seeded(seed, partial(self.build, model, tag, image_size))
+        events = trace_model(network, spec, what)
+        embedding = self.embedding_tap(network, events)
+        if layers is None and embedding is None:
+            raise InputError(
+                f"{what} is no classifier and has no default layer: name some of `calcarine layers {what}` "
+                "with --data.encoder.layers [NAME,…]"
+            )
+        taps = resolve(network, events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
+        state = None if file is None else self.convert(network, self._own_part(network, file))
+        unneeded = prune(network, events, taps)
+        if file is not None and state is not None:
+            load_state(network, state, unneeded, file)
+        self.network = network
+        self.spec = spec
+        self.taps = taps
+        self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
+        self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
+
+    @classmethod
+    @abstractmethod
+    def models(cls) -> Collection[str]:
+        """Names of all models of the library."""
+
+    @classmethod
+    @abstractmethod
+    def tags(cls, model: str) -> Sequence[str]:
+        """Tags of a model's published weights, the default first."""
+
+    @classmethod
+    @abstractmethod
+    def build(cls, model: str, tag: str | None, image_size: int | None) -> tuple[nn.Module, InputSpec]:
+        """Make the network with the weights of a tag, or random ones.
+
+        Raises:
+            InputError: The weights could not be fetched.
+        """
+
+    @classmethod
+    @abstractmethod
+    def embedding_tap(cls, network: nn.Module, events: Sequence[Event]) -> Tap | None:
+        """Where "embedding" is read; None where the model has no such place."""
+
+    @classmethod
+    def convert(cls, network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Bring a checkpoint from another layout, or for another image size, to the network's."""
+        return state
+
+    @classmethod
+    def check_model(cls, model: str) -> None:
+        """Raises InputError where the library has no such model."""
+        names = cls.models()
+        if model not in names:
+            raise InputError(f"{cls.library} has no model '{model}'{did_you_mean(model, names)}")
+
+    def forward(self, images: Tensor) -> Features:
+        inputs = prepare_images(images, self.spec.size, self.spec.interpolation, self.mean, self.std)
+        return run_taps(self.network, self.taps, inputs, self._reduce)
+
+    def settings(self) -> dict[str, object]:
+        # The network's text tells apart what equal weights do not: another activation, another epsilon.
+        architecture = sha256(str(self.network).encode()).hexdigest()
+        return {
+            "model": f"{self.library}:{self.model}",
+            "architecture_sha256": architecture,
+            "layers": sorted(self.taps),
+            "pool": self.pool,
+            "image_size": self.spec.size,
+            "mean": list(self.spec.mean),
+            "std": list(self.spec.std),
+            "interpolation": self.spec.interpolation,
+        }
+
+    def _reduce(self, layer: str, features: Tensor) -> Tensor:
+        return pool_features(features, self.pool or ("avg" if layer == EMBEDDING else None))
+
+    def _weights(self, weights: str) -> tuple[str | None, Path | None]:
+        """Tag of the published weights, or the local file; neither for random ones."""
+        if weights == "random":
+            return None, None
+        tags = self.tags(self.model)
+        if weights == "pretrained" and tags:
+            return tags[0], None
+        if weights in tags:
+            return weights, None
+        if Path(weights).exists() or weights.endswith(SUFFIXES) or "/" in weights:
+            return None, Path(weights)
+        raise InputError(
+            f"--data.encoder.weights: {self.library}:{self.model} has no weights '{weights}'"
+            f"{did_you_mean(weights, ['pretrained', 'random', *tags])}; expected random, a file, "
+            f"{'pretrained, ' + ', '.join(tags) if tags else 'no pretrained ones are published'}"
+        )
+
+    @staticmethod
+    def _own_part(network: nn.Module, file: Path) -> dict[str, Tensor]:
+        return strip_prefix(read_state(file), network.state_dict().keys(), file)
+
+
+def pool_features(features: Tensor, pool: Pool) -> Tensor:
+    """Reduce maps and tokens over space.
+
+    Args:
+        features: Maps (B, C, H, W), or (B, H, W, C) as Swin has them (told apart by which two axes are equal: inputs
+            are square); tokens (B, N, C); or vectors (B, C), which stay as they are.
+        pool: None, "avg", "max", or the number of rows and columns of a grid of averages.
+
+    Returns:
+        (B, C), or (B, C, pool, pool) for a grid. Tokens that form no square cannot go on a grid and stay as they are.
+    """
+    if pool is None or features.ndim not in (3, 4):
+        return features
+    if features.ndim == 4:
+        channels_last = features.shape[1] == features.shape[2] != features.shape[3]
+        maps = features.movedim(3, 1) if channels_last else features  # (B, C, H, W)
+    else:
+        side = int(features.shape[1] ** 0.5)
+        prefix = features.shape[1] - side**2
+        if prefix <= MAX_PREFIX_TOKENS:
+            maps = features[:, prefix:].mT.unflatten(2, (side, side))  # (B, C, side, side)
+        elif isinstance(pool, int):
+            return features
+        else:
+            maps = features.mT[..., None]  # (B, C, N, 1)
+    if isinstance(pool, int):
+        return F.adaptive_avg_pool2d(maps, pool)
+    return maps.mean((2, 3)) if pool == "avg" else maps.amax((2, 3))
+
+
+def trace_model(network: nn.Module, spec: InputSpec, what: str) -> list[Event]:
+    """Trace a model on grey images of its own size.
+
+    Raises:
+        InputError: The model does not run on images (a video or optical-flow model), or not at this size.
+    """
+    try:
+        return trace(network.eval(), torch.zeros(BATCH, 3, spec.size, spec.size))
+    except Exception as error:  # whatever a library's model raises on input that it cannot take
+        reason = " ".join(str(error).split())[:160] or type(error).__name__
+        raise InputError(f"{what} cannot run on images of {spec.size}×{spec.size}: {reason}") from error
+
+
+def _seeded(seed: int, make: Callable[[], T]) -> T:
+    """Call with a seeded generator and leave the global one as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.default_generator.manual_seed(seed)
+        return make()

@@ -1,0 +1,182 @@
+"""A run's predictions → its scores, tables, figures and report."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..recording import TEST, VALIDATION, Recording
+from .figures import learning_curves, pearson_per_roi, residuals, save_figure
+from .report import ReportFigure, write_report
+from .scores import ScoreRow, TargetScores, score_rows, target_scores
+from .summary import Summary, summarise
+from .surface import brain_maps
+from .tables import write_scores, write_targets
+
+if TYPE_CHECKING:
+    pass
+
+_FEW_STIMULI = 30
+
+
+@dataclass(frozen=True)
+class SplitPredictions:
+    """What a model predicts for one subject's stimuli of one split.
+
+    Args:
+        recording: The subject.
+        split: "validation" or "test".
+        stimuli: Indices of the stimuli in the recording, int64 (n,).
+        predictions: float32 (n, recording.num_targets) in the responses' own units; may be a memory map.
+    """
+
+    recording: Recording
+    split: str
+    stimuli: np.ndarray
+    predictions: np.ndarray
+
+
+@dataclass(frozen=True)
+class History:
+    """What was logged each epoch, NaN where a figure is missing; empty for models that have no epochs."""
+
+    train_loss: Sequence[float] = ()
+    validation_loss: Sequence[float] = ()
+    validation_correlation: Sequence[float] = ()
+
+
+def evaluate_run(
+    folder: Path,
+    splits: Sequence[SplitPredictions],
+    history: History,
+    config: str,
+    facts: Mapping[str, str] | None = None,
+    seed: int = 0,
+) -> Summary:
+    """Score a run and write `scores.csv`, `targets.csv`, `figures/` and `report.html` into its folder.
+
+    The summary and the figures are about the test split where it is there, else about validation.
+
+    Args:
+        folder: The run's folder.
+        splits: One per subject and split, with measured responses.
+        history: For the learning curves.
+        config: The run's configuration as text, for the report.
+        facts: What else the report shall say at a glance, name and value.
+        seed: Seed of the bootstrap.
+    """
+    if not splits:
+        raise ValueError("there is no split with predictions to evaluate")
+    splits = sorted(splits, key=lambda part: [VALIDATION, TEST].index(part.split))
+    chosen = splits[-1].split
+    rows: list[ScoreRow] = []
+    tables: list[tuple[Recording, str, TargetScores]] = []
+    warnings: list[str] = []
+    for part in splits:
+        responses = part.recording.responses.gather(part.stimuli)
+        scores = target_scores(part.predictions, responses, part.recording.noise_ceiling)
+        rows += score_rows(part.recording, part.split, part.predictions, responses, seed=seed, targets=scores)
+        tables.append((part.recording, part.split, scores))
+        warnings += _warnings(part, scores)
+    write_scores(folder / "scores.csv", rows)
+    write_targets(folder / "targets.csv", tables)
+
+    shown = [part for part in splits if part.split == chosen]
+    shown_rows = [row for row in rows if row.split == chosen]
+    shown_scores = [scores for _, split, scores in tables if split == chosen]
+    figures = _figures(folder / "figures", shown, shown_rows, shown_scores, history)
+    summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, shown_scores)
+    summary = replace(summary, figures={figure.path.stem: figure.path for figure in figures})
+    facts = _facts(shown, summary) | dict(facts or {})
+    title = f"{folder.parent.name}/{folder.name}"
+    write_report(folder / "report.html", title, summary, facts, rows, figures, warnings, config)
+    return summary
+
+
+def _figures(
+    folder: Path,
+    parts: Sequence[SplitPredictions],
+    rows: Sequence[ScoreRow],
+    scores: Sequence[TargetScores],
+    history: History,
+) -> list[ReportFigure]:
+    """Draw and save every figure of one split, in the report's order."""
+    split = parts[0].split
+    figures = [
+        ReportFigure(
+            "Correlation per ROI",
+            f"Mean Pearson correlation over the targets of each ROI, {split} split. Lines: 95 % bootstrap interval "
+            "over stimuli, or one dot per subject where there are several. Ticks: what a perfect model would reach.",
+            save_figure(pearson_per_roi(rows), folder / "pearson_per_roi.png"),
+        )
+    ]
+    for part, targets in zip(parts, scores, strict=True):
+        brain = _brain(part.recording, targets)
+        if brain is not None:
+            path = save_figure(brain, folder / f"brain_{part.recording.subject}.png")
+            caption = (
+                f"Pearson correlation of each vertex, {split} split, on the inflated cortex; grey was not measured."
+            )
+            figures.append(ReportFigure(f"Brain map, {part.recording.subject}", caption, path))
+    if any(map(len, (history.train_loss, history.validation_loss, history.validation_correlation))):
+        curves = learning_curves(history.train_loss, history.validation_loss, history.validation_correlation)
+        caption = "A validation loss that rises while the training loss falls is overfitting."
+        figures.append(ReportFigure("Learning curves", caption, save_figure(curves, folder / "learning_curves.png")))
+    for part in parts:
+        subject = part.recording.subject
+        figure = residuals(part.predictions, part.recording.responses.gather(part.stimuli))
+        name = "residuals" if len(parts) == 1 else f"residuals_{subject}"
+        caption = (
+            f"Residuals against predictions, {split} split. A good fit is a level cloud about 0; a slope says that "
+            "predictions are too small or too large, a funnel that the noise grows with the prediction."
+        )
+        path = save_figure(figure, folder / f"{name}.png")
+        figures.append(ReportFigure("Residuals" if len(parts) == 1 else f"Residuals, {subject}", caption, path))
+    return figures
+
+
+def _brain(recording: Recording, scores: TargetScores):
+    if recording.vertices is None:
+        return None
+    maps = {}
+    for hemisphere in ("lh", "rh"):
+        members = recording.hemispheres == hemisphere
+        if members.any():
+            maps[hemisphere] = recording.vertices[members], scores.pearson[members]
+    return brain_maps(maps, "Pearson correlation")
+
+
+def _facts(parts: Sequence[SplitPredictions], summary: Summary) -> dict[str, str]:
+    facts = {
+        "Subjects": ", ".join(part.recording.subject for part in parts),
+        f"Stimuli, {summary.split} split": f"{summary.n_stimuli:,}",
+        "Targets": f"{summary.n_targets:,}",
+    }
+    if summary.noise_ceiling is not None:
+        facts["Noise ceiling"] = f"{summary.noise_ceiling:.3f} of variance"
+    if summary.score is not None:
+        facts["Noise-normalised score"] = f"{summary.score:.2f} of 100"
+    return facts
+
+
+def _warnings(part: SplitPredictions, scores: TargetScores) -> list[str]:
+    """What makes this subject's and split's numbers weaker than they look, one sentence each."""
+    where = f"{part.recording.subject}, {part.split}"
+    measured = scores.n > 0
+    diverged = measured & ~np.isfinite(scores.mse)
+    still = measured & ~scores.scored & ~diverged
+    counts = {
+        "targets were not measured and have no score": ~measured,
+        "targets have responses that do not vary; they have no correlation and stand in no mean": still,
+        "targets have predictions that are not finite and stand in no mean: the training diverged": diverged,
+        "targets get the same prediction for every stimulus: their correlation counts as 0": scores.pearson == 0,
+        "targets have a noise ceiling of 0 and stand in no score": scores.noise_ceiling == 0,
+    }
+    warnings = [
+        f"{where}: {members.sum():,} of {len(members):,} {text}." for text, members in counts.items() if members.any()
+    ]
+    if len(part.stimuli) < _FEW_STIMULI:
+        warnings.append(f"{where}: only {len(part.stimuli)} stimuli; every figure is uncertain.")
+    return warnings

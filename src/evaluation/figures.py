@@ -1,0 +1,212 @@
+"""Figures of a run, drawn from plain data: learning curves, correlation per ROI, residuals."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from .atomic import replacing
+from .scores import ALL, BOTH, ScoreRow
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+INK, GREY = "#333333", "#8a8a8a"
+LEFT, RIGHT = "#1b4f8a", "#86b6e2"  # one family for the two hemispheres; apart in grey and for the colour-blind
+CEILING = "#d1495b"
+
+_HEMISPHERES = (("lh", "left hemisphere", LEFT), ("rh", "right hemisphere", RIGHT), ("", "", LEFT))
+_MOST_POINTS = 200_000
+
+
+def save_figure(figure: Figure, path: Path) -> Path:
+    """Write a PNG whose bytes depend on the figure alone."""
+    with replacing(path) as temporary:
+        figure.savefig(temporary, dpi=160, metadata={"Software": None})
+    return path
+
+
+def learning_curves(
+    train_loss: Sequence[float], validation_loss: Sequence[float], validation_correlation: Sequence[float]
+) -> Figure:
+    """Loss and validation correlation over epochs.
+
+    Args:
+        train_loss: One value per epoch; NaN or nothing where there is none, here and below.
+        validation_loss: The same loss on the validation split.
+        validation_correlation: Mean Pearson correlation over targets.
+    """
+    figure = _figure(8.6, 3.2)
+    left, right = figure.subplots(1, 2)
+    for values, name, colour in ((train_loss, "training", RIGHT), (validation_loss, "validation", LEFT)):
+        if len(values):
+            left.plot(range(1, len(values) + 1), values, ".-", color=colour, linewidth=2, label=name)
+    if left.lines:
+        left.legend(frameon=False)
+    if len(validation_correlation):
+        epochs = range(1, len(validation_correlation) + 1)
+        right.plot(epochs, validation_correlation, ".-", color=LEFT, linewidth=2)
+        best = int(np.argmax(np.nan_to_num(validation_correlation, nan=-np.inf)))
+        right.plot(best + 1, validation_correlation[best], "o", color=LEFT, markersize=6)
+        right.annotate(
+            f"{validation_correlation[best]:.3f} in epoch {best + 1}",
+            (best + 1, validation_correlation[best]),
+            xytext=(0, -14),
+            textcoords="offset points",
+            ha="right" if best > len(epochs) / 2 else "left",
+            va="top",
+            color=INK,
+        )
+    left.set_ylabel("loss")
+    right.set_ylabel("validation correlation")
+    for axes in (left, right):
+        axes.set_xlabel("epoch")
+        axes.set_xlim(0.5, max(len(train_loss), len(validation_loss), len(validation_correlation), 1) + 0.5)
+        axes.xaxis.get_major_locator().set_params(integer=True)
+        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+        _plain(axes)
+    return figure
+
+
+def pearson_per_roi(rows: Sequence[ScoreRow]) -> Figure:
+    """Bars of the mean correlation per ROI, the hemispheres side by side.
+
+    One subject's bars carry the 95 % interval; those of several are means over subjects with a dot for each. Ticks
+    mark the square root of the mean noise ceiling, the correlation of a perfect model.
+
+    Args:
+        rows: Rows of one split, ROIs in the order in which they shall stand.
+    """
+    names = _roi_names(rows)
+    sides = [side for side in _HEMISPHERES if any(row.hemisphere == side[0] for row in rows)] or [("", "", LEFT)]
+    named = len(sides) > 1 or bool(sides[0][1])
+    positions = np.arange(len(names)) + np.array([0.35 if name == ALL and len(names) > 1 else 0 for name in names])
+    figure = _figure(float(np.clip(0.3 * len(names) + 1.6, 6.4 if named else 3.6, 11)), 3.8)
+    axes = figure.subplots()
+    width = 0.8 / len(sides)
+    handles = []
+    for index, (hemisphere, label, colour) in enumerate(sides):
+        for position, name in zip(positions, names, strict=True):
+            shown = [row for row in _rows_of(rows, hemisphere, name) if row.pearson_mean is not None]
+            if shown:
+                _bar(axes, position + (index - (len(sides) - 1) / 2) * width, width, shown, colour)
+        if label:
+            handles.append(axes.bar(np.nan, np.nan, color=colour, label=label))
+    if any(row.noise_ceiling_mean is not None for row in rows):
+        handles += axes.plot(np.nan, np.nan, color=CEILING, linewidth=2, label="perfect model (√ noise ceiling)")
+    if handles:
+        figure.legend(handles=handles, frameon=False, ncols=3, loc="outside upper left", fontsize=9)
+    crowded = len(names) > 8
+    axes.set_xticks(positions, names, rotation=45 if crowded else 0, ha="right" if crowded else "center")
+    axes.set_xlim(-0.7, positions[-1] + 0.7)
+    axes.set_ylabel("Pearson correlation,\nmean over targets")
+    axes.axhline(0, color=INK, linewidth=0.8)
+    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.set_axisbelow(True)
+    axes.tick_params(axis="x", length=0)
+    _plain(axes)
+    return figure
+
+
+def residuals(predictions: np.ndarray, responses: np.ndarray, seed: int = 0) -> Figure:
+    """Density of residual (response − prediction) against prediction, with the residuals' histogram beside it.
+
+    Args:
+        predictions: (n, T); of more than 200,000 pairs as many are drawn at random.
+        responses: (n, T), NaN where not measured.
+        seed: Seed of the draw.
+    """
+    predicted, residual = _pairs(predictions, responses, seed)
+    figure = _figure(7.6, 4.0)
+    main, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
+    main.set_xlabel("prediction")
+    main.set_ylabel("residual (response − prediction)")
+    side.set_xlabel("share of pairs")
+    for axes in (main, side):
+        axes.axhline(0, color=INK, linewidth=0.8)
+        _plain(axes)
+    if not len(predicted):
+        return figure
+    # The outermost 0.05 % on each side would shrink the rest to a blot.
+    x_low, x_high = _limits(predicted)
+    y_low, y_high = _limits(residual)
+    if len(predicted) > 10_000:
+        hexes = main.hexbin(
+            predicted, residual, gridsize=60, bins="log", mincnt=1, cmap="Blues", linewidths=0.1,
+            extent=(x_low, x_high, y_low, y_high),
+        )  # fmt: skip
+        bar = figure.colorbar(hexes, ax=main, location="top", aspect=40, pad=0.02)
+        bar.set_label("stimulus × target pairs")
+        bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    else:
+        main.scatter(predicted, residual, s=6, color=LEFT, alpha=0.35, linewidths=0)
+    main.set_xlim(x_low, x_high)
+    main.set_ylim(y_low, y_high)
+    side.hist(
+        residual, bins=50, range=(y_low, y_high), orientation="horizontal", color=RIGHT,
+        weights=np.full(len(residual), 1 / len(residual)),
+    )  # fmt: skip
+    spread = f"mean {residual.mean():.2g}\nstandard deviation {residual.std():.2g}".replace("-", "−")
+    side.set_title(spread, fontsize=9, color=INK)
+    return figure
+
+
+def _bar(axes: Axes, x: float, width: float, rows: Sequence[ScoreRow], colour: str) -> None:
+    """One bar: the mean over the subjects' rows, its interval or their dots, and the ceiling."""
+    means = [row.pearson_mean for row in rows if row.pearson_mean is not None]
+    axes.bar(x, np.mean(means), width * 0.92, color=colour)
+    (first, *others) = rows
+    if others:
+        axes.scatter([x] * len(means), means, s=9, color=INK, linewidths=0, zorder=3)
+    elif first.pearson_ci_low is not None and first.pearson_ci_high is not None:
+        axes.vlines(x, first.pearson_ci_low, first.pearson_ci_high, color=INK, linewidth=1.2)
+    ceilings = [row.noise_ceiling_mean**0.5 for row in rows if row.noise_ceiling_mean is not None]
+    if ceilings:
+        axes.hlines(np.mean(ceilings), x - width * 0.46, x + width * 0.46, color=CEILING, linewidth=2)
+
+
+def _roi_names(rows: Sequence[ScoreRow]) -> list[str]:
+    """ROIs that have a figure in some hemisphere, in order, and `all` last."""
+    known = dict.fromkeys(row.roi for row in rows if row.roi != ALL and row.pearson_mean is not None)
+    return [*known, ALL]
+
+
+def _rows_of(rows: Sequence[ScoreRow], hemisphere: str, roi: str) -> list[ScoreRow]:
+    """The subjects' rows of one bar; `all` of a recording without hemispheres stands under `both`."""
+    return [row for row in rows if row.roi == roi and row.hemisphere == (hemisphere or (BOTH if roi == ALL else ""))]
+
+
+def _pairs(predictions: np.ndarray, responses: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Predictions and residuals of measured pairs, float64 (pairs,) each; a random draw where there are many."""
+    if predictions.size <= _MOST_POINTS:
+        predicted, measured = predictions.ravel(), responses.ravel()
+    else:
+        flat = np.random.default_rng(seed).integers(0, predictions.size, _MOST_POINTS)
+        stimuli, targets = np.unravel_index(np.sort(flat), predictions.shape)
+        predicted, measured = predictions[stimuli, targets], responses[stimuli, targets]
+    predicted, measured = predicted.astype(np.float64), measured.astype(np.float64)
+    known = np.isfinite(predicted) & np.isfinite(measured)
+    return predicted[known], (measured - predicted)[known]
+
+
+def _limits(values: np.ndarray) -> tuple[float, float]:
+    low, high = np.percentile(values, [0.05, 99.95])
+    margin = 0.04 * (high - low) or max(abs(high), 1.0) * 0.5
+    return float(low - margin), float(high + margin)
+
+
+def _figure(width: float, height: float) -> Figure:
+    """A figure in inches, with no place in pyplot's global list."""
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _plain(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(GREY)
+    axes.tick_params(colors=INK)

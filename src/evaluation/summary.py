@@ -1,0 +1,101 @@
+"""Summary: one run in a few numbers."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from .challenge import algonauts2023_score
+from .scores import ALL, BOTH, ScoreRow, TargetScores
+
+
+@dataclass(frozen=True)
+class Summary:
+    """How well a run predicts, over all scored targets of all subjects in one split.
+
+    Args:
+        split: "test" where it has responses, else "validation".
+        n_stimuli: Stimuli in the split, of all subjects.
+        n_targets: Targets of all subjects.
+        n_scored: Those whose response varies; every mean is over these.
+        correlation: Mean Pearson correlation, NaN where no target is scored.
+        interval: Its 95 % bootstrap interval.
+        noise_ceiling: Mean share of variance that a perfect model explains, where known.
+        ceiling_correlation: Mean correlation of a perfect model, the mean of the ceilings' square roots.
+        explained: Correlation over ceiling correlation, both means over targets with a ceiling over 0.
+        score: Algonauts 2023 score, 0 to 100.
+        figures: The run's pictures by name.
+    """
+
+    split: str
+    n_stimuli: int
+    n_targets: int
+    n_scored: int
+    correlation: float
+    interval: tuple[float, float] | None = None
+    noise_ceiling: float | None = None
+    ceiling_correlation: float | None = None
+    explained: float | None = None
+    score: float | None = None
+    figures: Mapping[str, Path] = field(default_factory=dict)
+
+    def headline(self) -> str:
+        """One line for people."""
+        line = f"{self.split} correlation {self.correlation:.3f}"
+        if self.interval is not None:
+            line += f" (95 % interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
+        if self.noise_ceiling is None or self.ceiling_correlation is None:
+            return line + ", noise ceiling unknown"
+        return (
+            line + f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
+        )
+
+
+def summarise(split: str, n_stimuli: int, rows: Sequence[ScoreRow], targets: Sequence[TargetScores]) -> Summary:
+    """Pool the subjects of one split.
+
+    Args:
+        split: Name of the split.
+        n_stimuli: Stimuli of all subjects together.
+        rows: All rows of this split; the pooled interval comes from those of the whole subjects.
+        targets: The targets' scores, one per subject.
+    """
+    pearson = np.concatenate([scores.pearson for scores in targets])
+    ceiling = np.concatenate([scores.noise_ceiling for scores in targets])
+    scored = ~np.isnan(pearson)
+    known = scored & ~np.isnan(ceiling)
+    explainable = known & (ceiling > 0)
+    score = algonauts2023_score([pearson], [ceiling])
+    explained = pearson[explainable].sum() / np.sqrt(ceiling[explainable]).sum() if explainable.any() else None
+    return Summary(
+        split=split,
+        n_stimuli=n_stimuli,
+        n_targets=len(pearson),
+        n_scored=int(scored.sum()),
+        correlation=float(pearson[scored].mean()) if scored.any() else math.nan,
+        interval=_pooled_interval([row for row in rows if row.hemisphere == BOTH and row.roi == ALL]),
+        noise_ceiling=float(ceiling[known].mean()) if known.any() else None,
+        ceiling_correlation=float(np.sqrt(ceiling[known]).mean()) if known.any() else None,
+        explained=None if explained is None else float(explained),
+        score=None if math.isnan(score) else score,
+    )
+
+
+def _pooled_interval(subjects: Sequence[ScoreRow]) -> tuple[float, float] | None:
+    """Interval of the mean over the subjects' scored targets.
+
+    The subjects' stimuli are resampled independently, so the distances from the mean add in quadrature.
+    """
+    subjects = [row for row in subjects if row.n_scored]
+    total = sum(row.n_scored for row in subjects)
+    mean, below, above = 0.0, 0.0, 0.0
+    for row in subjects:
+        if row.pearson_mean is None or row.pearson_ci_low is None or row.pearson_ci_high is None:
+            return None
+        weight = row.n_scored / total
+        mean += weight * row.pearson_mean
+        below += (weight * (row.pearson_mean - row.pearson_ci_low)) ** 2
+        above += (weight * (row.pearson_ci_high - row.pearson_mean)) ** 2
+    return (mean - math.sqrt(below), mean + math.sqrt(above)) if subjects else None

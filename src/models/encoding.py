@@ -1,0 +1,161 @@
+"""EncodingModule: the one step of every encoding model."""
+
+from collections.abc import Callable
+
+import torch
+from lightning.pytorch import LightningModule
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from torch import Tensor
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import StepLR
+
+from ..batch import Batch, Facts, Features, FeatureShapes
+from ..encoders import Encoder
+from ..errors import InputError
+from .heads.base import Head
+from .heads.linear import LinearHead
+from .losses import Loss, LossMeter, MeanSquaredError
+from .metrics import TargetMetrics
+from .standardize import FeatureStandardizer, ResponseStandardizer
+
+
+class EncodingModule(LightningModule):
+    """Predicts responses from features, or from images through a trainable backbone.
+
+    The head works on standardised features and standardised responses; predictions and metrics are in the
+    recording's units.
+
+    Args:
+        num_targets: Targets to predict; linked from the data.
+        feature_shapes: Shape of one stimulus's features by layer, None for images; linked from the data.
+        head: From features to responses.
+        backbone: A trainable encoder, for data that serve images.
+        loss: One loss per target, on standardised responses; mean squared error by default.
+        optimizer: From parameters to an optimiser; AdamW by default.
+        scheduler: From an optimiser to a schedule that steps once an epoch; by default the rate is multiplied by
+            0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023 challenge.
+
+    Raises:
+        InputError: The data serve images and there is no backbone, or features and there is one.
+    """
+
+    facts: Facts
+
+    def __init__(
+        self,
+        num_targets: int,
+        feature_shapes: FeatureShapes | None,
+        head: Callable[[FeatureShapes, int], Head] = LinearHead,
+        backbone: Encoder | None = None,
+        loss: Loss | None = None,
+        optimizer: OptimizerCallable = lambda params: AdamW(params, lr=1e-4, fused=True),
+        scheduler: LRSchedulerCallable | None = lambda optimizer: StepLR(optimizer, step_size=10, gamma=0.75),
+    ) -> None:
+        super().__init__()
+        self.backbone = backbone
+        self.standardize_features: FeatureStandardizer | None = None
+        if backbone is not None:
+            if feature_shapes is not None:
+                raise InputError("--model.backbone: --data.encoder serves features already; leave one of the two out")
+            shapes = backbone.feature_shapes()
+        elif feature_shapes is not None:
+            shapes = feature_shapes
+            self.standardize_features = FeatureStandardizer(shapes)
+        else:
+            raise InputError("--model.backbone: needed where the data serve images; or set --data.encoder")
+        self.standardize_responses = ResponseStandardizer(num_targets)
+        self.head = head(shapes, num_targets)
+        self.loss = loss or MeanSquaredError()
+        self.make_optimizer = optimizer
+        self.make_scheduler = scheduler
+        self.loss_meter = LossMeter(num_targets)
+
+    def setup(self, stage: str) -> None:
+        self.facts = self.trainer.datamodule.facts  # type: ignore[attr-defined]
+        self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
+        if self.standardize_features is not None:
+            assert self.facts.feature_mean is not None
+            assert self.facts.feature_scale is not None
+            self.standardize_features.fill(self.facts.feature_mean, self.facts.feature_scale)
+        mean = self.facts.response_mean
+        self.metrics = torch.nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
+
+    @property
+    def independent_targets(self) -> bool:
+        """Whether no target's fit depends on another's."""
+        return self.head.independent_targets and self.backbone is None
+
+    @property
+    def stopping_groups(self) -> Tensor:
+        """Set in which each target is stopped, (num_targets,): one set where targets share weights."""
+        return self.facts.groups if self.independent_targets else torch.zeros_like(self.facts.groups)
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Weights and buffers that training changes, by their names in the state dict."""
+        return {name: value for name, value in self.state_dict().items() if name.startswith(("head.", "backbone."))}
+
+    def configure_optimizers(self) -> dict[str, object]:
+        optimizer = self.make_optimizer(self.parameters())
+        if self.make_scheduler is None:
+            return {"optimizer": optimizer}
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_scheduler(optimizer)}}
+
+    def forward(self, batch: Batch) -> Tensor:
+        """Standardised predictions, (batch, num_targets)."""
+        return self.head(self._features(batch))
+
+    def predict(self, batch: Batch) -> Tensor:
+        """Predictions in the recording's units, (batch, num_targets)."""
+        return self.standardize_responses.invert(self(batch))
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+        _, loss = self._step(batch)
+        self.log("train/loss", loss.mean(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
+        # whether it is trained with ten others or with forty thousand.
+        return loss.sum() if self.independent_targets else loss.mean()
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        prediction, loss = self._step(batch)
+        self.loss_meter.update(loss, batch.response)
+        self.metrics["validation"].update(prediction, batch.response)
+
+    def on_validation_epoch_end(self) -> None:
+        self.target_losses = self.loss_meter.compute()  # (num_targets,)
+        self.loss_meter.reset()
+        self.log("validation/loss", self.target_losses.mean())
+        self._log_metrics("validation")
+
+    def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
+        prediction, _ = self._step(batch)
+        split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
+        if split in self.metrics:  # a challenge's withheld stimuli have no metrics
+            self.metrics[split].update(prediction, batch.response)
+        return {"prediction": prediction}
+
+    def on_test_epoch_end(self) -> None:
+        for split in self.trainer.datamodule.evaluated:  # type: ignore[attr-defined]
+            if split in self.metrics:
+                self._log_metrics(split)
+
+    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Predictions in the recording's units (batch, num_targets), and the loss of each target (num_targets,)."""
+        standardised = self(batch)
+        loss = self.loss(standardised, self.standardize_responses(batch.response))
+        return self.standardize_responses.invert(standardised), loss
+
+    def _features(self, batch: Batch) -> Features:
+        if self.backbone is not None:
+            assert batch.images is not None
+            return self.backbone(batch.images)
+        assert batch.features is not None
+        assert self.standardize_features is not None
+        return self.standardize_features(batch.features)
+
+    def _log_metrics(self, split: str) -> None:
+        """Log the split's mean correlation, over all targets and by ROI; targets without variance have none."""
+        pearson = self.metrics[split].compute()["pearson"]
+        self.metrics[split].reset()
+        self.log(f"{split}/pearson", pearson.nanmean())
+        by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.facts.rois.items()}
+        self.log_dict({f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)})

@@ -1,0 +1,35 @@
+"""Head: features → responses."""
+
+from abc import ABC, abstractmethod
+from math import prod
+
+import torch
+from torch import Tensor, nn
+
+from ...batch import Features, FeatureShapes
+
+
+class Head(nn.Module, ABC):
+    """Predicts the responses of all targets from features.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer.
+        num_targets: Targets to predict.
+    """
+
+    independent_targets: bool = False
+    """Whether every parameter's first axis runs over targets, so that no target's fit depends on another's."""
+
+    def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
+        super().__init__()
+        self.num_features = sum(prod(shape) for shape in feature_shapes.values())
+        self.num_targets = num_targets
+
+    @abstractmethod
+    def forward(self, features: Features) -> Tensor:
+        """From features by layer, each (batch, *shape), to standardised responses (batch, num_targets)."""
+
+
+def flatten(features: Features) -> Tensor:
+    """All layers side by side, (batch, num_features)."""
+    return torch.cat([layer.flatten(1) for layer in features.values()], dim=1)

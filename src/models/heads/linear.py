@@ -1,0 +1,37 @@
+"""LinearHead: one linear readout per target."""
+
+import torch
+from torch import Tensor, nn
+
+from ...batch import Features, FeatureShapes
+from .base import Head, flatten
+
+
+class LinearHead(Head):
+    """One linear map from all features to each target.
+
+    Targets are independent: with a per-element optimiser, training them together gives each the weights that it
+    would get alone, so one run holds a linear layer per ROI. To the bit from 16 targets on; below that the matrix
+    product takes other kernels, which round differently.
+
+    It starts at zero, where every target is predicted by its mean: a random start would only be noise that
+    early stopping has to outlive.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer.
+        num_targets: Targets to predict.
+    """
+
+    independent_targets = True
+
+    def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
+        super().__init__(feature_shapes, num_targets)
+        self.weight = nn.Parameter(torch.zeros(num_targets, self.num_features))
+        self.bias = nn.Parameter(torch.zeros(num_targets))
+
+    def forward(self, features: Features) -> Tensor:
+        flat = flatten(features)  # (batch, num_features)
+        # A matrix product, not a broadcast: the gradient of a broadcast is a sum whose rounding depends on how many
+        # targets stand beside each other.
+        bias = flat.new_ones(len(flat), 1) @ self.bias[None, :]
+        return flat @ self.weight.T + bias  # (batch, num_targets)

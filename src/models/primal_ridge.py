@@ -1,0 +1,152 @@
+"""Ridge in the D×D form: everything from the folds' moments; the stimuli themselves are not seen again."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from ..errors import InputError
+from .gram import FeatureMoments, PrincipalAxes, ResponseMoments, principal_axes
+from .penalties import generalized_errors
+
+STRIPS = 4  # of a triangular product: with fewer, more zeros are multiplied; with more, each product is small
+
+
+@dataclass(frozen=True)
+class HeldOutFold:
+    """The axes of one fold's training part, and the scatter of its held-out part in these axes.
+
+    A solution S (R, T) leaves the held-out error ‖y‖² − sum(S ∘ (2 E − M S)), where M = R'Xv'Xv R, E = R'Xv'yv, R is
+    the rotation and Xv, yv are held out: no prediction is made. As M is symmetric, its upper triangle with the
+    off-diagonal doubled gives the same sum for fewer operations.
+
+    Args:
+        index: The fold.
+        count: Its number of held-out stimuli.
+        total: Sum of their features about the shift, float64 (D,).
+        axes: Axes of the training part.
+        rotation: Their rotation R, (D, R), in the precision of the responses.
+        upper: M folded to its upper triangle, (R, R).
+    """
+
+    index: int
+    count: float
+    total: Tensor
+    axes: PrincipalAxes
+    rotation: Tensor
+    upper: Tensor
+
+    @classmethod
+    def of(cls, features: FeatureMoments, index: int, standardize: bool, dtype: torch.dtype) -> "HeldOutFold":
+        """Decompose the features of one fold."""
+        axes = principal_axes(features, index, standardize)
+        count, total = float(features.count[index]), features.total[index]
+        scatter = features.gram[index] - torch.outer(axes.mean, total) - torch.outer(total, axes.mean)
+        scatter.addr_(axes.mean, axes.mean, alpha=count)
+        rotated = axes.rotation.T @ scatter @ axes.rotation
+        upper = 2 * rotated.triu(1) + rotated.diagonal().diag()
+        return cls(index, count, total, axes, axes.rotation.to(dtype), upper.to(dtype))
+
+    def project(self, responses: ResponseMoments, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The fold's view of some targets, all about the means of its training part.
+
+        Args:
+            responses: Their moments.
+            cross: Their X'Y over all folds, (D, T).
+
+        Returns:
+            X'Y of the training part in the axes (R, T), X'Y of the held-out part in the axes (R, T), and the held-out
+            sum of squares, float64 (T,).
+        """
+        dtype, total = cross.dtype, responses.total[self.index]
+        mean = (responses.total.sum(0) - total) / self.axes.count
+        feature_mean = self.axes.mean.to(dtype)
+        training = cross - responses.cross[self.index]
+        training.addr_(feature_mean, mean.to(dtype), alpha=-self.axes.count)
+        held_out = torch.addr(responses.cross[self.index], feature_mean, (self.count * mean - total).to(dtype))
+        held_out.addr_(self.total.to(dtype), mean.to(dtype), alpha=-1)
+        variation = responses.square[self.index] - 2 * mean * total + self.count * mean.square()
+        return self.rotation.T @ training, self.rotation.T @ held_out, variation.clamp(min=0)
+
+    def gains(self, training: Tensor, held_out: Tensor, penalties: Tensor) -> Tensor:
+        """What the solution of each penalty takes from the held-out sum of squares.
+
+        Args:
+            training: Training X'Y in the axes, (R, T).
+            held_out: Held-out X'Y in the axes, (R, T).
+            penalties: float64 (P,).
+
+        Returns:
+            (P, T).
+        """
+        damping = (1 / (self.axes.eigenvalues + penalties[:, None])).to(training.dtype)  # (P, R)
+        gains = 2 * damping @ (training * held_out)  # (P, T)
+        solution, product = torch.empty_like(training), torch.empty_like(training)
+        strip = max(1, -(-len(training) // STRIPS))
+        for gain, damped in zip(gains, damping, strict=True):
+            torch.mul(training, damped[:, None], out=solution)
+            for first in range(0, len(training), strip):
+                rows = slice(first, first + strip)
+                torch.mm(self.upper[rows, first:], solution[first:], out=product[rows])
+            gain -= product.mul_(solution).sum(0)
+        return gains
+
+
+class PrimalRidge:
+    """The D×D form: for features fewer than stimuli, and for data that stream by.
+
+    Penalties are judged by cross-validation over the moments' folds (the mean over folds of the mean squared error,
+    as in himalaya), or by generalised cross-validation where there is a single fold.
+
+    Args:
+        features: Moments of the features.
+        penalties: float64 (P,), largest first.
+        standardize: Divide the features by their standard deviation over the training part of each fold.
+        dtype: Precision of the work on targets.
+
+    Raises:
+        InputError: A fold is empty or leaves fewer than two training stimuli, or features are not finite.
+    """
+
+    def __init__(self, features: FeatureMoments, penalties: Tensor, standardize: bool, dtype: torch.dtype) -> None:
+        num_folds = len(features.count)
+        if num_folds > 1 and not features.count.all():
+            raise InputError(f"folds: expected stimuli in each of {num_folds}, found an empty one; use fewer folds")
+        self.penalties = penalties
+        self.shift = features.shift
+        self.axes = principal_axes(features, None, standardize)
+        self.rotation = self.axes.rotation.to(dtype)  # (D, R)
+        indices = range(num_folds) if num_folds > 1 else ()
+        self.folds = [HeldOutFold.of(features, k, standardize, dtype) for k in indices]
+
+    def errors(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
+        """Cross-validated errors, float64 (P, T), and those of the training mean as prediction, float64 (T,)."""
+        if not self.folds:
+            projected, mean = self._project(responses)
+            variation = responses.square.sum(0) - self.axes.count * mean.square()
+            count = self.axes.count
+            return generalized_errors(self.axes.eigenvalues, projected, variation.clamp(min=0), count, self.penalties)
+        cross = responses.cross.sum(0)
+        null_errors = torch.zeros_like(responses.total[0])
+        gains = null_errors.new_zeros(len(self.penalties), len(null_errors))
+        for fold in self.folds:
+            training, held_out, variation = fold.project(responses, cross)
+            weight = 1 / (fold.count * len(self.folds))
+            null_errors.add_(variation, alpha=weight)
+            gains.add_(fold.gains(training, held_out, self.penalties), alpha=weight)
+        return null_errors - gains, null_errors
+
+    def solve(self, responses: ResponseMoments, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """Weight (T, D) and bias (T,) from all stimuli, for each target's penalty (T,)."""
+        projected, mean = self._project(responses)
+        damped = (self.axes.eigenvalues[:, None] + penalty).to(projected.dtype)  # (R, T)
+        weight = (projected / damped).T @ self.rotation.T
+        bias = responses.shift.double() + mean - weight.double() @ (self.axes.mean + self.shift)
+        return weight, bias.to(weight.dtype)
+
+    def _project(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
+        """Centred X'Y of all stimuli in the axes (R, T), and the responses' mean about their shift, float64 (T,)."""
+        mean = responses.total.sum(0) / self.axes.count
+        cross = responses.cross.sum(0)
+        cross.addr_(self.axes.mean.to(cross.dtype), mean.to(cross.dtype), alpha=-self.axes.count)
+        return self.rotation.T @ cross, mean

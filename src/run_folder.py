@@ -1,0 +1,160 @@
+"""The run's folder `runs/NAME/version_N/`: who names it, and what is written into it while training."""
+
+import csv
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from torch import Tensor
+
+from .batch import Batch
+
+RUNS = Path("runs")
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard logger that reserves the next version by making its folder.
+
+    Two jobs of one name that start at the same moment, as in a SLURM array, get two folders.
+
+    Args:
+        name: The runs' name.
+        version: An earlier run to go on with; None reserves a new one.
+    """
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        super().__init__(RUNS, name=name, version=version, default_hp_metric=False)
+
+    def _get_next_version(self) -> int:
+        version = super()._get_next_version()
+        if rank_zero_only.rank != 0:
+            return version  # never used: folders come from rank 0 through Trainer.log_dir
+        while True:
+            try:
+                os.makedirs(Path(self.root_dir) / f"version_{version}")
+            except FileExistsError:
+                version += 1
+            else:
+                return version
+
+
+def last_checkpoint(name: str) -> Path | None:
+    """The newest checkpoint of the newest run of a name, or None."""
+    found = (RUNS / name).glob(f"version_*/{CHECKPOINTS}/{LAST}")
+    return max(found, key=lambda path: int(path.parent.parent.name.removeprefix("version_")), default=None)
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """Write a text file so that a kill leaves the old one or the new one."""
+    partial = path.with_name(path.name + ".partial")
+    partial.write_text(text)
+    partial.replace(path)
+
+
+class EpochSeed(Callback):
+    """Seeds every epoch by its number, so that a resumed run draws the dropout that an undisturbed one does.
+
+    Args:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+
+class History(Callback):
+    """Losses and correlation by epoch, in `history.csv`; carried by checkpoints, so a resumed curve is whole."""
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        names = ("train/loss", "validation/loss", "validation/pearson")
+        values = {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+        self.rows.append({"epoch": trainer.current_epoch, **values})
+        folder = trainer.log_dir
+        if trainer.is_global_zero and folder is not None and not trainer.fast_dev_run:
+            lines = [",".join(("epoch", *names))]
+            lines += [",".join(str(row.get(name, "")) for name in ("epoch", *names)) for row in self.rows]
+            write_atomically(Path(folder) / "history.csv", "\n".join(lines) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+class PredictionWriter(Callback):
+    """Writes `predictions/SPLIT.npy` (n_stimuli, num_targets), each rank its own rows of one file.
+
+    With several subjects, a stimulus's row is NaN at the targets of the others.
+    """
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.folder = Path(str(trainer.log_dir)) / "predictions"
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for split in data.evaluated:
+                shape = (len(data.positions(split)), data.num_targets)
+                array = np.lib.format.open_memmap(self._partial(split), mode="w+", dtype=np.float32, shape=shape)
+                array.fill(np.nan)
+                array.flush()
+        trainer.strategy.barrier()
+        self.arrays = {split: np.lib.format.open_memmap(self._partial(split), mode="r+") for split in data.evaluated}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(outputs, Mapping)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        split = data.evaluated[dataloader_idx]
+        positions = batch.stimulus.cpu().numpy()
+        rows = np.searchsorted(data.positions(split), positions)
+        prediction = outputs["prediction"].float().cpu().numpy()
+        recording_of, _ = data.locate(positions)
+        for recording in np.unique(recording_of):
+            own, targets = recording_of == recording, data.targets_of(recording)
+            self.arrays[split][rows[own], targets] = prediction[own, targets]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for array in self.arrays.values():
+            array.flush()
+        self.arrays.clear()
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            for split in data.evaluated:
+                self._partial(split).replace(self.folder / f"{split}.npy")
+                self._write_stimuli(data, split)
+        trainer.strategy.barrier()
+
+    def _partial(self, split: str) -> Path:
+        return self.folder / f"{split}.npy.partial"
+
+    def _write_stimuli(self, data: Any, split: str) -> None:
+        with (self.folder / f"{split}_stimuli.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("stimulus", "subject"))
+            for recording, index in zip(*data.locate(data.positions(split)), strict=True):
+                of = data.recordings[recording]
+                writer.writerow((of.stimuli.names[index], of.subject))

@@ -1,0 +1,61 @@
+"""The `calcarine` command: everything beside training and studies."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from .front_door import enter
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one `calcarine` command and return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["encode"]:  # its flags are train.py's, parsed by train.py's own parser
+        return enter(lambda: _encode(argv[1:]))
+    options = _parser().parse_args(argv)
+    return enter(lambda: options.run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="calcarine", description="Visual encoding models: tools beside train.py.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    layers = commands.add_parser("layers", help="list a model's layers with their output shapes")
+    layers.add_argument("model", metavar="LIBRARY:MODEL", help="LIBRARY is torchvision, timm or open_clip")
+    layers.set_defaults(run=_layers)
+
+    commands.add_parser("encode", help="fill the embedding cache ahead of training; takes train.py's flags")
+
+    simulate = commands.add_parser("simulate", help="write a data set with planted truth")
+    simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist")
+    simulate.add_argument("--format", choices=("algonauts2023", "folder"), default="algonauts2023")
+    simulate.add_argument("--images", type=int, default=1000, help="training images; default %(default)s")
+    simulate.add_argument("--targets", type=int, default=2000, help="of both hemispheres; default %(default)s")
+    simulate.add_argument("--subjects", type=int, default=1, help="default %(default)s")
+    simulate.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    simulate.set_defaults(run=_simulate)
+    return parser
+
+
+def _layers(options: argparse.Namespace) -> None:
+    from .encoders.listing import layers_table
+
+    sys.stdout.write(layers_table(options.model) + "\n")
+
+
+def _simulate(options: argparse.Namespace) -> None:
+    from .data.simulate import simulate
+
+    simulate(options.out, options.format, options.images, options.targets, options.subjects, options.seed)
+
+
+def _encode(argv: Sequence[str]) -> None:
+    from .cli import build_cli
+    from .run import encode
+
+    encode(build_cli(argv))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

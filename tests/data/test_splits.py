@@ -1,0 +1,91 @@
+import numpy as np
+import pytest
+
+from src.data.splits import split_stimuli
+from src.errors import InputError
+from src.recording import Recording, Responses
+
+
+class Named:
+    """Stimuli that are nothing but their content hashes."""
+
+    def __init__(self, digests):
+        self.names = [f"{index}.png" for index in range(len(digests))]
+        self.hashes = [str(digest) for digest in digests]
+
+    def __len__(self):
+        return len(self.hashes)
+
+    def digests(self):
+        return self.hashes
+
+    def read(self, index):
+        raise AssertionError("a split decodes no image")
+
+
+def recording(digests, splits=None, measured=None):
+    count = len(digests)
+    responses = np.zeros((count if measured is None else measured, 2), dtype=np.float32)
+    whole = Responses.of(responses)
+    if measured is not None:
+        whole = Responses((count, 2), whole.parts)
+    splits = np.array([""] * count if splits is None else splits)
+    return Recording("s", Named(digests), whole, splits, np.array(["", ""]))
+
+
+def test_shares_and_seed():
+    one = recording(range(100))
+    splits = split_stimuli([one], 0.1, 0.2, seed=0)[0]
+    assert {name: (splits == name).sum() for name in ("train", "validation", "test")} == {
+        "train": 70,
+        "validation": 10,
+        "test": 20,
+    }
+    assert np.array_equal(splits, split_stimuli([one], 0.1, 0.2, seed=0)[0])
+    assert not np.array_equal(splits, split_stimuli([one], 0.1, 0.2, seed=1)[0])
+
+
+def test_duplicates_fall_on_one_side():
+    digests = np.random.default_rng(0).integers(0, 40, 200)
+    splits = split_stimuli([recording(digests)], 0.2, 0.3, seed=0)[0]
+    for digest in np.unique(digests):
+        assert len(set(splits[digests == digest])) == 1
+
+
+def test_duplicates_across_recordings_fall_on_one_side():
+    digests = np.arange(50)
+    first, second = split_stimuli([recording(digests), recording(digests[::-1])], 0.2, 0.3, seed=0)
+    assert np.array_equal(first, second[::-1])
+
+
+def test_the_formats_own_test_split_is_used():
+    given = ["test"] * 10 + [""] * 40
+    splits = split_stimuli([recording(range(50), given)], 0.1, 0.2, seed=0)[0]
+    assert (splits == "test").tolist() == [True] * 10 + [False] * 40
+    assert (splits == "validation").sum() == 4
+
+
+def test_a_test_split_without_responses_is_withheld_and_another_is_drawn():
+    given = [""] * 40 + ["test"] * 10
+    splits = split_stimuli([recording(range(50), given, measured=40)], 0.1, 0.2, seed=0)[0]
+    assert (splits[40:] == "withheld").all()
+    assert (splits[:40] == "test").sum() == 8
+
+
+@pytest.mark.parametrize("held_out", ["test", "validation"])
+def test_a_training_copy_of_a_held_out_stimulus_is_left_out(held_out):
+    digests = [0, 1, 2, 3, 0, 5, 6, 7, 8, 9]
+    given = [held_out, held_out] + [""] * 8
+    splits = split_stimuli([recording(digests, given)], 0.2, 0.2, seed=0)[0]
+    assert splits[4] == "leaking"
+
+
+@pytest.mark.parametrize(("validation", "test"), [(-0.1, 0.2), (0.5, 0.5), (0.1, 1.0)])
+def test_impossible_shares_are_refused(validation, test):
+    with pytest.raises(InputError, match=r"--data\.validation"):
+        split_stimuli([recording(range(10))], validation, test, seed=0)
+
+
+def test_too_few_stimuli_are_refused():
+    with pytest.raises(InputError, match="no stimulus of 2 is left for the validation split"):
+        split_stimuli([recording(range(2))], 0.1, 0.2, seed=0)

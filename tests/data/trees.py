@@ -1,0 +1,65 @@
+"""Small data sets in the formats that the sources read, written by the tests themselves."""
+
+from pathlib import Path
+
+import numpy as np
+from PIL import Image
+
+FSAVERAGE_VERTICES = 163_842
+VERTICES = {"lh": 7, "rh": 9}
+MAPPINGS = {
+    "streams": {0: "Unknown", 1: "early", 2: "midventral", 5: "ventral"},
+    "floc-bodies": {0: "Unknown", 1: "EBA", 2: "FBA-1"},
+}
+
+
+def write_images(folder: Path, names: list[str], seed: int = 0) -> None:
+    """One 8 × 6 image of noise per name."""
+    folder.mkdir(parents=True, exist_ok=True)
+    generator = np.random.default_rng(seed)
+    for name in names:
+        Image.fromarray(generator.integers(0, 256, (6, 8, 3), dtype=np.uint8)).save(folder / name)
+
+
+def write_array(path: Path, array: np.ndarray | list) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    np.save(path, array)
+
+
+def write_algonauts(root: Path, n_train: int = 6, n_test: int = 3, test_responses: bool = False) -> Path:
+    """One subject of the Algonauts 2023 challenge, subj01, with two overlapping ROI classes; "FBA-1" is empty.
+
+    Returns:
+        The subject's folder.
+    """
+    subject = root / "subj01"
+    generator = np.random.default_rng(1)
+    for word, split, n_images in (("train", "training", n_train), ("test", "test", n_test)):
+        names = [f"{word}-{i + 1:04d}_nsd-{1000 - 7 * i:05d}.png" for i in range(n_images)]
+        write_images(subject / f"{split}_split" / f"{split}_images", names, seed=n_images)
+        for hemisphere, n_vertices in VERTICES.items():
+            if split == "training" or test_responses:
+                write_array(
+                    subject / f"{split}_split" / f"{split}_fmri" / f"{hemisphere}_{split}_fmri.npy",
+                    generator.standard_normal((n_images, n_vertices), dtype=np.float32),
+                )
+    for hemisphere, n_vertices in VERTICES.items():
+        mask = np.zeros(FSAVERAGE_VERTICES, dtype=np.int32)
+        mask[10 + 3 * np.arange(n_vertices)] = 1
+        write_array(subject / "roi_masks" / f"{hemisphere}.all-vertices_fsaverage_space.npy", mask)
+        for name, labels in (("streams", [0, 1, 1, 2, 5, 5, 0]), ("floc-bodies", [0, 0, 1, 1, 1, 0, 0])):
+            write_array(
+                subject / "roi_masks" / f"{hemisphere}.{name}_challenge_space.npy",
+                np.array(labels + [0] * (n_vertices - 7)),
+            )
+    for name, mapping in MAPPINGS.items():
+        write_array(subject / "roi_masks" / f"mapping_{name}.npy", np.array(mapping, dtype=object))
+    return subject
+
+
+def write_folder(root: Path, n_stimuli: int = 12, n_targets: int = 5) -> Path:
+    """A user's folder of images and responses, row i at a level of 100 i."""
+    write_images(root / "images", [f"image{i}.png" for i in range(1, n_stimuli + 1)])
+    responses = np.random.default_rng(2).standard_normal((n_stimuli, n_targets), dtype=np.float32)
+    write_array(root / "responses.npy", responses + 100 * np.arange(n_stimuli, dtype=np.float32)[:, None])
+    return root

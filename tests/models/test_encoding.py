@@ -1,0 +1,136 @@
+import numpy as np
+import pytest
+import torch
+from lightning.pytorch import Trainer
+from planted import Identity, Planted
+from scipy.stats import pearsonr
+from torch.optim import AdamW
+
+from src.data.datamodule import EncodingDataModule
+from src.encoders import PixelEncoder
+from src.errors import InputError
+from src.models import EncodingModule, RoiEarlyStopping
+
+
+def fit(tmp_path, source, epochs=30, patience=5, ckpt_path=None, batch_size=32, **trainer):
+    data = EncodingDataModule(source, Identity(), cache_dir=tmp_path / "cache", batch_size=batch_size)
+    model = EncodingModule(data.num_targets, data.feature_shapes, optimizer=lambda p: AdamW(p, lr=3e-3, fused=True))
+    stopping = RoiEarlyStopping(patience)
+    options = {
+        "logger": False,
+        "enable_checkpointing": False,
+        "enable_progress_bar": False,
+        "enable_model_summary": False,
+        "callbacks": [stopping],
+        "accelerator": "cpu",
+    }
+    trainer = Trainer(max_epochs=epochs, **options | trainer)
+    trainer.fit(model, data, ckpt_path=ckpt_path, weights_only=True)
+    return model, data, trainer, stopping
+
+
+def test_a_planted_signal_is_recovered_and_its_shuffled_control_is_not(tmp_path):
+    scores = {}
+    for shuffle in (False, True):
+        model, data, trainer, _ = fit(tmp_path, Planted(400, shuffle=shuffle), epochs=60)
+        scores[shuffle] = trainer.test(model, data, verbose=False)[0]["test/pearson"]
+    assert scores[False] > 0.8
+    assert abs(scores[True]) < 0.15
+
+
+def test_a_roi_alone_gets_the_weights_it_gets_among_all(tmp_path):
+    noise = np.repeat([1.0, 4.0], [16, 24])
+    together, _, _, stopping = fit(tmp_path, Planted(noise=noise), epochs=60, patience=3)
+    assert stopping.best_epoch[0] != stopping.best_epoch[1], "the ROIs must stop apart for this test to mean anything"
+    for targets in (range(16), range(16, 40)):
+        alone, *_ = fit(tmp_path, Planted(targets=targets, noise=noise), epochs=60, patience=3)
+        rows = torch.tensor(list(targets))
+        assert torch.equal(alone.head.weight, together.head.weight[rows])
+        assert torch.equal(alone.head.bias, together.head.bias[rows])
+
+
+def test_best_rows_are_those_of_each_rois_best_epoch(tmp_path):
+    model, data, _, stopping = fit(tmp_path, Planted(noise=2.0), epochs=40, patience=4)
+    for group, epoch in enumerate(stopping.best_epoch.tolist()):
+        upto, *_ = fit(tmp_path, Planted(noise=2.0), epochs=epoch + 1, patience=100)
+        rows = data.facts.groups == group
+        assert torch.equal(model.head.weight[rows], upto.head.weight[rows])
+
+
+def test_a_resumed_run_ends_like_an_undisturbed_one(tmp_path):
+    whole, *_ = fit(tmp_path, Planted(), epochs=40, patience=3)
+    _, _, trainer, _ = fit(tmp_path, Planted(), epochs=4, patience=3)
+    trainer.save_checkpoint(tmp_path / "half.ckpt")
+    resumed, *_ = fit(tmp_path, Planted(), epochs=40, patience=3, ckpt_path=tmp_path / "half.ckpt")
+    for name, value in whole.state_dict().items():
+        assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+def test_a_finished_run_resumes_to_its_best_rows(tmp_path):
+    finished, _, trainer, _ = fit(tmp_path, Planted(), epochs=40, patience=3, enable_checkpointing=False)
+    trainer.save_checkpoint(tmp_path / "end.ckpt")
+    again, *_ = fit(tmp_path, Planted(), epochs=40, patience=3, ckpt_path=tmp_path / "end.ckpt")
+    assert torch.equal(again.head.weight, finished.head.weight)
+
+
+def test_streamed_metrics_equal_scipy_on_the_predictions(tmp_path):
+    model, data, trainer, _ = fit(tmp_path, Planted(), epochs=5, batch_size=7)
+    logged = trainer.test(model, data, verbose=False)[0]
+    batches = list(data.test_dataloader()["test"])
+    positions = data.positions("test")
+    features = torch.from_numpy(np.stack([data.recordings[0].stimuli.read(i) for i in positions]))
+    predicted = model.standardize_responses.invert(
+        model.head(model.standardize_features(Identity()(features.permute(0, 3, 1, 2))))
+    ).detach()
+    measured = data.recordings[0].responses.gather(positions)
+    expected = np.mean([pearsonr(predicted[:, t], measured[:, t]).statistic for t in range(40)])
+    assert sum(len(batch) for batch in batches) == len(positions)
+    assert logged["test/pearson"] == pytest.approx(expected, abs=1e-6)
+
+
+def test_several_subjects_get_the_weights_they_get_alone(tmp_path):
+    """Each subject's rows see its own stimuli only; the other subjects' responses are not measured."""
+    source = Planted(stimuli=100, subjects=2)
+    data = EncodingDataModule(source, Identity(), cache_dir=tmp_path, batch_size=300)
+    data.setup()
+    batch = next(iter(data.train_dataloader()))
+    subject, _ = data.locate(batch.stimulus.numpy())
+    measured = ~batch.response.isnan()
+    assert measured[:, :40].all(1).tolist() == (subject == 0).tolist()
+    assert measured[:, 40:].all(1).tolist() == (subject == 1).tolist()
+    model, data, trainer, _ = fit(tmp_path, source, epochs=60, batch_size=20)
+    assert trainer.test(model, data, verbose=False)[0]["test/pearson"] > 0.5
+    assert data.facts.group_names == ["subj01.lh.a", "subj01.rh.b", "subj02.lh.a", "subj02.rh.b"]
+
+
+def test_a_constant_target_and_a_constant_feature_do_no_harm(tmp_path, monkeypatch):
+    read = Planted._read
+
+    def with_constants(self, subject):
+        recording = read(self, subject)
+        recording.responses.parts[0].array[:, 2] = 1e4
+        for image in recording.stimuli.images:
+            image[0, 0] = 7
+        return recording
+
+    monkeypatch.setattr(Planted, "_read", with_constants)
+    model, data, trainer, _ = fit(tmp_path, Planted(300), epochs=40)
+    assert all(parameter.isfinite().all() for parameter in model.parameters())
+    assert trainer.test(model, data, verbose=False)[0]["test/pearson"] > 0.7
+
+
+def test_divergence_is_said(tmp_path):
+    data = EncodingDataModule(Planted(), Identity(), cache_dir=tmp_path)
+    model = EncodingModule(data.num_targets, data.feature_shapes, optimizer=lambda p: torch.optim.SGD(p, lr=1e30))
+    trainer = Trainer(
+        max_epochs=5, logger=False, enable_checkpointing=False, callbacks=[RoiEarlyStopping()], accelerator="cpu"
+    )
+    with pytest.raises(InputError, match="training diverged"):
+        trainer.fit(model, data)
+
+
+def test_data_and_model_must_fit_together():
+    with pytest.raises(InputError, match="leave one of the two out"):
+        EncodingModule(3, {"a": (2,)}, backbone=PixelEncoder())
+    with pytest.raises(InputError, match=r"or set --data\.encoder"):
+        EncodingModule(3, None)
