@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from threadpoolctl import threadpool_limits
 from src.models.ridge import fit_ridge
 
 NUM_TEST = 500
+SCORING = "neg_mean_squared_error"  # what our penalties are chosen by
 
 
 @dataclass(frozen=True)
@@ -69,7 +71,7 @@ def simulate(args: argparse.Namespace, num_targets: int) -> Data:
     weight = torch.randn(args.features, num_targets, generator=generator) / scale.norm()
     weight *= torch.rand(num_targets, generator=generator)
     responses = torch.empty(num_stimuli, num_targets)
-    for rows in torch.arange(num_stimuli).split(512):
+    for rows in torch.arange(num_stimuli).split(64):
         responses[rows] = features[rows] @ weight + torch.randn(len(rows), num_targets, generator=generator)
     training, test = slice(0, args.stimuli), slice(args.stimuli, num_stimuli)
     splits = KFold(args.folds)
@@ -110,20 +112,141 @@ def transposed_product(data: Data) -> None:
     data.responses.T @ data.features
 
 
-def methods(table: str) -> list[Method]:
-    """The rows of a table; the first is what the others are compared with."""
-    one_for_all = {"cv": KFold(5), "scoring": "neg_mean_squared_error"}
-    bare = [Method("X'Y, torch", product), Method("Y'X, torch", transposed_product)]
-    rows = {
-        "k-fold, a penalty per target": [
-            Method("calcarine", lambda data: ours(data, fold=data.fold)),
-            Method("himalaya, numpy", lambda data: himalaya(data, "numpy")),
-            Method("himalaya, torch", lambda data: himalaya(data, "torch")),
-        ],
-        "k-fold, one penalty for all": [
-            Method("calcarine", lambda data: ours(data, fold=data.fold, groups=data.fold.new_zeros(data.responses.shape[1]))),
-            Method("scikit-learn", lambda data: scikit_learn(data, **one_for_all)),
-        ],
-        ...
-    }
-    return rows[table] + bare
+@dataclass(frozen=True)
+class Table:
+    """Methods to compare on some number of targets; the first is the one that the others are compared with."""
+
+    title: str
+    num_targets: int
+    methods: list[Method]
+
+
+def tables(args: argparse.Namespace) -> list[Table]:
+    """All tables; `--whole_brain 0` leaves the last one out."""
+    k_fold = Method("calcarine", lambda data: ours(data, fold=data.fold))
+    generalized = Method("calcarine", ours)
+    found = [
+        Table(
+            "k-fold cross-validation, a penalty per target",
+            args.targets,
+            [
+                k_fold,
+                Method("himalaya, numpy", lambda data: himalaya(data, "numpy")),
+                Method("himalaya, torch", lambda data: himalaya(data, "torch")),
+                Method("X'Y, torch", product),
+            ],
+        ),
+        Table(
+            "k-fold cross-validation, one penalty for all",
+            args.targets,
+            [
+                Method("calcarine", lambda data: ours(data, fold=data.fold, groups=one_group(data))),
+                Method("scikit-learn", lambda data: scikit_learn(data, cv=data.splits, scoring=SCORING)),
+                Method("X'Y, torch", product),
+            ],
+        ),
+        Table(
+            "Generalised (scikit-learn: leave-one-out) cross-validation, a penalty per target",
+            args.targets,
+            [
+                generalized,
+                Method("scikit-learn", lambda data: scikit_learn(data, alpha_per_target=True)),
+                Method("X'Y, torch", product),
+            ],
+        ),
+        Table(
+            "Whole brain, a penalty per target",
+            args.whole_brain,
+            [
+                Method("calcarine, generalised", ours),
+                Method("calcarine, k-fold", k_fold.fit),
+                Method("X'Y, torch", product),
+                Method("Y'X, torch", transposed_product),
+            ],
+        ),
+    ]
+    return [table for table in found if table.num_targets]
+
+
+def one_group(data: Data) -> torch.Tensor:
+    return torch.zeros(data.responses.shape[1], dtype=torch.int64)
+
+
+def test_correlations(result: Result, data: Data) -> np.ndarray:
+    """Pearson's correlation of predicted and measured responses over the test stimuli, (T,)."""
+    predicted = data.test_features.numpy() @ result.weight.T + result.bias
+    predicted -= predicted.mean(0)
+    measured = data.test_responses.numpy() - data.test_responses.numpy().mean(0)
+    norms = np.linalg.norm(predicted, axis=0) * np.linalg.norm(measured, axis=0)
+    return (predicted * measured).sum(0) / np.maximum(norms, 1e-12)
+
+
+def peak_memory(args: argparse.Namespace, table: int, method: int) -> float:
+    """Megabytes that a method takes beyond data and libraries, in a process of its own."""
+    command = [sys.executable, __file__, *sys.argv[1:], "--peak_of", str(table), str(method)]
+    return float(subprocess.run(command, check=True, capture_output=True, text=True).stdout.split()[-1])
+
+
+def measure_peak(args: argparse.Namespace) -> None:
+    """Print what `peak_memory` reads: the peak of this process less what it held before the fit."""
+    table = tables(args)[args.peak_of[0]]
+    fit = table.methods[args.peak_of[1]].fit
+    fit(simulate(argparse.Namespace(**{**vars(args), "stimuli": 100, "features": 8}), 10))  # loads the libraries
+    data = simulate(args, table.num_targets)
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    fit(data)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+    print((peak - pages * os.sysconf("SC_PAGE_SIZE")) / 1e6)
+
+
+def run(args: argparse.Namespace, index: int, table: Table) -> None:
+    """Time the methods in turn and print their table."""
+    data = simulate(args, table.num_targets)
+    for _ in range(args.runs):
+        for method in table.methods:
+            start = time.perf_counter()
+            method.result = method.fit(data)
+            method.seconds.append(time.perf_counter() - start)
+    first = table.methods[0]
+    print(f"\n{table.title}: {table.num_targets} targets")
+    print(f"{'':24}{'median s':>9}{'range':>14}{'x first':>9}{'extra MB':>10}{'test r':>8}{'max dr':>9}{'same':>8}")
+    for position, method in enumerate(table.methods):
+        median = statistics.median(method.seconds)
+        spread = f"{min(method.seconds):.2f}-{max(method.seconds):.2f}"
+        line = f"{method.name:24}{median:9.2f}{spread:>14}{median / statistics.median(first.seconds):9.2f}"
+        line += f"{peak_memory(args, index, position):10.0f}"
+        if method.result is not None and first.result is not None:
+            found, reference = test_correlations(method.result, data), test_correlations(first.result, data)
+            same = np.isclose(method.result.penalty, first.result.penalty, rtol=1e-5).mean()
+            line += f"{found.mean():8.4f}{np.abs(found - reference).max():9.1e}{same:8.2%}"
+        print(line, flush=True)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--stimuli", type=int, default=8857)
+    parser.add_argument("--features", type=int, default=512)
+    parser.add_argument("--targets", type=int, default=4000, help="targets of the comparison with peers")
+    parser.add_argument("--whole_brain", type=int, default=39548, help="targets of the comparison with X'Y; 0: none")
+    parser.add_argument("--penalties", type=int, default=10)
+    parser.add_argument("--folds", type=int, default=5)
+    parser.add_argument("--runs", type=int, default=5)
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--peak_of", type=int, nargs=2, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    torch.set_num_threads(args.threads)
+    with threadpool_limits(args.threads):
+        if args.peak_of:
+            measure_peak(args)
+            return
+        load = os.getloadavg()[0]
+        print(
+            f"{args.stimuli} stimuli, {args.features} features, {args.penalties} penalties, {args.folds} folds, float32; "
+            f"{args.threads} threads of {os.cpu_count()} cores; load before the run {load:.1f}; torch {torch.__version__}"
+        )
+        for index, table in enumerate(tables(args)):
+            run(args, index, table)
+
+
+if __name__ == "__main__":
+    main()

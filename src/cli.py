@@ -2,14 +2,16 @@
 
 import logging
 import sys
+import warnings
 from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.rank_zero import rank_zero_only
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -72,7 +74,17 @@ class EncodingCLI(LightningCLI):
         try:
             self.config = parser.parse_args(argv)
         except ArgumentError as error:
-            raise InputError(explain(str(error), parser, argv)) from error
+            raise InputError(explain(str(error), parser)) from error
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse wraps what a constructor raises into a message about types.
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise (cause or error) from None
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's folder, and what is written into it."""
@@ -81,7 +93,11 @@ class EncodingCLI(LightningCLI):
         self.checkpoint, version = _resume_from(name, self.config.ckpt_path)
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
         self.run_logger = RunLogger(name, version)
-        callbacks = [EpochSeed(self.config.seed_everything), History(), PredictionWriter()]
+        if self.config.trainer.accelerator == "auto" and torch.backends.mps.is_available():
+            self.config.trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
+        callbacks: list[Callback] = [EpochSeed(self.config.seed_everything)]
+        if not self.config.trainer.fast_dev_run:
+            callbacks += [History(), PredictionWriter()]
         if self.config.trainer.enable_checkpointing is not False:
             callbacks.append(ModelCheckpoint(filename=Path(LAST).stem, enable_version_counter=False))
         self.trainer_defaults["callbacks"] = callbacks
@@ -121,6 +137,16 @@ def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
 
 def main(args: Sequence[str] | None = None) -> int:
     """One run from its flags; returns the exit status."""
-    logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger(__package__).setLevel(logging.INFO if rank_zero_only.rank == 0 else logging.WARNING)
+    _quieten()
     return enter(lambda: run(build_cli(args)))
+
+
+def _quieten() -> None:
+    """Say what a run does, once per run, and leave out what Lightning says of itself."""
+    leading = getattr(rank_zero_only, "rank", 0) == 0
+    logging.basicConfig(format="%(message)s", level=logging.WARNING)
+    logging.getLogger(__package__).setLevel(logging.INFO if leading else logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch
+    warnings.filterwarnings("ignore", ".*treespec.*")  # a deprecation inside Lightning

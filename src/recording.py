@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
@@ -24,8 +25,12 @@ class Stimuli(Protocol):
         """Decode one image to uint8 (height, width, 3)."""
         ...
 
-    def digests(self) -> Sequence[str]:
-        """One content hash per stimulus: equal exactly where the content is equal."""
+    def digests(self, memo: Path | None = None) -> Sequence[str]:
+        """One content hash per stimulus: equal exactly where the content is equal.
+
+        Args:
+            memo: A file in which hashes may be remembered between runs.
+        """
         ...
 
 

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 import resource
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+import yaml
 from lightning.pytorch.trainer.states import TrainerStatus
+from PIL import Image
 
+from .evaluation import History, SplitPredictions, Summary, evaluate_run, write_submission_2023
+from .recording import TEST, WITHHELD, Recording
 from .run_folder import CHECKPOINTS
 
 if TYPE_CHECKING:
@@ -32,7 +38,7 @@ def run(cli: EncodingCLI) -> None:
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
-    if trainer.fast_dev_run:
+    if cli.config.trainer.fast_dev_run:
         log.info("fast_dev_run: one batch of each split ran, nothing was written")
         return
     folder = Path(str(trainer.log_dir))
@@ -46,6 +52,93 @@ def encode(cli: EncodingCLI) -> None:
     """Fill the embedding cache and stop."""
     cli.datamodule.prepare_data()
     cli.datamodule.setup()
+
+
+def _evaluate(cli: EncodingCLI, folder: Path) -> None:
+    data, predictions = cli.datamodule, folder / "predictions"
+    splits = [
+        SplitPredictions(recording, split, stimuli, predicted)
+        for split in data.evaluated
+        if split != WITHHELD
+        for recording, stimuli, predicted in _by_recording(data, split, predictions)
+    ]
+    facts = {"Peak memory": peak_memory()}
+    summary = evaluate_run(
+        folder,
+        splits,
+        _history(folder),
+        (folder / "config.yaml").read_text(),
+        facts,
+        seed=cli.config.seed_everything,
+    )
+    _log_final(cli, summary)
+    submission = _write_submission(data, predictions, folder)
+    if submission:
+        log.info("%s", submission)
+    log.info("peak memory %s", peak_memory())
+    print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
+
+
+def _by_recording(
+    data: EncodingDataModule, split: str, predictions: Path
+) -> Iterator[tuple[Recording, np.ndarray, np.ndarray]]:
+    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets."""
+    predicted = np.load(predictions / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    recording_of, stimuli = data.locate(data.positions(split))
+    for index in np.unique(recording_of):
+        rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
+        block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
+        yield data.recordings[index], stimuli[rows], block
+
+
+def _history(folder: Path) -> History:
+    with (folder / "history.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+
+    def column(name: str) -> list[float]:
+        return [float(row[name] or "nan") for row in rows]
+
+    return History(column("train/loss"), column("validation/loss"), column("validation/pearson"))
+
+
+def _write_submission(data: EncodingDataModule, predictions: Path, folder: Path) -> str | None:
+    """Write `submission.zip` where the recordings make one; what became of it, in a line."""
+    if any(recording.submission != "algonauts2023" for recording in data.recordings):
+        return None
+    split = WITHHELD if WITHHELD in data.evaluated else TEST
+    subjects: dict[str, dict[str, np.ndarray]] = {}
+    for recording, _, predicted in _by_recording(data, split, predictions):
+        hemispheres = {side: recording.hemispheres == side for side in ("lh", "rh")}
+        if not all(members.any() for members in hemispheres.values()):
+            return "no submission.zip: it needs both hemispheres; leave out --data.source.hemisphere"
+        subjects[recording.subject] = {side: predicted[:, members] for side, members in hemispheres.items()}
+    path = folder / "submission.zip"
+    write_submission_2023(path, subjects)
+    return f"{path}: predictions of the {split} images of {', '.join(subjects)}"
+
+
+def _log_final(cli: EncodingCLI, summary: Summary) -> None:
+    """Put the hyperparameters beside the final metric, and the figures, into TensorBoard."""
+    logger = cli.run_logger
+    hyperparameters = _flat(cli.parser.dump(cli.config, skip_link_targets=True))
+    logger.log_hyperparams(hyperparameters, {f"final/{summary.split}_pearson": summary.correlation})
+    for name, path in summary.figures.items():
+        picture = np.asarray(Image.open(path).convert("RGB"))
+        logger.experiment.add_image(f"figures/{name}", picture, dataformats="HWC")
+    logger.finalize("success")
+
+
+def _flat(config: str) -> dict[str, object]:
+    """A config's leaves by dotted name."""
+
+    def leaves(prefix: str, node: object) -> Iterator[tuple[str, object]]:
+        if isinstance(node, dict):
+            for key, value in node.items():
+                yield from leaves(f"{prefix}.{key}" if prefix else str(key), value)
+        else:
+            yield prefix, node
+
+    return dict(leaves("", yaml.safe_load(config)))
 
 
 def peak_memory() -> str:

@@ -1,7 +1,6 @@
 """The run's folder `runs/NAME/version_N/`: who names it, and what is written into it while training."""
 
 import csv
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -35,11 +34,11 @@ class RunLogger(TensorBoardLogger):
 
     def _get_next_version(self) -> int:
         version = super()._get_next_version()
-        if rank_zero_only.rank != 0:
+        if getattr(rank_zero_only, "rank", 0) != 0:
             return version  # never used: folders come from rank 0 through Trainer.log_dir
         while True:
             try:
-                os.makedirs(Path(self.root_dir) / f"version_{version}")
+                (Path(self.root_dir) / f"version_{version}").mkdir(parents=True)
             except FileExistsError:
                 version += 1
             else:
@@ -85,7 +84,7 @@ class History(Callback):
         values = {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
         self.rows.append({"epoch": trainer.current_epoch, **values})
         folder = trainer.log_dir
-        if trainer.is_global_zero and folder is not None and not trainer.fast_dev_run:
+        if trainer.is_global_zero and folder is not None:
             lines = [",".join(("epoch", *names))]
             lines += [",".join(str(row.get(name, "")) for name in ("epoch", *names)) for row in self.rows]
             write_atomically(Path(folder) / "history.csv", "\n".join(lines) + "\n")

@@ -205,12 +205,12 @@ def _mesh(hemisphere: str, level: int) -> tuple[np.ndarray, np.ndarray]:
     fsaverage5 is the mesh that nilearn ships. The finer ones are not to be had without a network: their vertices
     are put at the middle of the edges that they split, in fsaverage's order.
     """
-    import nibabel
+    from nibabel.gifti.gifti import GiftiImage
 
     side = {"lh": "left", "rh": "right"}[hemisphere]
     folder = _nilearn_data() / "fsaverage5"
-    sphere, faces = nibabel.load(folder / f"sphere_{side}.gii.gz").agg_data()
-    pial = nibabel.load(folder / f"pial_{side}.gii.gz").agg_data("pointset").astype(np.float64)
+    sphere, faces = GiftiImage.from_filename(folder / f"sphere_{side}.gii.gz").agg_data()
+    pial = GiftiImage.from_filename(folder / f"pial_{side}.gii.gz").agg_data("pointset").astype(np.float64)
     sphere = sphere.astype(np.float64)
     for _ in range(level - 5):
         faces, edges = refine_faces(faces)

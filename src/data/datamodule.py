@@ -98,6 +98,8 @@ class EncodingDataModule(LightningDataModule):
         if self.recordings:
             return
         recordings = self.recordings = self.source.read()
+        for recording in recordings:
+            recording.stimuli.digests(self.cache.folder / "digests.json")
         splits = split_stimuli(recordings, *self.shares, self.seed)
         self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
         self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
@@ -206,11 +208,12 @@ class EncodingDataModule(LightningDataModule):
     def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
         reduced = {}
         for layer, layer_rows in rows.items():
-            training = _gathered(layer_rows, self.positions(TRAIN)).flatten(1)
+            training = torch.from_numpy(_gathered(layer_rows, self.positions(TRAIN))).flatten(1)
             projection = self._projections[layer] = reduction.fit(training, layer)
             width = int(np.prod(layer_rows.shape))
             pieces = in_chunks(partial(_gathered, layer_rows), np.arange(len(layer_rows)), width)
-            reduced[layer] = Rows([np.concatenate([projection(piece.flatten(1)).numpy() for piece in pieces])])
+            projected = [projection(torch.from_numpy(piece).flatten(1)) for piece in pieces]
+            reduced[layer] = Rows([torch.cat(projected).numpy()])
         return reduced
 
     def _facts(self, recordings: Sequence[Recording]) -> Facts:
@@ -221,7 +224,7 @@ class EncodingDataModule(LightningDataModule):
             feature_mean, feature_scale = {}, {}
             for layer, rows in self._inputs.items():
                 pieces = in_chunks(partial(_gathered, rows), training, int(np.prod(rows.shape)))
-                mean, scale = mean_and_scale(piece.numpy() for piece in pieces)
+                mean, scale = mean_and_scale(pieces)
                 feature_mean[layer], feature_scale[layer] = torch.from_numpy(mean), torch.from_numpy(scale)
 
         means, scales, groups, group_names = [], [], [], []
@@ -250,7 +253,7 @@ class EncodingDataModule(LightningDataModule):
         )
 
 
-def _gathered(rows: Rows, positions: np.ndarray) -> Tensor:
+def _gathered(rows: Rows, positions: np.ndarray) -> np.ndarray:
     out = torch.empty((len(positions), *rows.shape), dtype=rows.dtype)
     rows.gather(positions, out)
-    return out
+    return out.numpy()

@@ -16,7 +16,6 @@ import hashlib
 import json
 import logging
 import os
-import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -66,7 +65,7 @@ class EmbeddingCache:
     """
 
     def __init__(self, folder: Path, dtype: str = "float32", threads: int = 4) -> None:
-        self.folder = folder / "embeddings"
+        self.folder = folder
         self.dtype = np.dtype(dtype)
         self.threads = threads
 
@@ -96,7 +95,7 @@ class EmbeddingCache:
         shapes = encoder.feature_shapes()
         identity = {"encoder": encoder.fingerprint()}
         entries = {
-            layer: Entry(self.folder, stimuli, {**identity, "layer": layer}, shape, self.dtype)
+            layer: Entry(self.folder / "embeddings", stimuli, {**identity, "layer": layer}, shape, self.dtype)
             for layer, shape in shapes.items()
         }
 
@@ -126,7 +125,7 @@ class EmbeddingCache:
         """
         shape = image_shape(stimuli, image_size)
         identity = {"encoder": {"class": "decoded"}, "layer": IMAGES, "shape": list(shape)}
-        entry = Entry(self.folder, stimuli, identity, shape, np.dtype(np.uint8))
+        entry = Entry(self.folder / "embeddings", stimuli, identity, shape, np.dtype(np.uint8))
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
             return {IMAGES: np.stack([_resized(image, shape) for image in images]).transpose(0, 3, 1, 2)}
@@ -294,8 +293,8 @@ class _OfOneSize:
     def __len__(self) -> int:
         return len(self.stimuli)
 
-    def digests(self) -> Sequence[str]:
-        return self.stimuli.digests()
+    def digests(self, memo: Path | None = None) -> Sequence[str]:
+        return self.stimuli.digests(memo)
 
     def read(self, index: int) -> np.ndarray:
         image = self.stimuli.read(index)

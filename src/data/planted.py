@@ -2,8 +2,8 @@
 
 Written apart from `src.encoders`, so that no encoder is tested against itself. Three models:
 
-- "gabor": amplitude (square root of energy; Adelson & Bergen 1985) of a quadrature pair of Gabors, averaged under a
-  Gaussian receptive field.
+- "gabor": amplitude (square root of energy; Adelson & Bergen 1985) of a quadrature pair of Gabors, less a share of
+  the mean over orientations, averaged under a Gaussian receptive field.
 - "texture": covariance of the amplitudes of two orientations under a large receptive field, with its sign and square
   root; a second-order statistic as in Portilla & Simoncelli 2000 and Freeman et al. 2013.
 - "category": a tuning over object categories, times how near the object is to the receptive field, times how large
@@ -28,8 +28,8 @@ _PADDING = 12  # pixels of reflection on each side, so that filters do not wrap 
 _PADDED = WORKING_SIZE + 2 * _PADDING
 _BANDWIDTH = 0.35  # standard deviation of a Gabor's spectrum, as a share of its frequency: about 1.2 octaves
 _TRUNCATION = 3.0  # receptive fields end at this many standard deviations
-_SUPPRESSION = 0.7
-_GROWTH = {"V1": 1.0, "V2": 1.15, "V3": 1.3, "hV4": 1.5}  # of receptive fields along the hierarchy
+_SUPPRESSION = 0.4  # cross-orientation: without it the contrast of an image drives all targets together
+_GROWTH = {"V1": 1.0, "V2": 1.1, "V3": 1.2, "hV4": 1.4}  # of receptive fields along the hierarchy
 _PREFERRED = {"bodies": "body", "faces": "face", "places": "place", "words": "word"}
 
 
@@ -99,7 +99,7 @@ def plant(patches: Sequence[Patch], seed: tuple[int, ...]) -> Truth:
 
     eccentricity = np.linalg.norm(field - 0.5, axis=1)
     growth = np.array([_GROWTH.get(name, 1.0) for name in area])
-    size = (0.10 + 0.06 * eccentricity) * growth
+    size = (0.125 + 0.06 * eccentricity) * growth
     size[texture] = rng.uniform(0.1, 0.16, texture.sum())
     size[category] = rng.uniform(0.25, 0.4, category.sum())
     centre = np.where(gabor[:, None], field, 0.5 + 0.6 * (field - 0.5))  # large fields lie nearer to the fovea

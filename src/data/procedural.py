@@ -15,11 +15,11 @@ from PIL import Image, ImageDraw
 CATEGORIES = ("body", "face", "place", "tool", "word")
 SUPERSAMPLING = 2  # shapes are drawn at this many times the image's size, then averaged: smooth edges
 
-_LEAVES = 130
+_LEAVES = 90
 _LEAF_RADII = (0.025, 0.45)  # of the image's width
 _TEXTURE = 0.65  # standard deviation of texture beside that of the surfaces' own luminance
-_GRAIN = 0.4  # of textures: amplitude along and across it differs fivefold
-_CONTRAST = 1.15  # local contrast of every image, in logits: none drives all targets at once
+_GRAIN = 0.4  # of textures: amplitude along and across it differs by exp(0.8)
+_CONTRAST = 3.5  # local contrast of every image, in logits summed over colours: no image drives all targets at once
 _OPPONENT_STD = np.array([0.9, 0.25, 0.12])  # luminance, blue-yellow, red-green
 _OPPONENT_TO_RGB = np.array([[1, 1, 1], [0.6, 0.6, -1.2], [1, -1, 0]])  # rows: one step along each opponent axis
 _LOGIT = np.log(np.arange(0.5, 256) / (255.5 - np.arange(256))).astype(np.float32)
@@ -65,11 +65,12 @@ def render_image(objects: ObjectTable, index: int, image_size: int, seed: tuple[
     """
     rng = np.random.default_rng((*seed, index))
     # Four plain channels: in "RGBA" Pillow would weight colours by the fourth when it averages.
-    canvas = Image.new("CMYK", (image_size * SUPERSAMPLING,) * 2, tuple(_surfaces(1, rng)[0].tolist()))
+    side, ground = image_size * SUPERSAMPLING, _surfaces(1, rng)[0].tolist()
+    canvas = Image.new("CMYK", (side, side), tuple(ground))
     draw = ImageDraw.Draw(canvas)
     for shapes, colours in (_leaves(rng), _object(objects, index, rng)):
         for corners, colour in zip(shapes, colours.tolist(), strict=True):
-            draw.polygon((corners * canvas.width).ravel().tolist(), fill=tuple(colour))
+            draw.polygon((corners * side).ravel().tolist(), fill=tuple(colour))
     surfaces = np.asarray(canvas.reduce(SUPERSAMPLING))  # (S, S, 4)
 
     orientation = rng.uniform(0, np.pi)
@@ -77,7 +78,7 @@ def render_image(objects: ObjectTable, index: int, image_size: int, seed: tuple[
     cut = surfaces[..., 3] * np.float32(np.pi / 2 / 255)
     texture = np.cos(cut) * warp + np.sin(cut) * weft  # each surface its own mixture of two textures
     logit = _LOGIT[surfaces[..., :3]] + np.float32(_TEXTURE) * texture[..., None]
-    logit *= np.float32(_CONTRAST) / _local_contrast(logit.mean(axis=2))
+    logit *= np.float32(_CONTRAST) / _local_contrast(logit[..., 0] + logit[..., 1] + logit[..., 2])
     return np.round(255 / (1 + np.exp(-logit))).astype(np.uint8)
 
 
@@ -160,7 +161,7 @@ def _object(objects: ObjectTable, index: int, rng: np.random.Generator) -> tuple
     sign = rng.choice([-1, 1])
     # Steps lead away from the object's own extreme, so that every part shows on light and dark objects alike.
     opponent[:, 0] = sign * (rng.uniform(0.7, 1.5) - np.array([step for _, step in parts]))
-    return corners, _colours(opponent, rng.integers(256))
+    return corners, _colours(opponent, int(rng.integers(256)))
 
 
 def _face(rng: np.random.Generator) -> list[Part]:
@@ -248,7 +249,9 @@ def _bar(start: tuple[float, float] | np.ndarray, end: tuple[float, float] | np.
     start, end = np.asarray(start, dtype=float), np.asarray(end, dtype=float)
     along = (end - start) / np.linalg.norm(end - start) * weight
     across = along[::-1] * [-1, 1]
-    return np.array([start + across - along / 2, end + across + along / 2, end - across + along / 2, start - across - along / 2])
+    return np.array(
+        [start + across - along / 2, end + across + along / 2, end - across + along / 2, start - across - along / 2]
+    )
 
 
 def _direction(angle: float) -> np.ndarray:

@@ -30,7 +30,7 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     Raises:
         InputError: A share is out of range, or a split is left empty.
     """
-    if not (0 <= validation and 0 <= test and validation + test < 1):
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
         raise InputError(
             f"--data.validation {validation} and --data.test {test}: expected shares from 0 to 1 that leave something "
             "to train on"

@@ -54,14 +54,11 @@ class ImageFiles:
 
     Args:
         paths: One file per stimulus.
-        memo: A file that remembers digests between runs, so that a second start need not read every image
-            again; may be shared by several recordings. May also be set later.
     """
 
-    def __init__(self, paths: Sequence[Path], memo: Path | None = None) -> None:
+    def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         self.names = [path.name for path in self.paths]
-        self.memo = memo
         self._digests: list[str] = []
 
     def __len__(self) -> int:
@@ -75,20 +72,24 @@ class ImageFiles:
         """
         return decode(self.paths[index])
 
-    def digests(self) -> list[str]:
+    def digests(self, memo: Path | None = None) -> list[str]:
         """BLAKE2b of each file's bytes, read once.
+
+        Args:
+            memo: A file that remembers digests between runs, so that a second start need not read every image
+                again; several recordings may share it.
 
         Raises:
             InputError: A file cannot be read.
         """
         if self._digests:
             return self._digests
-        known = _load_memo(self.memo)
+        known = _load_memo(memo)
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             entries = dict(pool.map(lambda path: _entry(path, known), self.paths))
-        if self.memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
+        if memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
             # Another process may have written since: what it added is kept, what two of them add at once is not.
-            _write_memo(self.memo, _load_memo(self.memo) | entries)
+            _write_memo(memo, _load_memo(memo) | entries)
         self._digests = [entries[str(path.absolute())][1] for path in self.paths]
         return self._digests
 

@@ -5,6 +5,7 @@ Layers have the names of `named_modules()`: the one way that works on torchvisio
 taps, `prune` removes what the taps do not need, and `run_taps` is the forward pass from then on.
 """
 
+import copy
 import difflib
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -53,6 +54,19 @@ class Event:
     node: Node | None
 
 
+@dataclass(frozen=True)
+class Trace:
+    """What one pass through a network showed.
+
+    Args:
+        events: In the order of running.
+        parameters: Name of each parameter by the identity of the tensor that ran.
+    """
+
+    events: list[Event]
+    parameters: dict[int, str]
+
+
 class _Stop(BaseException):
     """Ends a forward pass after the last tap; no `except Exception` inside a network may swallow it."""
 
@@ -66,13 +80,31 @@ def single_tensor(value: Any) -> Tensor | None:
     return tensors[0] if len(tensors) == 1 and len(tensors) == sum(item is not None for item in items) else None
 
 
-def trace(network: nn.Module, images: Tensor) -> list[Event]:
+def trace(network: nn.Module, images: Tensor) -> Trace:
     """Run the whole network once and record what every module was given and what it returned.
+
+    A shadow of the network runs, whose tensors have shapes but no content: SAM at 1,024 pixels takes no time and no
+    memory. A network that looks at its numbers cannot run so, and runs as it is.
 
     Args:
         network: In evaluation mode.
         images: float (BATCH, 3, size, size); two images, so that shapes tell which axis is the batch.
     """
+    try:
+        return _trace(_shadow(network), images.to("meta"))
+    except Exception:  # whatever an operation without a shadow raises; a true fault is raised again here
+        return _trace(network, images)
+
+
+def _shadow(network: nn.Module) -> nn.Module:
+    """A copy of a network with all its parameters trainable, all tensors on the meta device."""
+    tensors: dict[int, Any] = {id(buffer): buffer.to("meta") for buffer in network.buffers()}
+    for parameter in network.parameters():
+        tensors[id(parameter)] = nn.Parameter(parameter.detach().to("meta"), parameter.is_floating_point())
+    return copy.deepcopy(network, tensors)
+
+
+def _trace(network: nn.Module, images: Tensor) -> Trace:
     events: list[Event] = []
 
     def record(tap: Tap) -> Callable[[Any], None]:
@@ -96,7 +128,7 @@ def trace(network: nn.Module, images: Tensor) -> list[Event]:
         stack.enter_context(saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)))
         stack.enter_context(torch.enable_grad())
         network(images)
-    return events
+    return Trace(events, {id(parameter): name for name, parameter in network.named_parameters()})
 
 
 def resolve(
@@ -148,7 +180,7 @@ def tap_problem(count: int, event: Event | None) -> str:
     return ""
 
 
-def prune(network: nn.Module, events: Sequence[Event], taps: Mapping[str, Tap]) -> list[str]:
+def prune(network: nn.Module, traced: Trace, taps: Mapping[str, Tap]) -> list[str]:
     """Replace the modules that the taps do not need by identities, and freeze parameters left without gradient.
 
     A classifier that never runs would cost memory, change the fingerprint, demand matching checkpoints and stall
@@ -158,21 +190,22 @@ def prune(network: nn.Module, events: Sequence[Event], taps: Mapping[str, Tap]) 
         Names of the replaced modules.
     """
     wanted = set(taps.values())
-    last = max(index for index, event in enumerate(events) if event.tap in wanted)
-    entered = {event.tap.module for event in events[:last] if event.tap.side == "input"}
+    last = max(index for index, event in enumerate(traced.events) if event.tap in wanted)
+    entered = {event.tap.module for event in traced.events[:last] if event.tap.side == "input"}
     # Attention uses `out_proj.weight` without calling `out_proj`: only the graph shows such a use.
-    reached = _parameters_behind(event.node for event in events if event.tap in wanted)
+    leaves = _leaves_behind(event.node for event in traced.events if event.tap in wanted)
+    reached = {name for identity, name in traced.parameters.items() if identity in leaves}
     removed: list[str] = []
     for name, module in list(network.named_modules()):
         if not name or any(name.startswith(f"{parent}.") for parent in removed) or not module.state_dict():
             continue
         runs = any(child == name or child.startswith(f"{name}.") for child in entered)
-        if not runs and not any(id(parameter) in reached for parameter in module.parameters()):
+        if not runs and not any(own in reached for own, _ in module.named_parameters(name)):
             parent, _, child = name.rpartition(".")
             setattr(network.get_submodule(parent), child, nn.Identity())
             removed.append(name)
-    for parameter in network.parameters():
-        if id(parameter) not in reached:
+    for name, parameter in network.named_parameters():
+        if name not in reached:
             parameter.requires_grad_(False)
     return removed
 
@@ -241,8 +274,8 @@ def _hook(module: nn.Module, side: Side, see: Callable[[Any], None]) -> Iterator
         handle.remove()
 
 
-def _parameters_behind(nodes: Iterable[Node | None]) -> set[int]:
-    """Identities of the parameters from which gradient flows to these nodes."""
+def _leaves_behind(nodes: Iterable[Node | None]) -> set[int]:
+    """Identities of the tensors whose gradients these nodes make."""
     waiting = [node for node in nodes if node is not None]
     seen = set(waiting)
     found: set[int] = set()

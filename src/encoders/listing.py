@@ -40,7 +40,7 @@ def layers_table(spec: str, image_size: int | None = None) -> str:
     encoder.check_model(model)
     with torch.random.fork_rng(devices=[]):
         network, input_spec = encoder.build(model, None, image_size)
-    events = trace_model(network, input_spec, spec)
+    events = trace_model(network, input_spec, spec).events
     rows = [("layer", "shape", "")]
     embedding = encoder.embedding_tap(network, events)
     for event in events:

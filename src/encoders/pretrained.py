@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from ..batch import Features
+from ..batch import Features, FeatureShapes
 from ..errors import InputError
 from .base import Encoder, prepare_images
-from .capture import BATCH, Event, Tap, did_you_mean, prune, resolve, run_taps, trace
+from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
 
 EMBEDDING = "embedding"
@@ -57,7 +57,7 @@ class PretrainedEncoder(Encoder):
         pool: Reduce maps and tokens over space: "avg", "max", or an average on a grid of this many rows and
             columns. Class tokens are left out where the other tokens form a square.
         image_size: Input size in pixels; without, the model's own.
-        seed: Of random weights.
+        seed: Seed of random weights.
     """
 
     library: ClassVar[str]
@@ -86,21 +86,22 @@ class PretrainedEncoder(Encoder):
         self.check_model(model)
         tag, file = self._weights(weights)
         network, spec = _seeded(seed, partial(self.build, model, tag, image_size))
-        events = trace_model(network, spec, what)
-        embedding = self.embedding_tap(network, events)
+        traced = trace_model(network, spec, what)
+        embedding = self.embedding_tap(network, traced.events)
         if layers is None and embedding is None:
             raise InputError(
                 f"{what} is no classifier and has no default layer: name some of `calcarine layers {what}` "
                 "with --data.encoder.layers [NAME,…]"
             )
-        taps = resolve(network, events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
+        taps = resolve(network, traced.events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
         state = None if file is None else self.convert(network, self._own_part(network, file))
-        unneeded = prune(network, events, taps)
+        unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
             load_state(network, state, unneeded, file)
         self.network = network
         self.spec = spec
         self.taps = taps
+        self._shapes = {layer: self._shape(layer, traced.events) for layer in taps}
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
 
@@ -158,6 +159,14 @@ class PretrainedEncoder(Encoder):
             "interpolation": self.spec.interpolation,
         }
 
+    def feature_shapes(self) -> FeatureShapes:
+        """Shapes of one image's features by layer, known from the trace."""
+        return dict(self._shapes)
+
+    def _shape(self, layer: str, events: Sequence[Event]) -> tuple[int, ...]:
+        seen = next(event.shape for event in events if event.tap == self.taps[layer])
+        return tuple(self._reduce(layer, torch.empty(seen or (), device="meta")).shape[1:])
+
     def _reduce(self, layer: str, features: Tensor) -> Tensor:
         return pool_features(features, self.pool or ("avg" if layer == EMBEDDING else None))
 
@@ -213,7 +222,7 @@ def pool_features(features: Tensor, pool: Pool) -> Tensor:
     return maps.mean((2, 3)) if pool == "avg" else maps.amax((2, 3))
 
 
-def trace_model(network: nn.Module, spec: InputSpec, what: str) -> list[Event]:
+def trace_model(network: nn.Module, spec: InputSpec, what: str) -> Trace:
     """Trace a model on grey images of its own size.
 
     Raises:

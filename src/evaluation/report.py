@@ -19,7 +19,7 @@ _STYLE = """
 @media (prefers-color-scheme: dark) { :root { --ink: #e6eaee; --soft: #a4afba; --line: #3a434d; --page: #14181d;
   --panel: #1d232a; --bar: #5b9bdc; --range: #c4ddf5; --mark: #f0808d; } }
 body { font: 16px/1.5 system-ui, "Segoe UI", Roboto, "DejaVu Sans", sans-serif; color: var(--ink);
-  background: var(--page); max-width: 62rem; margin: 2rem auto; padding: 0 1.2rem; }
+  background: var(--page); max-width: 64rem; margin: 2rem auto; padding: 0 1.2rem; }
 h1 { font-size: 1.5rem; margin: 0; } h2 { font-size: 1.15rem; margin: 2.4rem 0 .6rem; }
 p.soft, figcaption, caption, dt { color: var(--soft); }
 .headline { display: flex; flex-wrap: wrap; gap: 1rem 2.4rem; align-items: center; background: var(--panel);
@@ -30,10 +30,11 @@ p.soft, figcaption, caption, dt { color: var(--soft); }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1.4rem; margin: 0; } dd { margin: 0; }
 aside { border-left: .3rem solid var(--mark); padding: .2rem 1rem; background: var(--panel); margin-top: 1.4rem; }
 aside ul { padding-left: 1rem; }
-.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .87rem; }
+.wide { overflow-x: auto; } table { border-collapse: collapse; font-variant-numeric: tabular-nums; font-size: .84rem; }
 caption { text-align: left; max-width: 56rem; padding-bottom: .4rem; }
 th, td { padding: .22rem .5rem; text-align: right; border-bottom: 1px solid var(--line); }
-td { white-space: nowrap; } th { font-weight: 600; vertical-align: bottom; } thead tr:first-child th[colspan] { text-align: center; }
+td { white-space: nowrap; } th { font-weight: 600; vertical-align: bottom; }
+thead tr:first-child th[colspan] { text-align: center; }
 th.name, td.name { text-align: left; } tr.whole td, tr.whole th { border-bottom: 2px solid var(--soft); }
 figure { margin: 0 0 1.8rem; } figure img { max-width: 100%; height: auto; background: #fff; border-radius: .3rem; }
 pre { background: var(--panel); padding: 1rem; overflow-x: auto; font-size: .82rem; }
@@ -166,12 +167,12 @@ def _table(rows: Sequence[ScoreRow]) -> str:
     names = "".join(f'<th class="name" scope="col" rowspan="2">{name}</th>' for name in keys)
     counts = ["targets scored", "noise ceiling"] if ceilings else ["targets scored"]
     names += "".join(f'<th scope="col" rowspan="2">{name}</th>' for name in counts)
-    columns = ["correlation", "95 % interval", "R²", *(["score"] if ceilings else [])]
+    columns = ["mean r", "95 % interval", "R²", *(["score"] if ceilings else [])]
     top = "".join(f'<th colspan="{len(columns)}" scope="colgroup">{escape(split)}</th>' for split in splits)
     second = "".join(f'<th scope="col">{name}</th>' for name in columns) * len(splits)
-    caption = "Means over the scored targets; scores.csv and targets.csv hold more. R²: share of variance explained."
+    caption = "Means over the scored targets; scores.csv and targets.csv hold more. r: Pearson correlation."
     if ceilings:
-        caption += " Noise ceiling: share that a perfect model explains. Score: what is explained of it, per cent."
+        caption += " Noise ceiling: share of variance that a perfect model explains. Score: explained of it, per cent."
     body = "".join(
         _line(key[0 if several else 1 :], [by_split.get(split) for split in splits], ceilings)
         for key, by_split in lines.items()
@@ -194,7 +195,7 @@ def _line(key: Sequence[str], by_split: Sequence[ScoreRow | None], ceilings: boo
             cells += [""] * (4 if ceilings else 3)
             continue
         known = row.pearson_ci_low is not None
-        interval = f"{_number(row.pearson_ci_low)} to {_number(row.pearson_ci_high)}" if known else "–"
+        interval = f"{_number(row.pearson_ci_low, 2)} to {_number(row.pearson_ci_high, 2)}" if known else "–"
         cells += [_number(row.pearson_mean), interval, _number(row.r2_mean)]
         if ceilings:
             cells.append(_number(row.score, 1))

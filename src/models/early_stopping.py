@@ -45,7 +45,7 @@ class RoiEarlyStopping(Callback):
         loss = groups.bincount(weights=pl_module.target_losses.cpu()) / sizes.clamp_min(1)  # (n_groups,)
         if not loss.isfinite().any():
             raise InputError(
-                f"--model.optimizer: training diverged, no validation loss is finite after epoch {trainer.current_epoch}; "
+                f"--model.optimizer: training diverged, no validation loss is finite in epoch {trainer.current_epoch}; "
                 "lower the learning rate"
             )
         if not self.best_loss.numel():

@@ -5,6 +5,7 @@ from collections.abc import Callable
 import torch
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import AdamW
 from torch.optim.lr_scheduler import StepLR
@@ -94,7 +95,7 @@ class EncodingModule(LightningModule):
         """Weights and buffers that training changes, by their names in the state dict."""
         return {name: value for name, value in self.state_dict().items() if name.startswith(("head.", "backbone."))}
 
-    def configure_optimizers(self) -> dict[str, object]:
+    def configure_optimizers(self) -> OptimizerLRScheduler:
         optimizer = self.make_optimizer(self.parameters())
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
@@ -118,7 +119,7 @@ class EncodingModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         prediction, loss = self._step(batch)
         self.loss_meter.update(loss, batch.response)
-        self.metrics["validation"].update(prediction, batch.response)
+        self._metrics("validation").update(prediction, batch.response)
 
     def on_validation_epoch_end(self) -> None:
         self.target_losses = self.loss_meter.compute()  # (num_targets,)
@@ -130,7 +131,7 @@ class EncodingModule(LightningModule):
         prediction, _ = self._step(batch)
         split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
         if split in self.metrics:  # a challenge's withheld stimuli have no metrics
-            self.metrics[split].update(prediction, batch.response)
+            self._metrics(split).update(prediction, batch.response)
         return {"prediction": prediction}
 
     def on_test_epoch_end(self) -> None:
@@ -152,10 +153,16 @@ class EncodingModule(LightningModule):
         assert self.standardize_features is not None
         return self.standardize_features(batch.features)
 
+    def _metrics(self, split: str) -> TargetMetrics:
+        metrics = self.metrics[split]
+        assert isinstance(metrics, TargetMetrics)
+        return metrics
+
     def _log_metrics(self, split: str) -> None:
         """Log the split's mean correlation, over all targets and by ROI; targets without variance have none."""
-        pearson = self.metrics[split].compute()["pearson"]
-        self.metrics[split].reset()
+        metrics = self._metrics(split)
+        pearson = metrics.compute()["pearson"]
+        metrics.reset()
         self.log(f"{split}/pearson", pearson.nanmean())
         by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.facts.rois.items()}
         self.log_dict({f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)})

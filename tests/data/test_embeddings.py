@@ -54,7 +54,7 @@ class Noise:
         self.reads += 1
         return self.images[index]
 
-    def digests(self):
+    def digests(self, memo=None):
         return [hashlib.sha256(image.tobytes()).hexdigest() for image in self.images]
 
 
@@ -112,7 +112,7 @@ def test_what_changes_the_numbers_makes_a_new_entry(tmp_path, change):
 
 
 def test_float16_overflow_is_refused_with_the_way_out(tmp_path):
-    with pytest.raises(InputError, match="--data.cache_dtype float32"):
+    with pytest.raises(InputError, match=r"--data\.cache_dtype float32"):
         EmbeddingCache(tmp_path, "float16").embed(Noise(5), Means(gain=1e4), CPU)
 
 

@@ -64,7 +64,7 @@ def test_order_follows_the_epoch_alone(arrays):
     loader = make_loader(np.arange(100), features, responses, 32, order=lambda: (7, epoch))
     orders = []
     for epoch in (0, 1, 0):  # noqa: B007 the loader reads it
-        orders.append(np.concatenate([batch.stimulus.numpy() for batch in loader]))
+        orders += [np.concatenate([batch.stimulus.numpy() for batch in loader])]
     assert np.array_equal(orders[0], orders[2])
     assert not np.array_equal(orders[0], orders[1])
 
@@ -78,8 +78,7 @@ def test_a_batch_outlives_the_next_one(arrays):
     assert torch.equal(first.features["layer.a"], kept)
 
 
-def test_images_are_served_apart_from_features(arrays):
-    _, responses = arrays
+def test_images_are_served_apart_from_features():
     images = np.random.default_rng(0).integers(0, 255, (103, 3, 8, 8), dtype=np.uint8)
     loader = BatchLoader(np.arange(10), {"images": Rows([images])}, lambda p, out: None, 3, 4)
     batch = next(iter(loader))

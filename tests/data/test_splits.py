@@ -16,7 +16,7 @@ class Named:
     def __len__(self):
         return len(self.hashes)
 
-    def digests(self):
+    def digests(self, memo=None):
         return self.hashes
 
     def read(self, index):

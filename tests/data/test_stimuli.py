@@ -190,7 +190,12 @@ def files(tmp_path: Path) -> ImageFiles:
     paths = [tmp_path / f"{i}.png" for i in range(4)]
     for i, path in enumerate(paths):
         Image.fromarray(COLOURS + np.uint8(i % 3)).save(path)  # the last shows what the first shows
-    return ImageFiles(paths, memo=tmp_path / "cache" / "digests.json")
+    return ImageFiles(paths)
+
+
+@pytest.fixture
+def memo(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "digests.json"
 
 
 def test_digests_are_equal_where_the_content_is(files: ImageFiles) -> None:
@@ -202,8 +207,10 @@ def test_digests_are_equal_where_the_content_is(files: ImageFiles) -> None:
     assert files.names == ["0.png", "1.png", "2.png", "3.png"]
 
 
-def test_the_memo_saves_reading_what_has_not_changed(files: ImageFiles, monkeypatch: pytest.MonkeyPatch) -> None:
-    digests = files.digests()
+def test_the_memo_saves_reading_what_has_not_changed(
+    files: ImageFiles, memo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digests = files.digests(memo)
     read: list[str] = []
     hash_file = stimuli_module.hashlib.file_digest
 
@@ -212,10 +219,10 @@ def test_the_memo_saves_reading_what_has_not_changed(files: ImageFiles, monkeypa
         return hash_file(file, digest)
 
     monkeypatch.setattr(stimuli_module.hashlib, "file_digest", spy)
-    assert ImageFiles(files.paths, files.memo).digests() == digests
+    assert ImageFiles(files.paths).digests(memo) == digests
     assert read == []
     Image.fromarray(255 - COLOURS).save(files.paths[1])
-    changed = ImageFiles(files.paths, files.memo).digests()
+    changed = ImageFiles(files.paths).digests(memo)
     assert read == ["1.png"]
     assert [a == b for a, b in zip(changed, digests, strict=True)] == [True, False, True, True]
     files.digests()
@@ -228,28 +235,26 @@ def test_the_memo_sees_two_files_exchanged(tmp_path: Path) -> None:
     for path, colours in zip(paths, (COLOURS, 255 - COLOURS), strict=True):
         Image.fromarray(colours).save(path)
         os.utime(path, (1e9, 1e9))
-    first = ImageFiles(paths, tmp_path / "memo").digests()
+    first = ImageFiles(paths).digests(tmp_path / "memo")
     paths[0].rename(tmp_path / "c.bmp")
     paths[1].rename(paths[0])
     (tmp_path / "c.bmp").rename(paths[1])
-    assert ImageFiles(paths, tmp_path / "memo").digests() == first[::-1]
+    assert ImageFiles(paths).digests(tmp_path / "memo") == first[::-1]
 
 
 @pytest.mark.parametrize("damage", [b"", b"{", b"[1]", b'{"a": 3}', b"\xff"])
-def test_a_damaged_memo_is_written_again(files: ImageFiles, damage: bytes) -> None:
-    digests = files.digests()
-    assert files.memo is not None
-    files.memo.write_bytes(damage)
-    assert ImageFiles(files.paths, files.memo).digests() == digests
-    assert len(json.loads(files.memo.read_bytes())) == 4
-    assert [path.name for path in files.memo.parent.iterdir()] == ["digests.json"]
+def test_a_damaged_memo_is_written_again(files: ImageFiles, memo: Path, damage: bytes) -> None:
+    digests = files.digests(memo)
+    memo.write_bytes(damage)
+    assert ImageFiles(files.paths).digests(memo) == digests
+    assert len(json.loads(memo.read_bytes())) == 4
+    assert [path.name for path in memo.parent.iterdir()] == ["digests.json"]
 
 
-def test_several_recordings_share_a_memo(files: ImageFiles) -> None:
-    ImageFiles(files.paths[:2], files.memo).digests()
-    ImageFiles(files.paths[2:], files.memo).digests()
-    assert files.memo is not None
-    assert sorted(json.loads(files.memo.read_bytes())) == sorted(str(path) for path in files.paths)
+def test_several_recordings_share_a_memo(files: ImageFiles, memo: Path) -> None:
+    ImageFiles(files.paths[:2]).digests(memo)
+    ImageFiles(files.paths[2:]).digests(memo)
+    assert sorted(json.loads(memo.read_bytes())) == sorted(str(path) for path in files.paths)
 
 
 def test_goes_to_worker_processes(files: ImageFiles) -> None:

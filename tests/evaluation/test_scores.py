@@ -13,20 +13,10 @@ from src.evaluation.scores import score_rows, target_scores
 from src.recording import Recording, Responses, Roi
 
 
-class NamedStimuli:
-    """Stimuli of which only the number matters."""
-
-    def __init__(self, count: int) -> None:
-        self.names: Sequence[str] = [f"{index}.png" for index in range(count)]
-
-    def __len__(self) -> int:
-        return len(self.names)
-
-    def read(self, index: int) -> np.ndarray:
-        return np.zeros((8, 8, 3), dtype=np.uint8)
-
-    def digests(self) -> Sequence[str]:
-        return self.names
+def pearson(predictions: np.ndarray, responses: np.ndarray) -> list[float]:
+    """scipy's correlation of each target."""
+    pairs = zip(predictions.T.astype(np.float64), responses.T.astype(np.float64), strict=True)
+    return [float(np.asarray(scipy.stats.pearsonr(p, y)[0])) for p, y in pairs]
 
 
 def recording(
@@ -34,7 +24,7 @@ def recording(
 ) -> Recording:
     return Recording(
         subject="subj01",
-        stimuli=NamedStimuli(len(responses)),
+        stimuli=[""] * len(responses),  # pyright: ignore[reportArgumentType]  # only counted here
         responses=Responses.of(responses),
         splits=np.full(len(responses), "test"),
         hemispheres=np.array(hemispheres),
@@ -75,11 +65,9 @@ def test_target_scores_agree_with_references(offset: float) -> None:
 
 def test_blocks_of_targets_do_not_show() -> None:
     predictions, responses = draw(9000, 150)  # 116 targets to a block
-    np.testing.assert_allclose(
-        target_scores(predictions, responses).pearson[[0, 115, 116, 149]],
-        [scipy.stats.pearsonr(predictions[:, t], responses[:, t])[0] for t in (0, 115, 116, 149)],
-        rtol=1e-5,
-    )
+    edges = [0, 115, 116, 149]
+    found = target_scores(predictions, responses).pearson[edges]
+    np.testing.assert_allclose(found, pearson(predictions[:, edges], responses[:, edges]), rtol=1e-10)
 
 
 def test_constants_are_counted_and_not_averaged() -> None:
@@ -95,9 +83,6 @@ def test_constants_are_counted_and_not_averaged() -> None:
     assert (row.hemisphere, row.roi, row.n_targets, row.n_scored) == ("both", "all", 5, 3)
     assert row.pearson_mean == pytest.approx((scores.pearson[0] + 0 + scores.pearson[4]) / 3)
     assert row.mse == pytest.approx(scores.mse[[0, 3, 4]].mean())
-    assert row.pearson_ci_low is not None
-    assert row.pearson_ci_high is not None
-    assert row.pearson_ci_low < row.pearson_mean < row.pearson_ci_high
     assert row.noise_ceiling_mean is None
     assert row.score is None
 
@@ -123,16 +108,16 @@ def test_rows_follow_hemispheres_and_rois() -> None:
         ("rh", "all", 3, 3),
         ("both", "all", 6, 6),
     ]
-    correlations = [scipy.stats.pearsonr(p, y)[0] for p, y in zip(predictions.T, responses.T, strict=True)]
+    correlations = pearson(predictions, responses)
     for row, members in zip(rows, [[0, 1], [1, 2], [0, 1, 2], [3], [], [3, 4, 5], range(6)], strict=True):
         if not members:
             assert (row.pearson_mean, row.pearson_ci_low, row.mse, row.score) == (None,) * 4
             continue
-        assert row.pearson_mean == pytest.approx(np.mean([correlations[t] for t in members]), rel=1e-5)
-        assert row.pearson_median == pytest.approx(np.median([correlations[t] for t in members]), rel=1e-5)
+        assert row.pearson_mean == pytest.approx(np.mean([correlations[t] for t in members]), rel=1e-10)
+        assert row.pearson_median == pytest.approx(np.median([correlations[t] for t in members]), rel=1e-10)
         shares = [min(max(correlations[t], 0) ** 2 / ceiling[t], 1) for t in members if ceiling[t] > 0]
         expected = 100 * np.mean(shares) if shares else None
-        assert row.score == (expected if expected is None else pytest.approx(expected, rel=1e-5))
+        assert row.score == (expected if expected is None else pytest.approx(expected, rel=1e-10))
     assert rows[0].noise_ceiling_mean == pytest.approx(0.25)
     assert rows[1].noise_ceiling_mean == 0
 

@@ -14,8 +14,25 @@ from src.evaluation.tables import read_scores, write_scores, write_targets
 from src.recording import Recording, Responses, Roi
 
 ROW = ScoreRow(
-    "test", "subj01", "lh", "V1, ventral", 3, 2, 0.1 + 0.2, 1 / 3, -1e-17, 0.4, -12.5, 0.5, 1e22, 1.0, 2.0, 3.0, None, 52.3
-)  # fmt: skip
+    split="test",
+    subject="subj01",
+    hemisphere="lh",
+    roi="V1, ventral",
+    n_targets=3,
+    n_scored=2,
+    pearson_mean=0.1 + 0.2,
+    pearson_median=1 / 3,
+    pearson_ci_low=-1e-17,
+    pearson_ci_high=0.4,
+    r2_mean=-12.5,
+    explained_variance_mean=0.5,
+    mse=1e22,
+    rmse=1.0,
+    mae=2.0,
+    smooth_l1=3.0,
+    noise_ceiling_mean=None,
+    score=52.3,
+)
 HEADER = (
     "split,subject,hemisphere,roi,n_targets,n_scored,pearson_mean,pearson_median,pearson_ci_low,pearson_ci_high,"
     "r2_mean,explained_variance_mean,mse,rmse,mae,smooth_l1,noise_ceiling_mean,score"

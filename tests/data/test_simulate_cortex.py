@@ -1,0 +1,101 @@
+"""The simulated visual cortex: meshes, areas and retinotopy."""
+
+import numpy as np
+import pytest
+
+from src.data import cortex
+from src.data.cortex import MESH_VERTICES, ROI_CLASSES, refine_faces, visual_patch
+from src.errors import InputError
+
+
+@pytest.fixture(scope="module")
+def faces() -> np.ndarray:
+    from nibabel.gifti.gifti import GiftiImage
+
+    image = GiftiImage.from_filename(cortex._nilearn_data() / "fsaverage5" / "sphere_left.gii.gz")
+    return image.agg_data()[1]
+
+
+def coarsen(faces: np.ndarray) -> np.ndarray:
+    count = len(faces) // 4
+    rest = faces[count:].reshape(count, 3, 3)
+    return np.stack([faces[:count, 0], rest[:, 2, 1], rest[:, 0, 2]], axis=1)
+
+
+def test_refining_the_icosahedron_gives_fsaverage5(faces):
+    """The rule that is taken to lead from fsaverage5 to fsaverage makes fsaverage5 from the icosahedron, exactly."""
+    coarse = faces
+    for _ in range(5):
+        coarse = coarsen(coarse)
+    assert coarse.shape == (20, 3)
+    for _ in range(5):
+        coarse, _ = refine_faces(coarse)
+    assert np.array_equal(coarse, faces)
+
+
+def test_fine_meshes_extend_coarse_ones():
+    sphere5, pial5 = cortex._mesh("rh", 5)
+    sphere7, pial7 = cortex._mesh("rh", 7)
+    assert len(sphere7) == len(pial7) == MESH_VERTICES[7]
+    assert sphere7[: MESH_VERTICES[5]] == pytest.approx(sphere5)
+    assert pial7[: MESH_VERTICES[5]] == pytest.approx(pial5)
+
+
+@pytest.mark.parametrize(("hemisphere", "targets"), [("lh", 485), ("rh", 1188), ("lh", 3000), ("rh", 20544)])
+def test_patch_is_visual_cortex(hemisphere, targets):
+    patch = visual_patch(hemisphere, targets)
+    assert len(patch.vertices) == targets
+    assert (np.diff(patch.vertices) > 0).all()
+    assert patch.coordinates[:, 1].max() < -15  # the back of the brain, millimetres
+    assert (patch.coordinates[:, 0] * (-1 if hemisphere == "lh" else 1)).min() > -3
+    rois = patch.rois()
+    expected = {name for names in ROI_CLASSES.values() for name in names}
+    assert expected - set(rois) == {"mTL-bodies", "mTL-faces", "aTL-faces", "mfs-words", "mTL-words"}
+    assert all(len(found) >= 4 for found in rois.values())
+
+
+@pytest.mark.parametrize("hemisphere", ["lh", "rh"])
+def test_retinotopy(hemisphere):
+    patch = visual_patch(hemisphere, 1188)
+    rois, (x, y) = patch.rois(), patch.field.T
+    assert ((x >= 0.5) if hemisphere == "lh" else (x <= 0.5)).all()  # the contralateral half of the image
+    for area in ("V1", "V2", "V3"):
+        assert (y[rois[f"{area}v"]] <= 0.5).all()  # ventral banks see the upper field
+        assert (y[rois[f"{area}d"]] >= 0.5).all()
+    eccentricity = np.hypot(x - 0.5, y - 0.5)
+    assert eccentricity.max() <= 0.42 + 1e-9
+    early = rois["early"]
+    assert np.corrcoef(eccentricity[early], patch.coordinates[early, 1])[0, 1] > 0.6  # the fovea lies at the back
+
+
+def test_maps_are_smooth_over_the_surface():
+    patch = visual_patch("lh", 1188)
+    v1 = np.concatenate([patch.rois()["V1v"], patch.rois()["V1d"]])
+    sphere, _ = cortex._mesh("lh", 5)
+    angle = np.arccos(np.clip(sphere[patch.vertices[v1]] @ sphere[patch.vertices[v1]].T, -1, 1))
+    apart = np.linalg.norm(patch.field[v1][:, None] - patch.field[v1][None], axis=-1)
+    neighbours = (angle > 0) & (angle < np.radians(2.3))
+    assert np.median(apart[neighbours]) < 0.4 * np.median(apart)
+
+
+def test_rois_are_compact_and_overlap_across_classes():
+    patch = visual_patch("rh", 20544)
+    sphere, _ = cortex._mesh("rh", 7)
+    rois = patch.rois()
+    for name in ("EBA", "FFA-1", "PPA", "VWFA-2"):
+        places = sphere[patch.vertices[rois[name]]]
+        centre = places.mean(axis=0) / np.linalg.norm(places.mean(axis=0))
+        assert np.degrees(np.arccos(places @ centre)).max() < 10
+    assert set(rois["V1v"]) <= set(rois["early"])
+
+
+def test_bilateral_places_mirror():
+    left, right = (visual_patch(side, 1188) for side in ("lh", "rh"))
+    for name in ("EBA", "FFA-1", "OPA", "PPA", "V1d"):
+        places = [patch.coordinates[patch.rois()[name]].mean(axis=0) for patch in (left, right)]
+        assert places[0] * [-1, 1, 1] == pytest.approx(places[1], abs=9)  # millimetres
+
+
+def test_too_many_targets():
+    with pytest.raises(InputError, match=r"expected 1 to 32768 per hemisphere, found 40000"):
+        visual_patch("lh", 40_000)

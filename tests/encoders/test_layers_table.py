@@ -1,0 +1,56 @@
+"""`calcarine layers`: what it lists can be asked for."""
+
+import subprocess
+import sys
+
+import pytest
+import torch
+
+from src.encoders import TimmEncoder
+from src.encoders.listing import layers_table
+from src.errors import InputError
+
+
+def rows(table: str) -> dict[str, str]:
+    """Name → the rest of the line."""
+    return dict(line.split(maxsplit=1) for line in table.splitlines()[3:])
+
+
+def test_every_layer_of_the_table_has_its_shape() -> None:
+    listed = rows(layers_table("timm:test_vit", image_size=64))
+    asked = [name for name, rest in listed.items() if "no layer" not in rest]
+    shapes = TimmEncoder("test_vit", "random", asked, image_size=64).feature_shapes()
+    assert len(asked) > 20
+    for name, shape in shapes.items():
+        assert listed[name].split("  ")[0] == " × ".join(map(str, shape))
+    assert "the default" in listed["embedding"]
+
+
+def test_a_module_that_runs_twice_is_listed_with_the_reason() -> None:
+    listed = rows(layers_table("torchvision:resnet18", image_size=32))
+    assert listed["layer1.0.relu"].startswith("no layer: runs 2 times")
+    assert listed["layer1"].strip() == "64 × 8 × 8"
+
+
+def test_nothing_is_downloaded_and_the_generator_is_left_alone() -> None:
+    torch.manual_seed(0)
+    expected = torch.rand(3)
+    torch.manual_seed(0)
+    assert "embedding" in layers_table("timm:test_resnet.r160_in1k")
+    assert torch.equal(torch.rand(3), expected)
+
+
+@pytest.mark.parametrize(
+    ("spec", "message"),
+    [("resnet50", "LIBRARY:MODEL"), ("tim:resnet50", "'timm'"), ("timm:resnet5O", "'resnet50'"), ("timm:", "no model")],
+)
+def test_wrong_names(spec: str, message: str) -> None:
+    with pytest.raises(InputError, match=message):
+        layers_table(spec)
+
+
+def test_importing_the_encoders_imports_no_model_library() -> None:
+    heavy = "timm", "open_clip", "torchvision", "lightning"
+    code = f"import sys, src.encoders; print([name for name in {heavy} if name in sys.modules])"
+    printed = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert printed.strip() == "[]"

@@ -1,0 +1,209 @@
+"""Weight files that the test writes itself, for all three libraries; damaged, mismatched and malicious ones."""
+
+import os
+from functools import cache
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from src.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
+from src.encoders.checkpoint import read_state
+from src.encoders.pretrained import PretrainedEncoder
+from src.errors import InputError
+
+IMAGES = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+WRAPPINGS = ["plain", "state_dict", "module", "lightning", "safetensors"]
+
+
+@cache
+def whole_network(encoder: type[PretrainedEncoder], model: str) -> torch.nn.Module:
+    """The library's network with all its parts (of CLIP the image tower), seeded unlike the encoder's default."""
+    torch.manual_seed(99)
+    return encoder.build(model, None, None)[0]
+
+
+def whole_clip(tower: torch.nn.Module) -> dict[str, Tensor]:
+    """State of a whole CLIP, whose text tower has names like those of the image tower."""
+    image = {f"visual.{key}": tensor for key, tensor in tower.state_dict().items()}
+    text = {key: torch.zeros(3) for key in tower.state_dict() if key.startswith(("transformer.", "ln_"))}
+    return {"logit_scale": torch.tensor(1.0), "positional_embedding": torch.zeros(7, 5), **text, **image}
+
+
+def write(state: dict[str, Tensor], wrapping: str, folder: Path) -> Path:
+    path = folder / ("weights.safetensors" if wrapping == "safetensors" else "weights.pth")
+    if wrapping == "safetensors":
+        save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+    elif wrapping == "plain":
+        torch.save(state, path)
+    elif wrapping == "state_dict":
+        torch.save({"epoch": 3, "arch": "x", "state_dict": state}, path)
+    elif wrapping == "module":
+        torch.save({"model": {f"module.{key}": tensor for key, tensor in state.items()}}, path)
+    else:
+        head = {"head.weight": torch.zeros(2, 2), "loss.weight": torch.ones(3)}
+        wrapped = {f"model.{key}": tensor for key, tensor in state.items()}
+        torch.save({"pytorch-lightning_version": "2.6.4", "state_dict": {**head, **wrapped}}, path)
+    return path
+
+
+@pytest.mark.parametrize("wrapping", WRAPPINGS)
+@pytest.mark.parametrize(
+    ("encoder", "model"),
+    [(TorchvisionEncoder, "shufflenet_v2_x0_5"), (TimmEncoder, "test_vit"), (OpenClipEncoder, "ViT-S-32")],
+)
+def test_local_file(encoder: type[PretrainedEncoder], model: str, wrapping: str, tmp_path: Path) -> None:
+    network = whole_network(encoder, model)
+    path = write(whole_clip(network) if encoder is OpenClipEncoder else network.state_dict(), wrapping, tmp_path)
+    loaded = encoder(model, weights=str(path)).eval()
+    for name, tensor in loaded.network.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+    assert loaded(IMAGES)["embedding"].isfinite().all()
+
+
+def put_into_hub_cache(cache: Path, repository: str, name: str, state: dict[str, Tensor]) -> None:
+    """Lay a file where huggingface_hub keeps its downloads."""
+    folder = cache / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    snapshot = folder / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, snapshot / name)
+
+
+@pytest.mark.parametrize("library", ["timm", "open_clip", "torchvision"])
+def test_published_weights_come_from_the_librarys_cache(
+    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    if library == "timm":
+        network = whole_network(TimmEncoder, "test_resnet")
+        put_into_hub_cache(tmp_path, "timm/test_resnet.r160_in1k", "model.safetensors", network.state_dict())
+        loaded = TimmEncoder("test_resnet")
+    elif library == "open_clip":
+        network = whole_network(OpenClipEncoder, "ViT-B-32")
+        repository = "timm/vit_base_patch32_clip_224.openai"
+        put_into_hub_cache(tmp_path, repository, "open_clip_model.safetensors", whole_clip(network))
+        loaded = OpenClipEncoder("ViT-B-32")
+        assert "QuickGELU" in str(loaded.network)
+    else:
+        network = whole_network(TorchvisionEncoder, "shufflenet_v2_x0_5")
+        (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
+        torch.save(network.state_dict(), tmp_path / "hub" / "checkpoints" / "shufflenetv2_x0.5-f707e7126e.pth")
+        loaded = TorchvisionEncoder("shufflenet_v2_x0_5")
+    for name, tensor in loaded.network.state_dict().items():
+        assert torch.equal(tensor, network.state_dict()[name]), name
+
+
+def test_image_tower_alone_loads_into_open_clip(tmp_path: Path) -> None:
+    tower = whole_network(OpenClipEncoder, "ViT-S-32")
+    loaded = OpenClipEncoder("ViT-S-32", weights=str(write(tower.state_dict(), "plain", tmp_path)))
+    assert torch.equal(loaded.network.conv1.weight, tower.conv1.weight)
+
+
+def test_detector_checkpoint(tmp_path: Path) -> None:
+    from torchvision.models import get_model
+
+    model = "fasterrcnn_mobilenet_v3_large_320_fpn"
+    network = get_model(model, weights=None, weights_backbone=None)  # with its heads
+    path = write(network.state_dict(), "plain", tmp_path)
+    loaded = TorchvisionEncoder(model, str(path), ["backbone.body.1"], image_size=64)
+    name = "backbone.body.0.0.weight"
+    assert torch.equal(loaded.network.state_dict()[name], network.state_dict()[name])
+
+
+def test_another_number_of_classes_matters_only_to_the_classifier(tmp_path: Path) -> None:
+    import timm
+
+    network = timm.create_model("test_resnet", num_classes=7)
+    path = str(write(network.state_dict(), "plain", tmp_path))
+    loaded = TimmEncoder("test_resnet", weights=path)
+    assert torch.equal(loaded.network.conv1[0].weight, network.conv1[0].weight)
+    with pytest.raises(InputError, match=r"another shape, first 'fc\.weight'.*\(1000, .*\(7, "):
+        TimmEncoder("test_resnet", weights=path, layers="fc")
+
+
+def test_position_embeddings_are_resampled_to_another_size(tmp_path: Path) -> None:
+    path = write(whole_network(TimmEncoder, "test_vit").state_dict(), "plain", tmp_path)
+    assert TimmEncoder("test_vit", str(path), image_size=64).network.pos_embed.shape == (1, 17, 64)
+
+
+def test_another_models_weights_are_refused(tmp_path: Path) -> None:
+    path = write(whole_network(TorchvisionEncoder, "resnet34").state_dict(), "plain", tmp_path)
+    with pytest.raises(InputError) as caught:
+        TorchvisionEncoder("resnet18", weights=str(path))  # a deeper network holds all that a shallower one needs
+    assert "unexpected, first 'layer1.2.conv1.weight'" in str(caught.value)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_missing_tensors_are_counted_and_named(tmp_path: Path) -> None:
+    state = whole_network(TimmEncoder, "test_resnet").state_dict()
+    removed = [key for key in state if key.startswith("layer2")]
+    path = write({key: tensor for key, tensor in state.items() if key not in removed}, "plain", tmp_path)
+    counted = [key for key in removed if not key.endswith("num_batches_tracked")]
+    with pytest.raises(InputError, match=f"{len(counted)} of .* missing, first '{counted[0]}'"):
+        TimmEncoder("test_resnet", weights=str(path))
+    TimmEncoder("test_resnet", weights=str(path), layers="layer1")  # does not need them
+
+
+def test_momentum_copies_are_ambiguous(tmp_path: Path) -> None:
+    state = whole_network(TimmEncoder, "test_resnet").state_dict()
+    both = {f"{copy}.{key}": tensor for copy in ("encoder_q", "encoder_k") for key, tensor in state.items()}
+    with pytest.raises(InputError, match="expected one set of weights, found two"):
+        TimmEncoder("test_resnet", weights=str(write(both, "plain", tmp_path)))
+
+
+class Payload:
+    """Runs a command when unpickled without care."""
+
+    def __init__(self, marker: Path) -> None:
+        self.marker = marker
+
+    def __reduce__(self) -> tuple:
+        return os.system, (f"touch {self.marker}",)
+
+
+@pytest.mark.parametrize("legacy", [False, True])
+def test_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, legacy: bool) -> None:
+    path, marker = tmp_path / "weights.pth", tmp_path / "owned"
+    content = {"state_dict": {"conv1.weight": torch.zeros(1)}, "callback": Payload(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match=r"refused.*(posix|os)[. ]system") as caught:
+        TimmEncoder("test_resnet", weights=str(path))
+    assert not marker.exists()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+@pytest.mark.parametrize("damage", ["truncated", "empty", "text", "absent", "folder"])
+def test_damaged_files_are_one_line(tmp_path: Path, suffix: str, damage: str) -> None:
+    state = {"weight": torch.rand(100, 100)}
+    path = write(state, "safetensors" if suffix == ".safetensors" else "plain", tmp_path)
+    if damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    elif damage == "empty":
+        path.write_bytes(b"")
+    elif damage == "text":
+        path.write_text("404: Not Found")
+    else:
+        path.unlink()
+        if damage == "folder":
+            path.mkdir()
+    with pytest.raises(InputError) as caught:
+        read_state(path)
+    assert str(caught.value).startswith(str(path))
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("content", [torch.zeros(3), {"lr": 0.1}, [torch.zeros(2)], {}])
+def test_files_without_named_tensors_are_refused(tmp_path: Path, content: object) -> None:
+    torch.save(content, tmp_path / "other.pt")
+    with pytest.raises(InputError, match="expected a state_dict"):
+        read_state(tmp_path / "other.pt")
