@@ -150,3 +150,4 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch
     warnings.filterwarnings("ignore", ".*treespec.*")  # a deprecation inside Lightning
+    warnings.filterwarnings("ignore", ".*dirpath has changed.*|.*exists and is not empty.*")  # resuming means that

@@ -13,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
 from .batch import Batch
+from .evaluation.atomic import replacing
 
 RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
@@ -51,13 +52,6 @@ def last_checkpoint(name: str) -> Path | None:
     return max(found, key=lambda path: int(path.parent.parent.name.removeprefix("version_")), default=None)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that a kill leaves the old one or the new one."""
-    partial = path.with_name(path.name + ".partial")
-    partial.write_text(text)
-    partial.replace(path)
-
-
 class EpochSeed(Callback):
     """Seeds every epoch by its number, so that a resumed run draws the dropout that an undisturbed one does.
 
@@ -76,18 +70,26 @@ class EpochSeed(Callback):
 class History(Callback):
     """Losses and correlation by epoch, in `history.csv`; carried by checkpoints, so a resumed curve is whole."""
 
+    COLUMNS = ("epoch", "train/loss", "validation/loss", "validation/pearson")
+
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        names = ("train/loss", "validation/loss", "validation/pearson")
-        values = {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+        metrics = trainer.callback_metrics
+        values = {name: float(metrics[name]) for name in self.COLUMNS[1:] if name in metrics}
         self.rows.append({"epoch": trainer.current_epoch, **values})
-        folder = trainer.log_dir
-        if trainer.is_global_zero and folder is not None:
-            lines = [",".join(("epoch", *names))]
-            lines += [",".join(str(row.get(name, "")) for name in ("epoch", *names)) for row in self.rows]
-            write_atomically(Path(folder) / "history.csv", "\n".join(lines) + "\n")
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)  # also where a resumed run had no epoch left
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = Path(str(trainer.log_dir))
+        if trainer.is_global_zero:
+            lines = [",".join(str(row.get(name, "")) for name in self.COLUMNS) for row in self.rows]
+            with replacing(folder / "history.csv") as partial:
+                partial.write_text("\n".join([",".join(self.COLUMNS), *lines]) + "\n")
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}

@@ -99,7 +99,7 @@ def plant(patches: Sequence[Patch], seed: tuple[int, ...]) -> Truth:
 
     eccentricity = np.linalg.norm(field - 0.5, axis=1)
     growth = np.array([_GROWTH.get(name, 1.0) for name in area])
-    size = (0.125 + 0.06 * eccentricity) * growth
+    size = (0.115 + 0.06 * eccentricity) * growth
     size[texture] = rng.uniform(0.1, 0.16, texture.sum())
     size[category] = rng.uniform(0.25, 0.4, category.sum())
     centre = np.where(gabor[:, None], field, 0.5 + 0.6 * (field - 0.5))  # large fields lie nearer to the fovea

@@ -147,6 +147,7 @@ class PrimalRidge:
     def _project(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
         """Centred X'Y of all stimuli in the axes (R, T), and the responses' mean about their shift, float64 (T,)."""
         mean = responses.total.sum(0) / self.axes.count
-        cross = responses.cross.sum(0)
-        cross.addr_(self.axes.mean.to(cross.dtype), mean.to(cross.dtype), alpha=-self.axes.count)
-        return self.rotation.T @ cross, mean
+        cross = responses.cross[0] if len(responses.cross) == 1 else responses.cross.sum(0)
+        projected = self.rotation.T @ cross
+        feature_mean = (self.axes.mean @ self.axes.rotation).to(projected.dtype)  # (R,)
+        return projected.addr_(feature_mean, mean.to(projected.dtype), alpha=-self.axes.count), mean

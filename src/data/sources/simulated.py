@@ -46,8 +46,8 @@ class Simulated(Source):
 
     def __init__(
         self,
-        images: int = 1000,
-        test_images: int = 250,
+        images: int = 1200,
+        test_images: int = 300,
         targets: int = 1000,
         image_size: int = 96,
         seed: int = 0,
