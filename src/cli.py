@@ -103,7 +103,7 @@ class EncodingCLI(LightningCLI):
         self.trainer_defaults["callbacks"] = callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        given = self.config_init.trainer.logger
+        given = self.config_init["trainer"].logger
         more = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
         return super().instantiate_trainer(logger=[self.run_logger, *more], **kwargs)
 

@@ -4,9 +4,9 @@ import inspect
 import re
 from collections.abc import Iterable
 from difflib import get_close_matches
+from importlib import import_module
 
 from jsonargparse import ArgumentParser
-from jsonargparse._util import import_object
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -62,7 +62,9 @@ def _unknown_option(message: str, flag: str, option: str, parser: ArgumentParser
     group = name.rpartition(".")[0]
     owners = [first or second for first, second in _OWNER.findall(message)]
     if owners:
-        arguments = [name for name in inspect.signature(import_object(owners[-1])).parameters if name not in _LINKED]
+        module, _, class_name = owners[-1].rpartition(".")
+        signature = inspect.signature(getattr(import_module(module), class_name))
+        arguments = [argument for argument in signature.parameters if argument not in _LINKED]
         return f"--{name}: no such option{_nearest(option, arguments, f'--{group}.')}"
     flags = [text for text in parser._option_string_actions if text.startswith("--")]
     siblings = [text.rpartition(".")[2] for text in flags if text.rpartition(".")[0] == f"--{group}"]

@@ -68,7 +68,7 @@ def test_injected_classes_take_short_names_and_their_own_flags():
         (["--data.source.imags", "3"], r"--data\.source\.imags: no such option; did you mean --data\.source\.images\?"),
         (["--model.head.wieght", "3"], r"--model\.head\.wieght: no such option, it takes none"),
         (["--model.hed", "LinearHead"], r"--model\.hed: no such option; did you mean --model\.head\?"),
-        (["--model.optimizer.lrr", "3"], r"--model\.optimizer\.lrr: no such option; did you mean --model\.optimizer\.lr"),
+        (["--model.optimizer.lrr", "3"], r"optimizer\.lrr: no such option; did you mean --model\.optimizer\.lr\?"),
         (["--model.optimizer.lr", "fast"], r"--model\.optimizer\.lr: expected float, found 'fast'"),
         (["--data.batch_size", "many"], r"--data\.batch_size: expected int, found 'many'"),
         (["--data.cache_dtype", "int8"], r"--data\.cache_dtype: expected .*float16.*found 'int8'"),

@@ -8,7 +8,6 @@ from .reduction import PrincipalComponents, Reduction
 from .sources.algonauts2023 import Algonauts2023
 from .sources.base import Source
 from .sources.folder import Folder
-
 from .sources.simulated import Simulated
 
 __all__ = ["Algonauts2023", "Folder", "PrincipalComponents", "Reduction", "Simulated", "Source"]

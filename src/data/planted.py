@@ -169,8 +169,9 @@ class Signals:
         for frequency, groups in self._groups.items():
             maps = amplitude_maps(spectrum, frequency)
             maps = maps.reshape(*maps.shape[:2], -1)  # (n_images, n_orientations, n_cells)
+            suppression = np.float32(_SUPPRESSION) * maps.mean(axis=1)
             for group in groups:
-                signals[:, group.targets] = group.respond(maps)
+                signals[:, group.targets] = group.respond(maps, suppression)
         driven = np.flatnonzero(self.truth.model == "category")
         signals[:, driven] = self._category_signals(objects, driven)
         return signals
@@ -192,11 +193,12 @@ class _Group:
     first: int
     second: int | None
 
-    def respond(self, maps: np.ndarray) -> np.ndarray:
-        """(n_images, n_targets) from amplitudes (n_images, n_orientations, n_cells)."""
+    def respond(self, maps: np.ndarray, suppression: np.ndarray) -> np.ndarray:
+        """(n_images, n_targets) from amplitudes (n_images, n_orientations, n_cells) and cross-orientation
+        suppression (n_images, n_cells)."""
         one = maps[:, self.first]
         if self.second is None:
-            return (one - np.float32(_SUPPRESSION) * maps.mean(axis=1)) @ self.windows
+            return (one - suppression) @ self.windows
         other = maps[:, self.second]
         covariance = (one * other) @ self.windows - (one @ self.windows) * (other @ self.windows)
         return np.sign(covariance) * np.sqrt(np.abs(covariance))
@@ -216,7 +218,7 @@ def _groups(truth: Truth, frequency: float) -> Iterator[_Group]:
 def _cells(frequency: float) -> int:
     """Side of a frequency's amplitude maps: enough to hold its spectrum to three standard deviations."""
     deviation = _BANDWIDTH * frequency * _PADDED / WORKING_SIZE
-    return max(24, 2 * int(np.ceil(3 * deviation)))
+    return max(16, 2 * int(np.ceil(3 * deviation)))
 
 
 def amplitude_maps(spectrum: np.ndarray, frequency: float) -> np.ndarray:
@@ -242,7 +244,7 @@ def amplitude_maps(spectrum: np.ndarray, frequency: float) -> np.ndarray:
         distance = np.hypot(rows[:, None] - across[0], columns[None] - across[1]) / (_BANDWIDTH * frequency * scale)
         window = spectrum[:, rows[:, None] % _PADDED, columns[None] % _PADDED]
         filtered = np.fft.ifft2(window * np.exp(-np.square(distance) / 2).astype(np.float32))
-        maps[:, index] = np.abs(filtered)
+        maps[:, index] = np.sqrt(np.square(filtered.real) + np.square(filtered.imag))
     return maps * np.float32((cells / _PADDED) ** 2)
 
 

@@ -17,7 +17,7 @@ from .cortex import HEMISPHERES, MESH_VERTICES, Patch, visual_patch
 from .planted import Signals, Truth, luminance, plant
 from .procedural import ObjectTable, place_objects, render_image
 
-_CHUNK = 128  # images whose signals are computed, or rows that get their noise, at a time
+_CHUNK = 64  # images whose signals are computed, or rows that get their noise, at a time
 _OBJECTS, _TEXTURES, _TARGETS, _NOISE = range(4)  # independent streams of randomness
 
 SaveImage = Callable[[int, np.ndarray], None]

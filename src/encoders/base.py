@@ -37,13 +37,14 @@ class Encoder(nn.Module, ABC):
         """Shapes of one image's features by layer, from one forward pass of a grey image."""
         first = next((tensor for group in (self.parameters(), self.buffers()) for tensor in group), torch.empty(0))
         grey = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8, device=first.device)
-        was_training = self.training
+        modes = [(module, module.training) for module in self.modules()]  # a frozen batch norm has its own
         self.eval()  # a batch of one would upset batch norm, and training statistics must not move
         try:
             with torch.no_grad():
                 return {layer: tuple(features.shape[1:]) for layer, features in self(grey).items()}
         finally:
-            self.train(was_training)
+            for module, training in modes:
+                module.training = training
 
     def fingerprint(self) -> dict[str, object]:
         """What determines the features: class, settings and a hash of the weights as they are now.

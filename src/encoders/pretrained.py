@@ -98,7 +98,7 @@ class PretrainedEncoder(Encoder):
         unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
             load_state(network, state, unneeded, file)
-        self.network = network
+        self.network = network.train()  # as any new module; the trace left it in evaluation mode
         self.spec = spec
         self.taps = taps
         self._shapes = {layer: self._shape(layer, traced.events) for layer in taps}

@@ -92,6 +92,21 @@ class HeldOutFold:
         return gains
 
 
+@dataclass(frozen=True)
+class ProjectedTargets:
+    """One block of targets, in the axes of all stimuli.
+
+    Args:
+        responses: Their moments.
+        cross: Centred X'Y in the axes, (R, T).
+        mean: Mean about the responses' shift, float64 (T,).
+    """
+
+    responses: ResponseMoments
+    cross: Tensor
+    mean: Tensor
+
+
 class PrimalRidge:
     """The D×D form: for features fewer than stimuli, and for data that stream by.
 
@@ -119,13 +134,21 @@ class PrimalRidge:
         indices = range(num_folds) if num_folds > 1 else ()
         self.folds = [HeldOutFold.of(features, k, standardize, dtype) for k in indices]
 
-    def errors(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
+    def project(self, responses: ResponseMoments) -> ProjectedTargets:
+        """Take some targets to the axes of all stimuli."""
+        mean = responses.total.sum(0) / self.axes.count
+        cross = responses.cross[0] if len(responses.cross) == 1 else responses.cross.sum(0)
+        projected = self.rotation.T @ cross
+        feature_mean = (self.axes.mean @ self.axes.rotation).to(projected.dtype)  # (R,)
+        projected.addr_(feature_mean, mean.to(projected.dtype), alpha=-self.axes.count)
+        return ProjectedTargets(responses, projected, mean)
+
+    def errors(self, targets: ProjectedTargets) -> tuple[Tensor, Tensor]:
         """Cross-validated errors, float64 (P, T), and those of the training mean as prediction, float64 (T,)."""
+        responses, count = targets.responses, self.axes.count
         if not self.folds:
-            projected, mean = self._project(responses)
-            variation = responses.square.sum(0) - self.axes.count * mean.square()
-            count = self.axes.count
-            return generalized_errors(self.axes.eigenvalues, projected, variation.clamp(min=0), count, self.penalties)
+            variation = (responses.square.sum(0) - count * targets.mean.square()).clamp(min=0)
+            return generalized_errors(self.axes.eigenvalues, targets.cross, variation, count, self.penalties)
         cross = responses.cross.sum(0)
         null_errors = torch.zeros_like(responses.total[0])
         gains = null_errors.new_zeros(len(self.penalties), len(null_errors))
@@ -136,18 +159,10 @@ class PrimalRidge:
             gains.add_(fold.gains(training, held_out, self.penalties), alpha=weight)
         return null_errors - gains, null_errors
 
-    def solve(self, responses: ResponseMoments, penalty: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, targets: ProjectedTargets, penalty: Tensor) -> tuple[Tensor, Tensor]:
         """Weight (T, D) and bias (T,) from all stimuli, for each target's penalty (T,)."""
-        projected, mean = self._project(responses)
-        damped = (self.axes.eigenvalues[:, None] + penalty).to(projected.dtype)  # (R, T)
-        weight = (projected / damped).T @ self.rotation.T
-        bias = responses.shift.double() + mean - weight.double() @ (self.axes.mean + self.shift)
-        return weight, bias.to(weight.dtype)
-
-    def _project(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
-        """Centred X'Y of all stimuli in the axes (R, T), and the responses' mean about their shift, float64 (T,)."""
-        mean = responses.total.sum(0) / self.axes.count
-        cross = responses.cross[0] if len(responses.cross) == 1 else responses.cross.sum(0)
-        projected = self.rotation.T @ cross
-        feature_mean = (self.axes.mean @ self.axes.rotation).to(projected.dtype)  # (R,)
-        return projected.addr_(feature_mean, mean.to(projected.dtype), alpha=-self.axes.count), mean
+        dtype = targets.cross.dtype
+        damped = self.axes.eigenvalues.to(dtype)[:, None] + penalty.to(dtype)  # (R, T)
+        weight = (targets.cross / damped).T @ self.rotation.T
+        bias = targets.responses.shift.double() + targets.mean - weight.double() @ (self.axes.mean + self.shift)
+        return weight, bias.to(dtype)

@@ -15,7 +15,7 @@ from ..errors import InputError
 from .dual_ridge import DualRidge
 from .gram import ROW_BLOCK, FeatureMoments, GramAccumulator, ResponseMoments
 from .penalties import choose, sort_penalties, target_blocks
-from .primal_ridge import PrimalRidge
+from .primal_ridge import PrimalRidge, ProjectedTargets
 
 
 @dataclass(frozen=True)
@@ -82,12 +82,13 @@ def fit_ridge(
     moments, shifted = _feature_moments(features, fold, dtype)
     shift = responses[:ROW_BLOCK].double().mean(0).to(dtype)
 
-    def block(part: slice) -> ResponseMoments:
+    solver = PrimalRidge(moments, candidates, standardize, dtype)
+
+    def block(part: slice) -> ProjectedTargets:
         block_moments = ResponseMoments(shift[part], features.shape[1], len(moments.count))
         block_moments.update(shifted, responses[:, part], fold)
-        return block_moments
+        return solver.project(block_moments)
 
-    solver = PrimalRidge(moments, candidates, standardize, dtype)
     return _solve(solver, block, list(target_blocks(responses.shape[1])), groups)
 
 
@@ -104,7 +105,9 @@ def solve_ridge(
     """
     candidates = sort_penalties(penalties, moments.features.shift.device)
     solver = PrimalRidge(moments.features, candidates, standardize, moments.responses.cross.dtype)
-    return _solve(solver, moments.responses.targets, list(target_blocks(len(moments.responses.shift))), groups)
+    responses = moments.responses
+    blocks = list(target_blocks(len(responses.shift)))
+    return _solve(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)
 
 
 def _feature_moments(features: Tensor, fold: Tensor, dtype: torch.dtype) -> tuple[FeatureMoments, Tensor]:

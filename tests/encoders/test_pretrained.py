@@ -144,7 +144,8 @@ def test_fingerprint_tells_activations_apart() -> None:
 
 
 def test_trains_as_a_backbone() -> None:
-    encoder = TimmEncoder("test_vit", "random", layers=["blocks.0", "embedding"], pool="avg", image_size=64).train()
+    encoder = TimmEncoder("test_vit", "random", layers=["blocks.0", "embedding"], pool="avg", image_size=64)
+    assert all(module.training for module in encoder.modules())
     sum(features.sum() for features in encoder(IMAGES).values()).backward()
     trainable = {name: p for name, p in encoder.named_parameters() if p.requires_grad}
     assert trainable

@@ -49,10 +49,13 @@ def write(state: dict[str, Tensor], wrapping: str, folder: Path) -> Path:
     return path
 
 
-@pytest.mark.parametrize("wrapping", WRAPPINGS)
 @pytest.mark.parametrize(
-    ("encoder", "model"),
-    [(TorchvisionEncoder, "shufflenet_v2_x0_5"), (TimmEncoder, "test_vit"), (OpenClipEncoder, "ViT-S-32")],
+    ("encoder", "model", "wrapping"),
+    [
+        *((TimmEncoder, "test_vit", wrapping) for wrapping in WRAPPINGS),
+        *((TorchvisionEncoder, "shufflenet_v2_x0_5", wrapping) for wrapping in ("module", "safetensors")),
+        *((OpenClipEncoder, "ViT-S-32", wrapping) for wrapping in ("lightning", "safetensors")),
+    ],
 )
 def test_local_file(encoder: type[PretrainedEncoder], model: str, wrapping: str, tmp_path: Path) -> None:
     network = whole_network(encoder, model)
