@@ -250,13 +250,8 @@ def main() -> None:
         if args.peak_of:
             measure_peak(args)
             return
-        load = os.getloadavg()[0]
-        print(
-            f"{args.stimuli} stimuli, {args.features} features, {args.penalties} penalties, {args.folds} folds, float32"
-        )
-        print(
-            f"{args.threads} threads of {os.cpu_count()} cores, load before the run {load:.1f}, torch {torch.__version__}"
-        )
+        print(f"{args.stimuli} stimuli, {args.features} features, {args.penalties} penalties, {args.folds} folds")
+        print(f"float32, {args.threads} threads of {os.cpu_count()} cores, load before {os.getloadavg()[0]:.1f}")
         for index, table in enumerate(tables(args)):
             run(args, index, table)
 

@@ -28,12 +28,15 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser("encode", help="fill the embedding cache ahead of training; takes train.py's flags")
 
     simulate = commands.add_parser("simulate", help="write a data set with planted truth")
-    simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write; must not exist")
+    simulate.add_argument("out", type=Path, metavar="OUT", help="folder to write; new or empty")
     simulate.add_argument("--format", choices=("algonauts2023", "folder"), default="algonauts2023")
-    simulate.add_argument("--images", type=int, default=1000, help="training images; default %(default)s")
-    simulate.add_argument("--targets", type=int, default=2000, help="of both hemispheres; default %(default)s")
+    simulate.add_argument("--images", type=int, default=1000, help="training images per subject; default %(default)s")
+    simulate.add_argument("--targets", type=int, default=39548, help="of both hemispheres; default %(default)s")
     simulate.add_argument("--subjects", type=int, default=1, help="default %(default)s")
     simulate.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    simulate.add_argument(
+        "--test_responses", action="store_true", help="algonauts2023: also write the test responses, which it withholds"
+    )
     simulate.set_defaults(run=_simulate)
     return parser
 
@@ -47,7 +50,9 @@ def _layers(options: argparse.Namespace) -> None:
 def _simulate(options: argparse.Namespace) -> None:
     from .data.simulate import simulate
 
-    simulate(options.out, options.format, options.images, options.targets, options.subjects, options.seed)
+    arguments = vars(options)
+    del arguments["run"]
+    simulate(**arguments)
 
 
 def _encode(argv: Sequence[str]) -> None:

@@ -83,6 +83,7 @@ class DualRidge:
         self, features: Tensor, fold: Tensor | None, penalties: Tensor, standardize: bool, dtype: torch.dtype
     ) -> None:
         self.features = features
+        self.num_features = features.shape[1]
         self.fold = fold
         self.penalties = penalties
         self.standardize = standardize
@@ -113,23 +114,22 @@ class DualRidge:
                 errors[:, part], null_errors[part] = self._generalized_errors(responses[:, part])
         return errors, null_errors
 
-    def solve(self, responses: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (T, D) and bias (T,) from all stimuli (N, T), for each target's penalty (T,)."""
-        coefficients = torch.empty(responses.shape, dtype=self.dtype, device=responses.device)  # (N, T)
+    def solve(self, responses: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
+        """Fit all stimuli with each target's penalty (T,): writes the weight (T, D), returns the bias, float64 (T,)."""
+        coefficients = weight.new_empty(responses.shape)  # of the stimuli, (N, T)
         bias = penalty.new_empty(len(penalty))
         scores = self.axes.training_scores.to(self.dtype)
         from_axes = (self.axes.training_scores / self.axes.eigenvalues).to(self.dtype)  # (N, R)
         for part in target_blocks(len(penalty)):
             bias[part], block = center_responses(responses[:, part], self.dtype)
-            damped = (self.axes.eigenvalues[:, None] + penalty[part]).to(self.dtype)  # (R, t)
+            damped = self.axes.eigenvalues.to(self.dtype)[:, None] + penalty[part].to(self.dtype)  # (R, t)
             coefficients[:, part] = from_axes @ (scores.T @ block / damped)
-        weight = coefficients.new_empty(len(penalty), self.features.shape[1])
-        for first in range(0, weight.shape[1], COLUMN_BLOCK):
+        for first in range(0, self.num_features, COLUMN_BLOCK):
             columns = slice(first, first + COLUMN_BLOCK)
             centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
             weight[:, columns] = coefficients.T @ (centered / scale).to(self.dtype)
             bias -= weight[:, columns].double() @ mean
-        return weight, bias.to(self.dtype)
+        return bias
 
     def _generalized_errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         _, block = center_responses(responses, self.dtype)

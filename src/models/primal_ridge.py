@@ -128,6 +128,8 @@ class PrimalRidge:
         if num_folds > 1 and not features.count.all():
             raise InputError(f"folds: expected stimuli in each of {num_folds}, found an empty one; use fewer folds")
         self.penalties = penalties
+        self.num_features = len(features.shift)
+        self.dtype = dtype
         self.shift = features.shift
         self.axes = principal_axes(features, None, standardize)
         self.rotation = self.axes.rotation.to(dtype)  # (D, R)
@@ -159,10 +161,9 @@ class PrimalRidge:
             gains.add_(fold.gains(training, held_out, self.penalties), alpha=weight)
         return null_errors - gains, null_errors
 
-    def solve(self, targets: ProjectedTargets, penalty: Tensor) -> tuple[Tensor, Tensor]:
-        """Weight (T, D) and bias (T,) from all stimuli, for each target's penalty (T,)."""
-        dtype = targets.cross.dtype
-        damped = self.axes.eigenvalues.to(dtype)[:, None] + penalty.to(dtype)  # (R, T)
-        weight = (targets.cross / damped).T @ self.rotation.T
-        bias = targets.responses.shift.double() + targets.mean - weight.double() @ (self.axes.mean + self.shift)
-        return weight, bias.to(dtype)
+    def solve(self, targets: ProjectedTargets, penalty: Tensor, weight: Tensor) -> Tensor:
+        """Fit all stimuli with each target's penalty (T,): writes the weight (T, D), returns the bias, float64 (T,)."""
+        damped = self.axes.eigenvalues.to(self.dtype)[:, None] + penalty.to(self.dtype)  # (R, T)
+        torch.mm((targets.cross / damped).T, self.rotation.T, out=weight)
+        mean = self.axes.mean + self.shift
+        return targets.responses.shift.double() + targets.mean - weight.double() @ mean

@@ -130,9 +130,15 @@ class _Solver(Protocol[Block]):
     @property
     def penalties(self) -> Tensor: ...
 
-    def errors(self, responses: Block) -> tuple[Tensor, Tensor]: ...
+    @property
+    def num_features(self) -> int: ...
 
-    def solve(self, responses: Block, penalty: Tensor) -> tuple[Tensor, Tensor]: ...
+    @property
+    def dtype(self) -> torch.dtype: ...
+
+    def errors(self, targets: Block, /) -> tuple[Tensor, Tensor]: ...
+
+    def solve(self, targets: Block, penalty: Tensor, weight: Tensor, /) -> Tensor: ...
 
 
 def _solve(
@@ -146,20 +152,21 @@ def _solve(
     penalties, num_targets = solver.penalties, parts[-1].stop
     errors, null_errors = penalties.new_empty(len(penalties), num_targets), penalties.new_empty(num_targets)
     choice = torch.zeros(num_targets, dtype=torch.int64, device=penalties.device)
-    solved: list[tuple[Tensor, Tensor]] = []
+    weight = penalties.new_empty(num_targets, solver.num_features, dtype=solver.dtype)
+    bias = weight.new_empty(num_targets)
     for part in parts:
-        responses = block(part)
-        errors[:, part], null_errors[part] = solver.errors(responses)
+        targets = block(part)
+        errors[:, part], null_errors[part] = solver.errors(targets)
         _check_measured(null_errors[part], part.start)
         if groups is None:
             choice[part] = choose(errors[:, part], None)
-            solved.append(solver.solve(responses, penalties[choice[part]]))
+            bias[part] = solver.solve(targets, penalties[choice[part]], weight[part])
     if groups is not None:
         choice = choose(errors, groups)
-        solved = [solver.solve(block(part), penalties[choice[part]]) for part in parts]
-    weights, biases = zip(*solved, strict=True)
+        for part in parts:
+            bias[part] = solver.solve(block(part), penalties[choice[part]], weight[part])
     error = errors.gather(0, choice[None]).squeeze(0)
-    return RidgeFit(torch.cat(weights), torch.cat(biases), penalties[choice], error, null_errors)
+    return RidgeFit(weight, bias, penalties[choice], error, null_errors)
 
 
 def _check_measured(null_errors: Tensor, first: int) -> None:

@@ -37,7 +37,7 @@ class Simulated(Source):
         seed: Determines images, models and noise.
         subject: One subject's number, or a list of several; each has its own images.
         hemisphere: One hemisphere; both where not given.
-        root: Where data sets are made and kept.
+        root: Where data sets are made and kept; cache/simulated where not given.
         shuffle: Permute the responses over the training stimuli: a control that must score about 0.
 
     Raises:
@@ -53,7 +53,7 @@ class Simulated(Source):
         seed: int = 0,
         subject: int | list[int] = 1,
         hemisphere: Literal["lh", "rh"] | None = None,
-        root: Path = Path("cache/simulated"),
+        root: Path | None = None,
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
@@ -70,7 +70,9 @@ class Simulated(Source):
         if not self.subjects or min(self.subjects) < 1 or len(set(self.subjects)) < len(self.subjects):
             raise InputError(f"--data.source.subject: expected different numbers from 1, found {subject}")
         self.images, self.test_images, self.targets = images, test_images, targets
-        self.image_size, self.seed, self.hemisphere, self.root = image_size, seed, hemisphere, Path(root)
+        self.image_size, self.seed, self.hemisphere = image_size, seed, hemisphere
+        # No default in the signature: it would be handed to the next source that a flag names, as its root.
+        self.root = Path(root or "cache/simulated")
         left, right = hemisphere_sizes(targets)
         self._columns = {None: slice(0, targets), "lh": slice(0, left), "rh": slice(left, left + right)}[hemisphere]
 
