@@ -12,7 +12,6 @@ import torch
 from jsonargparse import ArgumentParser
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
@@ -22,7 +21,7 @@ from .explain import explain
 from .front_door import enter
 from .models import EncodingModule, RoiEarlyStopping
 from .run import run
-from .run_folder import LAST, EpochSeed, History, PredictionWriter, RunLogger, last_checkpoint
+from .run_folder import EpochSeed, History, LastCheckpoint, PredictionWriter, RunLogger, last_checkpoint
 
 log = logging.getLogger(__name__)
 
@@ -64,6 +63,7 @@ class EncodingCLI(LightningCLI):
             help="Checkpoint to resume from; 'last' goes on with the newest run of this name.",
         )
         parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
         # Read from file headers when the data module exists, before any array is.
         parser.link_arguments("data.num_targets", "model.init_args.num_targets", apply_on="instantiate")
@@ -93,13 +93,16 @@ class EncodingCLI(LightningCLI):
         self.checkpoint, version = _resume_from(name, self.config.ckpt_path)
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
         self.run_logger = RunLogger(name, version)
+        if self.config.trainer.enable_checkpointing is False:
+            raise InputError(
+                "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
+                "between, set --checkpoint.every_n_epochs"
+            )
         if self.config.trainer.accelerator == "auto" and torch.backends.mps.is_available():
             self.config.trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
         callbacks: list[Callback] = [EpochSeed(self.config.seed_everything)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [History(), PredictionWriter()]
-        if self.config.trainer.enable_checkpointing is not False:
-            callbacks.append(ModelCheckpoint(filename=Path(LAST).stem, enable_version_counter=False))
         self.trainer_defaults["callbacks"] = callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

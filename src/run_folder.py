@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
 from torch import Tensor
 
@@ -50,6 +51,18 @@ def last_checkpoint(name: str) -> Path | None:
     """The newest checkpoint of the newest run of a name, or None."""
     found = (RUNS / name).glob(f"version_*/{CHECKPOINTS}/{LAST}")
     return max(found, key=lambda path: int(path.parent.parent.name.removeprefix("version_")), default=None)
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps `checkpoints/last.ckpt`, from which a run resumes.
+
+    Args:
+        every_n_epochs: Epochs between checkpoints. One holds the weights three or four times over (the optimiser's
+            state and the best rows so far): for very large heads write it less often.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        super().__init__(filename=Path(LAST).stem, every_n_epochs=every_n_epochs, enable_version_counter=False)
 
 
 class EpochSeed(Callback):

@@ -77,6 +77,7 @@ def test_injected_classes_take_short_names_and_their_own_flags():
         (["--config", "none.yaml"], r"--config: .*none\.yaml"),
         (["--trainer.max_epoch", "3"], r"--trainer\.max_epoch: no such option; did you mean --trainer\.max_epochs\?"),
         (["--ckpt_path", "none.ckpt"], r"--ckpt_path none\.ckpt: expected 'last' or a checkpoint file"),
+        (["--trainer.enable_checkpointing", "false"], r"set --checkpoint\.every_n_epochs"),
         (["--data.batch_size", "0"], r"--data\.batch_size 0: expected 1 or more"),
         (["--data.reduction", "PrincipalComponents", "--data.encoder", "null"], r"--data\.reduction: needs"),
     ],

@@ -80,12 +80,11 @@ def fit_ridge(
     if fold is None:
         fold = torch.zeros(len(features), dtype=torch.int64, device=features.device)
     moments, shifted = _feature_moments(features, fold, dtype)
-    shift = responses[:ROW_BLOCK].double().mean(0).to(dtype)
-
     solver = PrimalRidge(moments, candidates, standardize, dtype)
 
     def block(part: slice) -> ProjectedTargets:
-        block_moments = ResponseMoments(shift[part], features.shape[1], len(moments.count))
+        shift = responses[:ROW_BLOCK, part].double().mean(0).to(dtype)
+        block_moments = ResponseMoments(shift, features.shape[1], len(moments.count))
         block_moments.update(shifted, responses[:, part], fold)
         return solver.project(block_moments)
 
