@@ -10,7 +10,6 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
-from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
@@ -21,7 +20,7 @@ from .explain import explain
 from .front_door import enter
 from .models import EncodingModule, RoiEarlyStopping
 from .run import run
-from .run_folder import EpochSeed, History, LastCheckpoint, PredictionWriter, RunLogger, last_checkpoint
+from .run_folder import EpochSeed, History, LastCheckpoint, PredictionWriter, RunLogger, last_checkpoint, rank
 
 log = logging.getLogger(__name__)
 
@@ -146,7 +145,7 @@ def main(args: Sequence[str] | None = None) -> int:
 
 def _quieten() -> None:
     """Say what a run does, once per run, and leave out what Lightning says of itself."""
-    leading = getattr(rank_zero_only, "rank", 0) == 0
+    leading = rank() == 0
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger(__package__).setLevel(logging.INFO if leading else logging.WARNING)
     for name in ("lightning.pytorch", "lightning.fabric"):

@@ -21,6 +21,11 @@ CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 
 
+def rank() -> int:
+    """This process's rank, also before there is a trainer."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
 class RunLogger(TensorBoardLogger):
     """TensorBoard logger that reserves the next version by making its folder.
 
@@ -34,9 +39,14 @@ class RunLogger(TensorBoardLogger):
     def __init__(self, name: str, version: int | None = None) -> None:
         super().__init__(RUNS, name=name, version=version, default_hp_metric=False)
 
+    def save(self) -> None:
+        """Flush the events; config.yaml says what hparams.yaml would."""
+        if rank() == 0:
+            self.experiment.flush()
+
     def _get_next_version(self) -> int:
         version = super()._get_next_version()
-        if getattr(rank_zero_only, "rank", 0) != 0:
+        if rank() != 0:
             return version  # never used: folders come from rank 0 through Trainer.log_dir
         while True:
             try:

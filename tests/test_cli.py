@@ -144,6 +144,26 @@ def test_every_run_has_its_own_folder_with_everything(folder, tmp_path, capsys):
         assert any("tfevents" in name for name in present)
 
 
+def test_tensorboard_shows_curves_rois_hyperparameters_and_figures(folder, tmp_path):
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    (tmp_path / "mine/rois.csv").write_text("target,hemisphere,roi\n" + "".join(f"{i},lh,V1\n" for i in range(9)))
+    main([*folder, "--trainer.max_epochs=3", "--name=watched"])
+    scalars, images, plugins = {}, set(), set()
+    for path in (tmp_path / "runs/watched/version_0").glob("events*"):
+        events = EventAccumulator(str(path))
+        events.Reload()
+        scalars |= {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
+        images |= set(events.Tags()["images"])
+        plugins |= set(events.summary_metadata)
+    assert scalars["train/loss"] == scalars["validation/loss"] == 3
+    assert scalars["validation_pearson/lh.V1"] == 3
+    assert scalars["final/test_pearson"] == 1
+    assert any("_hparams_" in tag for tag in plugins)
+    assert {"figures/learning_curves", "figures/pearson_per_roi", "figures/residuals"} <= images
+    assert not list((tmp_path / "runs/watched/version_0").glob("hparams.yaml"))
+
+
 def test_a_second_run_does_not_extract_again_and_says_so(folder, caplog):
     with caplog.at_level("INFO"):
         main([*folder, "--trainer.max_epochs=1"])
