@@ -1,22 +1,6 @@
-"""The embedding cache: features of frozen encoders, and decoded images, computed once.
+"""The embedding cache: features of frozen encoders, and decoded images, computed once and shared by processes."""
 
-An entry holds one layer for one list of stimuli. It is named by the hash of what determines its numbers, so a
-changed image, weight file, layer or size makes a new entry and nothing is ever stale:
-
-    CACHE/embeddings/3f9c…/manifest.json     what the entry holds
-    CACHE/embeddings/3f9c…/features.npy      (n_stimuli, *shape)
-    CACHE/embeddings/3f9c….partial/          the same while it is being filled, with a marker per finished chunk
-
-A chunk's marker is written after its rows are on disk, and the folder is renamed once every chunk has one. Killed
-at any moment, the entry is absent and the next run computes the missing chunks only. Two processes that fill the
-same entry write the same numbers to the same places, and the first rename ends it for both.
-"""
-
-import hashlib
-import json
 import logging
-import os
-import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -30,9 +14,7 @@ from tqdm import tqdm
 from ..encoders import Encoder
 from ..errors import InputError
 from ..recording import Stimuli
-
-CHUNK = 256
-"""Stimuli per marker: what a kill costs at most."""
+from .cache_entry import Entry, num_chunks, rows_of
 
 IMAGES = "images"
 """Name of the layer that is the decoded image itself."""
@@ -145,7 +127,7 @@ class EmbeddingCache:
             return
         for entry in missing.values():
             entry.begin()
-        chunks = range(-(-len(stimuli) // CHUNK))
+        chunks = range(num_chunks(len(stimuli)))
         self._compute_chunks(missing, stimuli, compute, chunks[share.rank :: share.world_size], share.rank == 0, verb)
         share.barrier()
         # Ranks that share no disk find each other's chunks missing here, and compute them.
@@ -164,7 +146,7 @@ class EmbeddingCache:
         verb: str,
     ) -> None:
         todo = [chunk for chunk in chunks if not all(entry.has(chunk) for entry in entries.values())]
-        count = sum(len(_rows(chunk, len(stimuli))) for chunk in todo)
+        count = sum(len(rows_of(chunk, len(stimuli))) for chunk in todo)
         with tqdm(total=count, desc=verb, unit="image", disable=not show or not todo) as progress:
             for chunk, images in self._decoded(stimuli, todo):
                 features = compute(images)
@@ -177,7 +159,7 @@ class EmbeddingCache:
         with ThreadPoolExecutor(self.threads) as pool:
 
             def submit(chunk: int) -> list[Future[np.ndarray]]:
-                return [pool.submit(stimuli.read, row) for row in _rows(chunk, len(stimuli))]
+                return [pool.submit(stimuli.read, row) for row in rows_of(chunk, len(stimuli))]
 
             ahead = [submit(chunk) for chunk in chunks[:1]]
             try:
@@ -187,91 +169,6 @@ class EmbeddingCache:
                     yield chunk, [future.result() for future in current]
             finally:
                 pool.shutdown(cancel_futures=True)
-
-
-class Entry:
-    """One layer's features for one list of stimuli, complete or being filled."""
-
-    def __init__(
-        self,
-        cache: Path,
-        stimuli: Stimuli,
-        identity: Mapping[str, object],
-        shape: tuple[int, ...],
-        dtype: np.dtype,
-    ) -> None:
-        content = hashlib.blake2b("\n".join(stimuli.digests()).encode(), digest_size=16).hexdigest()
-        self.shape = (len(stimuli), *shape)
-        self.manifest = {**identity, "dtype": dtype.name, "shape": list(self.shape), "stimuli": content}
-        text = json.dumps(self.manifest, sort_keys=True)
-        self.folder = cache / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
-        self.partial = self.folder.with_suffix(".partial")
-        self.dtype = dtype
-
-    @property
-    def complete(self) -> bool:
-        return self.folder.is_dir()
-
-    def load(self) -> np.ndarray:
-        """Map the features, copy on write so that torch takes them as they are."""
-        return np.load(self.folder / "features.npy", mmap_mode="c", allow_pickle=False)
-
-    def begin(self) -> None:
-        """Make the partial entry, or find the one that an earlier or a concurrent process made."""
-        self.partial.mkdir(parents=True, exist_ok=True)
-        features = self.partial / "features.npy"
-        if features.exists() or self.complete:
-            return
-        handle, name = tempfile.mkstemp(dir=self.partial)
-        os.close(handle)
-        np.lib.format.open_memmap(name, mode="w+", dtype=self.dtype, shape=self.shape)
-        try:
-            os.link(name, features)  # unlike a rename, never replaces the file that another process writes to
-        except FileExistsError:
-            pass
-        finally:
-            Path(name).unlink()
-
-    def has(self, chunk: int) -> bool:
-        return self._marker(chunk).exists() or self.complete
-
-    def write(self, chunk: int, features: np.ndarray) -> None:
-        """Write one chunk's rows, then its marker.
-
-        Raises:
-            InputError: A value is not finite in the cache's dtype.
-        """
-        if self.has(chunk):
-            return
-        with np.errstate(over="ignore"):
-            rows = features.astype(self.dtype)
-        if not np.isfinite(rows).all():
-            raise InputError(
-                f"--data.encoder: layer {self.manifest['layer']} gave values that are not finite in "
-                f"{self.dtype.name}; set --data.cache_dtype float32, or choose another layer"
-            )
-        try:
-            array = np.lib.format.open_memmap(self.partial / "features.npy", mode="r+")
-            array[_slice(chunk, len(array))] = rows
-            array.flush()
-            self._marker(chunk).touch()
-        except FileNotFoundError:
-            if not self.complete:  # otherwise another process finished the entry meanwhile
-                raise
-
-    def finish(self) -> None:
-        """Turn the partial entry, all chunks of which are written, into the entry."""
-        try:
-            (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1))
-            self.partial.rename(self.folder)
-        except OSError:
-            if not self.complete:  # otherwise another process finished the entry meanwhile
-                raise
-        for leftover in self.folder.glob("done.*"):
-            leftover.unlink(missing_ok=True)
-
-    def _marker(self, chunk: int) -> Path:
-        return self.partial / f"done.{chunk}"
 
 
 def image_shape(stimuli: Stimuli, image_size: int | None) -> tuple[int, int, int]:
@@ -305,15 +202,6 @@ class _OfOneSize:
                 "set --data.image_size"
             )
         return image
-
-
-def _rows(chunk: int, count: int) -> range:
-    return range(chunk * CHUNK, min((chunk + 1) * CHUNK, count))
-
-
-def _slice(chunk: int, count: int) -> slice:
-    rows = _rows(chunk, count)
-    return slice(rows.start, rows.stop)
 
 
 def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from src.data import embeddings
+from src.data import cache_entry
 from src.data.embeddings import EmbeddingCache, Share
 from src.encoders import Encoder
 from src.errors import InputError
@@ -60,7 +60,7 @@ class Noise:
 
 @pytest.fixture(autouse=True)
 def small_chunks(monkeypatch):
-    monkeypatch.setattr(embeddings, "CHUNK", 10)
+    monkeypatch.setattr(cache_entry, "CHUNK", 10)
 
 
 def expected(stimuli, gain=1.0):
@@ -158,7 +158,7 @@ def test_ranks_share_the_chunks(tmp_path):
 
 
 def _extract(folder, count, wait):
-    embeddings.CHUNK = 10
+    cache_entry.CHUNK = 10
     EmbeddingCache(folder).embed(Noise(count), Means(wait=wait), CPU, batch_size=5)
 
 
