@@ -10,17 +10,20 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .data.datamodule import EncodingDataModule
-from .errors import InputError
+from .errors import InputError, one_line
 from .explain import explain
 from .front_door import enter
 from .models import EncodingModule, RoiEarlyStopping
+from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
 from .run import run
-from .run_folder import EpochSeed, History, LastCheckpoint, PredictionWriter, RunLogger, last_checkpoint, rank
+from .run_folder import EpochSeed, History, PredictionWriter, RunLogger, rank
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,9 @@ class EncodingCLI(LightningCLI):
         )
 
     def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        parser.add_argument("--seed_everything", type=int, default=0, help="Seed of everything, the split included.")
+        parser.add_argument(
+            "--seed_everything", type=NonNegativeInt, default=0, help="Seed of everything, the split included."
+        )
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str, default=None, help="Runs are kept in runs/NAME/version_N.")
@@ -87,42 +92,56 @@ class EncodingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         """Choose the run's folder, and what is written into it."""
+        _check_trainer(self.config.trainer)
         files = self.config.get("config") or [DEFAULT_CONFIG]
         name = self.config.name or Path(str(files[-1])).stem
-        self.checkpoint, version = _resume_from(name, self.config.ckpt_path)
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"--name {name}: expected a name below runs/, found a path out of it")
+        self.config.name = name
+        checkpoint, version = resume_from(name, self.config.ckpt_path)
+        self.checkpoint = checkpoint
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
         self.run_logger = RunLogger(name, version)
-        if self.config.trainer.enable_checkpointing is False:
-            raise InputError(
-                "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
-                "between, set --checkpoint.every_n_epochs"
-            )
-        if self.config.trainer.accelerator == "auto" and torch.backends.mps.is_available():
-            self.config.trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
         callbacks: list[Callback] = [EpochSeed(self.config.seed_everything)]
+        if checkpoint is not None:
+            callbacks.append(ResumeGuard(checkpoint))
         if not self.config.trainer.fast_dev_run:
             callbacks += [History(), PredictionWriter()]
         self.trainer_defaults["callbacks"] = callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        given = self.config_init["trainer"].logger
-        more = given if isinstance(given, list) else [given] if isinstance(given, Logger) else []
-        return super().instantiate_trainer(logger=[self.run_logger, *more], **kwargs)
+        given = self.config_init["trainer"]
+        loggers = given.logger if isinstance(given.logger, list) else [given.logger]
+        plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins]
+        try:
+            return super().instantiate_trainer(
+                logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
+                plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
+                **kwargs,
+            )
+        except (MisconfigurationException, ValueError) as error:
+            raise InputError(f"--trainer: {one_line(error)}") from error
 
 
-def _resume_from(name: str, ckpt_path: str | None) -> tuple[Path | None, int | None]:
-    """The checkpoint to resume from, and the version of the run that it belongs to where that run goes on."""
-    if ckpt_path is None:
-        return None, None
-    if ckpt_path == "last":
-        last = last_checkpoint(name)
-        if last is None:
-            log.info("--ckpt_path last: runs/%s holds no checkpoint yet, starting anew", name)
-            return None, None
-        return last, int(last.parent.parent.name.removeprefix("version_"))
-    if not Path(ckpt_path).is_file():
-        raise InputError(f"--ckpt_path {ckpt_path}: expected 'last' or a checkpoint file, found no such file")
-    return Path(ckpt_path), None
+def _check_trainer(trainer: Any) -> None:
+    """Refuse what Lightning allows and a run cannot keep its promises with."""
+    if trainer.enable_checkpointing is False:
+        raise InputError(
+            "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
+            "between, set --checkpoint.every_n_epochs"
+        )
+    if not trainer.fast_dev_run and trainer.limit_test_batches not in (None, 1.0):
+        raise InputError(
+            f"--trainer.limit_test_batches {trainer.limit_test_batches}: every held-out stimulus is evaluated; to try "
+            "a run out, set --trainer.fast_dev_run true"
+        )
+    if str(trainer.precision) in ("16-true", "bf16-true"):
+        raise InputError(
+            f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
+            f"{str(trainer.precision).replace('true', 'mixed')}"
+        )
+    if trainer.accelerator == "auto" and torch.backends.mps.is_available():
+        trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
 
 
 def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
@@ -151,5 +170,6 @@ def _quieten() -> None:
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch
+    warnings.filterwarnings("ignore", "Total length of .* is zero")  # no validation split, as asked
     warnings.filterwarnings("ignore", ".*treespec.*")  # a deprecation inside Lightning
     warnings.filterwarnings("ignore", ".*dirpath has changed.*|.*exists and is not empty.*")  # resuming means that

@@ -7,3 +7,8 @@ class InputError(ValueError):
     The message is one line: the file or flag, what was expected, what was found, and what to do.
     The front doors (`train.py`, `calcarine`) print it on standard error and exit with status 2.
     """
+
+
+def one_line(error: Exception) -> str:
+    """What an exception says, on one line of at most 300 characters; its class where it says nothing."""
+    return " ".join(str(error).split())[:300] or type(error).__name__

@@ -8,7 +8,7 @@ from typing import Protocol
 import numpy as np
 
 TRAIN, VALIDATION, TEST, WITHHELD, UNASSIGNED = "train", "validation", "test", "withheld", ""
-SPLITS = (TRAIN, VALIDATION, TEST, WITHHELD)
+HEMISPHERES = ("lh", "rh")
 
 
 class Stimuli(Protocol):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import resource
+import shutil
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,9 +17,11 @@ import yaml
 from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
+from .errors import InputError
 from .evaluation import History, SplitPredictions, Summary, evaluate_run, write_submission_2023
 from .recording import TEST, WITHHELD, Recording
-from .run_folder import CHECKPOINTS
+from .resume import CHECKPOINTS
+from .run_folder import rank
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
@@ -34,18 +37,28 @@ def run(cli: EncodingCLI) -> None:
     trainer, model, data = cli.trainer, cli.model, cli.datamodule
     try:
         trainer.fit(model, data, ckpt_path=cli.checkpoint and str(cli.checkpoint), weights_only=True)
+        if cli.config.trainer.fast_dev_run:
+            log.info("fast_dev_run: one batch of each split ran, nothing was written")
+            return
+        folder = Path(str(trainer.log_dir))
+        trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
+        trainer.test(model, data, verbose=False)
     except SystemExit:
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
-    if cli.config.trainer.fast_dev_run:
-        log.info("fast_dev_run: one batch of each split ran, nothing was written")
-        return
-    folder = Path(str(trainer.log_dir))
-    trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
-    trainer.test(model, data, verbose=False)
+    except InputError:
+        _discard_if_empty(cli)
+        raise
     if trainer.is_global_zero:
         _evaluate(cli, folder)
+
+
+def _discard_if_empty(cli: EncodingCLI) -> None:
+    """Remove the folder of a run that its input ended before it began."""
+    folder = Path(cli.run_logger.root_dir) / f"version_{cli.run_logger.version}"
+    if folder.is_dir() and not (folder / CHECKPOINTS).is_dir() and rank() == 0:
+        shutil.rmtree(folder)
 
 
 def encode(cli: EncodingCLI) -> None:

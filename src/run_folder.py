@@ -1,7 +1,7 @@
 """The run's folder `runs/NAME/version_N/`: who names it, and what is written into it while training."""
 
 import csv
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -9,16 +9,14 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from .atomic import replacing
 from .batch import Batch
-from .evaluation.atomic import replacing
-
-RUNS = Path("runs")
-CHECKPOINTS = "checkpoints"
-LAST = "last.ckpt"
+from .npy import create_array
+from .resume import RUNS
 
 
 def rank() -> int:
@@ -57,24 +55,6 @@ class RunLogger(TensorBoardLogger):
                 return version
 
 
-def last_checkpoint(name: str) -> Path | None:
-    """The newest checkpoint of the newest run of a name, or None."""
-    found = (RUNS / name).glob(f"version_*/{CHECKPOINTS}/{LAST}")
-    return max(found, key=lambda path: int(path.parent.parent.name.removeprefix("version_")), default=None)
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/last.ckpt`, from which a run resumes.
-
-    Args:
-        every_n_epochs: Epochs between checkpoints. One holds the weights three or four times over (the optimiser's
-            state and the best rows so far): for very large heads write it less often.
-    """
-
-    def __init__(self, every_n_epochs: int = 1) -> None:
-        super().__init__(filename=Path(LAST).stem, every_n_epochs=every_n_epochs, enable_version_counter=False)
-
-
 class EpochSeed(Callback):
     """Seeds every epoch by its number, so that a resumed run draws the dropout that an undisturbed one does.
 
@@ -97,11 +77,15 @@ class History(Callback):
 
     def __init__(self) -> None:
         self.rows: list[dict[str, float]] = []
+        self.validation: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.validation = _logged(trainer, self.COLUMNS[2:])
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        metrics = trainer.callback_metrics
-        values = {name: float(metrics[name]) for name in self.COLUMNS[1:] if name in metrics}
-        self.rows.append({"epoch": trainer.current_epoch, **values})
+        self.rows.append({"epoch": trainer.current_epoch, **_logged(trainer, self.COLUMNS[1:2]), **self.validation})
+        self.validation = {}  # an epoch without validation has none
         self._write(trainer)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -121,6 +105,10 @@ class History(Callback):
         self.rows = list(state_dict["rows"])
 
 
+def _logged(trainer: Trainer, names: Sequence[str]) -> dict[str, float]:
+    return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+
+
 class PredictionWriter(Callback):
     """Writes `predictions/SPLIT.npy` (n_stimuli, num_targets), each rank its own rows of one file.
 
@@ -134,7 +122,7 @@ class PredictionWriter(Callback):
             self.folder.mkdir(parents=True, exist_ok=True)
             for split in data.evaluated:
                 shape = (len(data.positions(split)), data.num_targets)
-                array = np.lib.format.open_memmap(self._partial(split), mode="w+", dtype=np.float32, shape=shape)
+                array = create_array(self._partial(split), np.dtype(np.float32), shape)
                 array.fill(np.nan)
                 array.flush()
         trainer.strategy.barrier()

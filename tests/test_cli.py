@@ -78,6 +78,14 @@ def test_injected_classes_take_short_names_and_their_own_flags():
         (["--trainer.max_epoch", "3"], r"--trainer\.max_epoch: no such option; did you mean --trainer\.max_epochs\?"),
         (["--ckpt_path", "none.ckpt"], r"--ckpt_path none\.ckpt: expected 'last' or a checkpoint file"),
         (["--trainer.enable_checkpointing", "false"], r"set --checkpoint\.every_n_epochs"),
+        (["--trainer.limit_test_batches", "1"], r"limit_test_batches 1: every held-out stimulus is evaluated"),
+        (["--trainer.precision", "bf16-true"], r"--trainer\.precision bf16-true: .* use bf16-mixed"),
+        (["--trainer.devices", "0"], r"--trainer: "),
+        (["--trainer.precision", "foo"], r"--trainer\.precision: expected .*bf16-mixed.*found 'foo'"),
+        (["--seed_everything", "-1"], r"--seed_everything: expected .*found '-1'"),
+        (["--data.image_size", "0"], r"--data\.image_size 0: expected 1 or more"),
+        (["--early_stopping.patience", "0"], r"--early_stopping\.patience 0: expected 1 or more"),
+        (["--name", "../x"], r"--name \.\./x: expected a name below runs/"),
         (["--data.batch_size", "0"], r"--data\.batch_size 0: expected 1 or more"),
         (["--data.reduction", "PrincipalComponents", "--data.encoder", "null"], r"--data\.reduction: needs"),
     ],
@@ -189,6 +197,56 @@ def test_resuming_continues_in_the_same_folder(folder, tmp_path):
     assert [path.name for path in halves.iterdir()] == ["version_0"]
     for name in ("scores.csv", "history.csv"):
         assert (whole / "version_0" / name).read_bytes() == (halves / "version_0" / name).read_bytes()
+
+
+def test_a_checkpoint_of_another_split_is_refused(folder, tmp_path, capsys):
+    """Or its training stimuli would be tested on."""
+    main([*folder, "--trainer.max_epochs=2", "--name=mine"])
+    scores = (tmp_path / "runs/mine/version_0/scores.csv").read_bytes()
+    flags = [*folder, "--trainer.max_epochs=4", "--name=mine", "--ckpt_path=last"]
+    for change in (["--seed_everything=3"], ["--data.test=0.3"], ["--data.source.shuffle=true"]):
+        assert main([*flags, *change]) == 2
+        assert "trained on other stimuli" in capsys.readouterr().err
+    assert (tmp_path / "runs/mine/version_0/scores.csv").read_bytes() == scores
+
+
+def test_a_run_without_a_checkpoint_is_started_again_and_no_older_one_taken(folder, tmp_path):
+    main([*folder, "--trainer.max_epochs=2", "--name=mine"])
+    scores = (tmp_path / "runs/mine/version_0/scores.csv").read_bytes()
+    (tmp_path / "runs/mine/version_1").mkdir()
+    assert main([*folder, "--trainer.max_epochs=2", "--seed_everything=3", "--name=mine", "--ckpt_path=last"]) == 0
+    assert (tmp_path / "runs/mine/version_1/scores.csv").exists()
+    assert (tmp_path / "runs/mine/version_0/scores.csv").read_bytes() == scores
+
+
+@pytest.mark.parametrize("damage", ["truncated", "garbage", "weights"])
+def test_a_checkpoint_that_cannot_go_on_is_one_line(damage, folder, tmp_path, capsys):
+    main([*folder, "--trainer.max_epochs=1", "--name=mine"])
+    checkpoints = tmp_path / "runs/mine/version_0/checkpoints"
+    path = checkpoints / "last.ckpt"
+    if damage == "weights":
+        path = checkpoints / "best.ckpt"
+    else:
+        path.write_bytes(path.read_bytes()[:1000] if damage == "truncated" else b"garbage")
+    assert main([*folder, "--name=again", f"--ckpt_path={path}"]) == 2
+    assert "--ckpt_path" in capsys.readouterr().err.strip().splitlines()[-1]
+    assert not list((tmp_path / "runs").glob("again/*"))
+
+
+def test_epochs_without_validation_have_none_in_the_history(folder, tmp_path):
+    flags = [*folder, "--trainer.check_val_every_n_epoch=2"]
+    main([*flags, "--trainer.max_epochs=6", "--name=whole"])
+    main([*flags, "--trainer.max_epochs=3", "--name=halves"])
+    main([*flags, "--trainer.max_epochs=6", "--name=halves", "--ckpt_path=last"])
+    whole, halves = ((tmp_path / f"runs/{name}/version_0/history.csv").read_text() for name in ("whole", "halves"))
+    assert whole == halves
+    assert [line.endswith(",") for line in whole.splitlines()[1:]] == [True, False] * 3
+
+
+def test_a_place_that_cannot_be_written_is_one_line(folder, tmp_path, capsys):
+    (tmp_path / "runs").write_text("in the way")
+    assert main([*folder, "--trainer.max_epochs=1"]) == 2
+    assert capsys.readouterr().err.strip().splitlines()[-1].startswith("error: runs")
 
 
 def test_last_without_a_run_starts_anew(folder, tmp_path):

@@ -7,14 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 
 VALUES_PER_CHUNK = 1 << 20  # 4 MB of float32: at 2 threads 12 GB/s from the page cache, half of that in chunks of 1 MB
-
-
-def one_line(error: Exception) -> str:
-    """What an exception says, on one line."""
-    return " ".join(str(error).split()) or type(error).__name__
 
 
 def open_array(path: Path, axes: tuple[str, ...]) -> np.memmap:

@@ -15,13 +15,14 @@ same entry write the same numbers to the same places, and the first rename ends 
 import hashlib
 import json
 import os
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 
 from ..errors import InputError
+from ..npy import create_array
 from ..recording import Stimuli
 
 CHUNK = 256
@@ -79,15 +80,16 @@ class Entry:
         features = self.partial / "features.npy"
         if features.exists() or self.complete:
             return
-        handle, name = tempfile.mkstemp(dir=self.partial)
-        os.close(handle)
-        np.lib.format.open_memmap(name, mode="w+", dtype=self.dtype, shape=self.shape)
+        own = self.partial / f".{uuid4().hex}.npy"
+        create_array(own, self.dtype, self.shape)
         try:
-            os.link(name, features)  # unlike a rename, never replaces the file that another process writes to
+            os.link(own, features)  # unlike a rename, never replaces the file that another process writes to
         except FileExistsError:
             pass
+        except OSError:  # a file system without links: only two processes at the very same moment could collide
+            own.rename(features)
         finally:
-            Path(name).unlink()
+            own.unlink(missing_ok=True)
 
     def has(self, chunk: int) -> bool:
         return self._marker(chunk).exists() or self.complete

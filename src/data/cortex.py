@@ -7,15 +7,10 @@ the coordinates that localiser studies report. Everything is on fsaverage, in th
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
-from pathlib import Path
 
 import numpy as np
 
-from ..errors import InputError
-
-HEMISPHERES = ("lh", "rh")
-MESH_VERTICES = {5: 10_242, 6: 40_962, 7: 163_842}  # of fsaverage5, fsaverage6 and fsaverage itself
+from ..fsaverage import MESH_VERTICES, load_fsaverage5
 
 ROI_CLASSES: dict[str, tuple[str, ...]] = {
     "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
@@ -96,12 +91,7 @@ def visual_patch(hemisphere: str, targets: int) -> Patch:
     Args:
         hemisphere: "lh" or "rh".
         targets: How many.
-
-    Raises:
-        InputError: More targets than a fifth of fsaverage.
     """
-    if not 1 <= targets <= MESH_VERTICES[7] // 5:
-        raise InputError(f"targets: expected 1 to {MESH_VERTICES[7] // 5} per hemisphere, found {targets}")
     level = next((level for level, count in MESH_VERTICES.items() if targets * 8 <= count), 7)
     sphere, pial = _mesh(hemisphere, level)
     right = np.array([1.0 if hemisphere == "rh" else -1.0, 1, 1])
@@ -205,26 +195,13 @@ def _mesh(hemisphere: str, level: int) -> tuple[np.ndarray, np.ndarray]:
     fsaverage5 is the mesh that nilearn ships. The finer ones are not to be had without a network: their vertices
     are put at the middle of the edges that they split, in fsaverage's order.
     """
-    from nibabel.gifti.gifti import GiftiImage
-
-    side = {"lh": "left", "rh": "right"}[hemisphere]
-    folder = _nilearn_data() / "fsaverage5"
-    sphere, faces = GiftiImage.from_filename(folder / f"sphere_{side}.gii.gz").agg_data()
-    pial = GiftiImage.from_filename(folder / f"pial_{side}.gii.gz").agg_data("pointset").astype(np.float64)
-    sphere = sphere.astype(np.float64)
+    (sphere, faces), (pial, _) = load_fsaverage5("sphere", hemisphere), load_fsaverage5("pial", hemisphere)
+    sphere, pial = sphere.astype(np.float64), pial.astype(np.float64)
     for _ in range(level - 5):
         faces, edges = refine_faces(faces)
         sphere = np.concatenate([sphere, sphere[edges].mean(axis=1)])
         pial = np.concatenate([pial, pial[edges].mean(axis=1)])
     return sphere / np.linalg.norm(sphere, axis=1, keepdims=True), pial
-
-
-def _nilearn_data() -> Path:
-    """nilearn's folder of data files, found without the seconds that importing nilearn takes."""
-    spec = find_spec("nilearn")
-    if spec is None or spec.origin is None:
-        raise ModuleNotFoundError("nilearn is not installed")
-    return Path(spec.origin).parent / "datasets" / "data"
 
 
 def refine_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

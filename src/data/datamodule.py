@@ -1,7 +1,9 @@
 """EncodingDataModule: from a source and an encoder to batches."""
 
+import hashlib
+import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,17 +16,15 @@ from torch import Tensor
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
-from ..recording import TEST, TRAIN, VALIDATION, WITHHELD, Recording, stopping_groups
+from ..recording import TRAIN, VALIDATION, Recording, stopping_groups
 from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
 from .loader import BatchLoader, Rows
 from .reduction import Projection, Reduction
 from .sources.base import Source
-from .splits import LEAKING, split_stimuli
+from .splits import HELD_OUT, LEAKING, split_stimuli
 from .statistics import in_chunks, mean_and_scale
 
 log = logging.getLogger(__name__)
-
-HELD_OUT = (VALIDATION, TEST, WITHHELD)
 
 
 class EncodingDataModule(LightningDataModule):
@@ -62,8 +62,9 @@ class EncodingDataModule(LightningDataModule):
         seed: int = 0,
     ) -> None:
         super().__init__()
-        for flag, value in (("batch_size", batch_size), ("encode_batch_size", encode_batch_size)):
-            if value < 1:
+        sizes = {"batch_size": batch_size, "encode_batch_size": encode_batch_size, "image_size": image_size}
+        for flag, value in sizes.items():
+            if value is not None and value < 1:
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
@@ -111,6 +112,7 @@ class EncodingDataModule(LightningDataModule):
         leaking = int((joined == LEAKING).sum())
         if leaking:
             log.info("left out %d training stimuli that the held-out splits show too", leaking)
+        self.identity = self._identify(recordings, joined)
         self._inputs = self._serve_inputs(recordings)
         self.facts = self._facts(recordings)
 
@@ -142,9 +144,10 @@ class EncodingDataModule(LightningDataModule):
         """The splits of `test_dataloader`, in its order."""
         return [split for split in HELD_OUT if len(self.positions(split))]
 
-    def state_dict(self) -> dict[str, dict[str, Tensor]]:
-        """The fitted reductions by layer, so that a checkpoint can encode new images."""
-        return {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self._projections.items()}
+    def state_dict(self) -> dict[str, object]:
+        """What the data are, and the fitted reductions by layer, so that a checkpoint can encode new images."""
+        reductions = {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self._projections.items()}
+        return {"identity": self.identity, "reductions": reductions}
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()
@@ -165,12 +168,22 @@ class EncodingDataModule(LightningDataModule):
     def _share(self) -> Share:
         if self.trainer is None:
             return ALONE
-        return Share(self.trainer.global_rank, self.trainer.world_size, self.trainer.strategy.barrier)
+        return Share(self.trainer.global_rank, self.trainer.world_size, _agree)
 
     def _device(self) -> torch.device:
         if self.trainer is not None:
             return self.trainer.strategy.root_device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+    def _identify(self, recordings: Sequence[Recording], splits: np.ndarray) -> str:
+        """Hash of everything that a resumed run must have in common with the one that it goes on with."""
+        encoder = None if self.encoder is None else self.encoder.fingerprint()
+        reduction = None if self.reduction is None else [type(self.reduction).__name__, vars(self.reduction)]
+        digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
+        sizes = [recording.num_targets for recording in recordings]
+        rows = self._response_rows.tolist()
+        parts = json.dumps([digests, splits.tolist(), rows, sizes, encoder, reduction, self.image_size])
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _shuffle_training(self) -> None:
         rng = np.random.default_rng(self.seed)
@@ -208,13 +221,18 @@ class EncodingDataModule(LightningDataModule):
     def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
         reduced = {}
         for layer, layer_rows in rows.items():
-            training = torch.from_numpy(_gathered(layer_rows, self.positions(TRAIN))).flatten(1)
-            projection = self._projections[layer] = reduction.fit(training, layer)
             width = int(np.prod(layer_rows.shape))
-            pieces = in_chunks(partial(_gathered, layer_rows), np.arange(len(layer_rows)), width)
-            projected = [projection(torch.from_numpy(piece).flatten(1)) for piece in pieces]
+            chunks = partial(self._flat_chunks, layer_rows, self.positions(TRAIN))
+            projection = self._projections[layer] = reduction.fit(chunks, width, layer)
+            projected = [projection(chunk) for chunk in self._flat_chunks(layer_rows, np.arange(len(layer_rows)))]
             reduced[layer] = Rows([torch.cat(projected).numpy()])
         return reduced
+
+    @staticmethod
+    def _flat_chunks(rows: Rows, positions: np.ndarray) -> Iterator[Tensor]:
+        """One layer's features piece by piece, each (n, n_features)."""
+        for piece in in_chunks(partial(_gathered, rows), positions, int(np.prod(rows.shape))):
+            yield torch.from_numpy(piece).flatten(1)
 
     def _facts(self, recordings: Sequence[Recording]) -> Facts:
         training = self.positions(TRAIN)
@@ -251,6 +269,18 @@ class EncodingDataModule(LightningDataModule):
             group_names,
             rois,
         )
+
+
+def _agree(error: InputError | None) -> None:
+    """Wait for every rank, and raise on all of them what one of them met."""
+    if not torch.distributed.is_initialized():
+        if error is not None:
+            raise error
+        return
+    errors: list[str | None] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(errors, None if error is None else str(error))
+    for message in filter(None, errors):
+        raise InputError(message)
 
 
 def _gathered(rows: Rows, positions: np.ndarray) -> np.ndarray:

@@ -25,13 +25,25 @@ Compute = Callable[[list[np.ndarray]], Mapping[str, np.ndarray]]
 """From decoded images, each uint8 (height, width, 3), to features by layer, each (n, *shape)."""
 
 
+def _raise_own(error: InputError | None) -> None:
+    if error is not None:
+        raise error
+
+
 @dataclass(frozen=True)
 class Share:
-    """How processes divide an extraction: each takes every `world_size`-th chunk and waits at the barrier."""
+    """How processes divide an extraction: each takes every `world_size`-th chunk.
+
+    Args:
+        rank: This process's rank.
+        world_size: Number of processes.
+        agree: A barrier at which each hands in its error or None, and all raise where one had an error. A process
+            that left alone would keep the others waiting.
+    """
 
     rank: int = 0
     world_size: int = 1
-    barrier: Callable[[], object] = lambda: None
+    agree: Callable[[InputError | None], None] = _raise_own
 
 
 ALONE = Share()
@@ -121,20 +133,25 @@ class EmbeddingCache:
         self, entries: Mapping[str, "Entry"], stimuli: Stimuli, compute: Compute, share: Share, verb: str
     ) -> None:
         missing = {layer: entry for layer, entry in entries.items() if not entry.complete}
-        share.barrier()  # so that no rank sees an entry completed by another and stays away from the barrier below
         if not missing:
             log.info("%s: %d stimuli found in %s, nothing to extract", verb, len(stimuli), self.folder)
-            return
-        for entry in missing.values():
-            entry.begin()
+        # No rank leaves early: what one finds complete, another may have found missing a moment before.
+        share.agree(None)
         chunks = range(num_chunks(len(stimuli)))
-        self._compute_chunks(missing, stimuli, compute, chunks[share.rank :: share.world_size], share.rank == 0, verb)
-        share.barrier()
-        # Ranks that share no disk find each other's chunks missing here, and compute them.
-        self._compute_chunks(missing, stimuli, compute, chunks, False, verb)
+        own = chunks[share.rank :: share.world_size]
+        # Ranks that share no disk find each other's chunks missing in the second pass, and compute them.
+        for todo, show in ((own, share.rank == 0), (chunks, False)):
+            error: InputError | None = None
+            try:
+                for entry in missing.values():
+                    entry.begin()
+                self._compute_chunks(missing, stimuli, compute, todo, show, verb)
+            except InputError as raised:
+                error = raised
+            share.agree(error)
         for entry in missing.values():
             entry.finish()
-        share.barrier()
+        share.agree(None)
 
     def _compute_chunks(
         self,

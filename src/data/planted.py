@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from .cortex import HEMISPHERES, ROI_CLASSES, Patch
+from ..recording import HEMISPHERES
+from .cortex import ROI_CLASSES, Patch
 from .procedural import CATEGORIES, ObjectTable
 
 FREQUENCIES = (4.0, 8.0, 16.0)  # cycles per image

@@ -61,14 +61,15 @@ def render_image(objects: ObjectTable, index: int, image_size: int, seed: tuple[
     """Render one image, uint8 (image_size, image_size, 3).
 
     It depends on its row of the table, the seed and the index alone, not on how many there are or who renders them;
-    at every size it is the same scene with other texture.
+    at every size it is the same scene with other texture. Scene and object have their own randomness: another object
+    stands before the same scene, whose contrast alone differs.
     """
-    rng = np.random.default_rng((*seed, index))
+    rng, object_rng = np.random.default_rng((*seed, index)), np.random.default_rng((*seed, index, 1))
     # Four plain channels: in "RGBA" Pillow would weight colours by the fourth when it averages.
     side, ground = image_size * SUPERSAMPLING, _surfaces(1, rng)[0].tolist()
     canvas = Image.new("CMYK", (side, side), tuple(ground))
     draw = ImageDraw.Draw(canvas)
-    for shapes, colours in (_leaves(rng), _object(objects, index, rng)):
+    for shapes, colours in (_leaves(rng), _object(objects, index, object_rng)):
         for corners, colour in zip(shapes, colours.tolist(), strict=True):
             draw.polygon((corners * side).ravel().tolist(), fill=tuple(colour))
     surfaces = np.asarray(canvas.reduce(SUPERSAMPLING))  # (S, S, 4)

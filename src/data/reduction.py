@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
 from math import prod
 from typing import TYPE_CHECKING
 
@@ -22,11 +23,12 @@ class Reduction(ABC):
         """Shapes after the reduction, known before it is fitted."""
 
     @abstractmethod
-    def fit(self, training: Tensor, layer: str) -> Projection:
+    def fit(self, chunks: Callable[[], Iterable[Tensor]], n_features: int, layer: str) -> Projection:
         """Fit one layer.
 
         Args:
-            training: Features of the training stimuli, (n_train, n_features).
+            chunks: Starts a pass over the training stimuli's features, in pieces (n, n_features).
+            n_features: Features of one stimulus.
             layer: The layer's name, for messages.
         """
 
@@ -51,8 +53,8 @@ class Projection:
 class PrincipalComponents(Reduction):
     """Principal components of each layer, exact, fitted on the training split.
 
-    The eigenvectors come from the smaller of the covariance (features × features) and the Gram matrix
-    (stimuli × stimuli), both of centred features.
+    The eigenvectors come from the smaller of the covariance (features × features), streamed, and the Gram matrix
+    (stimuli × stimuli), for which the training features are held in memory.
 
     Args:
         components: How many components each layer keeps.
@@ -66,25 +68,35 @@ class PrincipalComponents(Reduction):
     def shapes(self, shapes: FeatureShapes) -> FeatureShapes:
         return {layer: (min(self.components, prod(shape)),) for layer, shape in shapes.items()}
 
-    def fit(self, training: Tensor, layer: str) -> Projection:
+    def fit(self, chunks: Callable[[], Iterable[Tensor]], n_features: int, layer: str) -> Projection:
         import torch
 
-        n_train, n_features = training.shape
+        n_train, total = 0, torch.zeros(n_features, dtype=torch.float64)
+        for chunk in chunks():
+            n_train, total = n_train + len(chunk), total + chunk.double().sum(0)
         components = min(self.components, n_features)
         if components > n_train - 1:
             raise InputError(
                 f"--data.reduction.components {components}: layer {layer} has {n_train} training stimuli, which span "
                 f"at most {n_train - 1} components; ask for fewer"
             )
-        mean = training.double().mean(0).float()
-        centred = training.float() - mean
+        mean = (total / n_train).float()
         if n_features <= n_train:
-            _, vectors = torch.linalg.eigh((centred.T @ centred).double())
+            covariance = torch.zeros(n_features, n_features, dtype=torch.float64)
+            for chunk in chunks():
+                centred = (chunk - mean).double()
+                covariance += centred.T @ centred
+            _, vectors = torch.linalg.eigh(covariance)
             basis = vectors[:, -components:].flip(1)  # (n_features, n_components), largest variance first
         else:
+            centred = torch.empty(n_train, n_features)
+            start = 0
+            for chunk in chunks():
+                centred[start : start + len(chunk)] = chunk - mean
+                start += len(chunk)
             values, vectors = torch.linalg.eigh((centred @ centred.T).double())
             leading = vectors[:, -components:].flip(1) / values[-components:].flip(0).clamp_min(1e-12).sqrt()
-            basis = centred.T.double() @ leading
+            basis = centred.T @ leading.float()
         return Projection(mean, _signed(basis).float())
 
 

@@ -8,9 +8,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ..atomic import whole_folder
 from ..errors import InputError
-from .cortex import HEMISPHERES, MESH_VERTICES, ROI_CLASSES, Patch
-from .simulated_subject import RowWriter, SaveImage, SimulatedSubject, visual_patches, whole_folder
+from ..fsaverage import MESH_VERTICES
+from ..recording import HEMISPHERES
+from .cortex import ROI_CLASSES, Patch
+from .simulated_subject import RowWriter, SaveImage, SimulatedSubject, check_flags, visual_patches
 
 _NSD_IMAGES = 100_000  # image numbers have five digits
 _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
@@ -27,8 +30,8 @@ def simulate(
 ) -> None:
     """Write simulated subjects to a new folder; it appears when it is complete, or not at all.
 
-    Beside the format's own files lie `truth/subjNN.npz` (see `planted.Truth`) and, for "algonauts2023",
-    `noise_ceiling/subjNN/{lh,rh}.npy` in per cent.
+    Beside the format's own files lie `truth/subjNN.npz` (see `planted.Truth`) and the noise ceilings:
+    `noise_ceiling/subjNN/{lh,rh}.npy` in per cent for "algonauts2023", `noise_ceiling.npy` as fractions for "folder".
 
     Args:
         out: The folder to make.
@@ -53,8 +56,9 @@ def simulate(
         raise InputError(f"--subjects: expected 1 to {_NSD_IMAGES // (images + tests)} at this size, found {subjects}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: expected a new or empty folder, found that it has content; name another")
+    check_flags("--", targets, seed)
     patches = visual_patches(targets)
-    with whole_folder(out) as folder:
+    with whole_folder(out.resolve()) as folder:
         for number in range(1, subjects + 1):
             subject = SimulatedSubject(patches, images, tests, seed, number)
             if format == "algonauts2023":
@@ -145,8 +149,9 @@ def _write_folder(folder: Path, subject: SimulatedSubject) -> None:
         for _, responses in subject.make(_FOLDER_SIZE, save, signal_file):
             rows.append(responses)
     signal_file.unlink()
+    np.save(folder / "noise_ceiling.npy", subject.truth.noise_ceiling)
     np.save(folder / "coordinates.npy", np.concatenate([patch.coordinates for patch in subject.patches]))
-    splits = ["train"] * subject.images + ["test"] * subject.tests
+    splits = ["train"] * subject.images + ["test"] * subject.test_images
     _write_table(folder / "split.csv", ("stimulus", "split"), zip(names, splits, strict=True))
     left = len(subject.patches[0].vertices)
     rois = (

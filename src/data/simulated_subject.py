@@ -1,19 +1,18 @@
 """A simulated subject: images, and responses whose every part is known, made in bounded memory at any size."""
 
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
-from uuid import uuid4
 
 import numpy as np
 
 from ..errors import InputError
-from .cortex import HEMISPHERES, MESH_VERTICES, Patch, visual_patch
+from ..fsaverage import MESH_VERTICES
+from ..recording import HEMISPHERES
+from .cortex import Patch, visual_patch
 from .planted import Signals, Truth, luminance, plant
 from .procedural import ObjectTable, place_objects, render_image
 
@@ -23,15 +22,26 @@ _OBJECTS, _TEXTURES, _TARGETS, _NOISE = range(4)  # independent streams of rando
 SaveImage = Callable[[int, np.ndarray], None]
 
 
-def hemisphere_sizes(targets: int) -> tuple[int, int]:
-    """How many of all targets are in the left and in the right hemisphere; 39,548 are 19,004 and 20,544.
+def check_flags(prefix: str, targets: int, seed: int) -> None:
+    """Check the flags that all simulated data take.
+
+    Args:
+        prefix: What stands before the flags' names, such as "--data.source.".
+        targets: Of both hemispheres together.
+        seed: See `SimulatedSubject`.
 
     Raises:
-        InputError: The number is out of range.
+        InputError: A number is out of range.
     """
-    limit = 2 * (MESH_VERTICES[7] // 5)
+    limit = 2 * (MESH_VERTICES[7] // 5)  # more of the mesh than that is not visual
     if not 20 <= targets <= limit:
-        raise InputError(f"targets: expected 20 to {limit} for both hemispheres together, found {targets}")
+        raise InputError(f"{prefix}targets: expected 20 to {limit} for both hemispheres together, found {targets}")
+    if seed < 0:
+        raise InputError(f"{prefix}seed: expected 0 or more, found {seed}")
+
+
+def hemisphere_sizes(targets: int) -> tuple[int, int]:
+    """How many of all targets are in the left and in the right hemisphere; 39,548 are 19,004 and 20,544."""
     left = round(targets * 19_004 / 39_548)
     return left, targets - left
 
@@ -41,27 +51,6 @@ def visual_patches(targets: int) -> list[Patch]:
     return [visual_patch(side, size) for side, size in zip(HEMISPHERES, hemisphere_sizes(targets), strict=True)]
 
 
-@contextmanager
-def whole_folder(path: Path) -> Iterator[Path]:
-    """A temporary folder that becomes `path` when the block ends well: others see all of it or nothing.
-
-    A killed process leaves its temporary folder, hidden beside `path`, and no `path`. Where another process was
-    first, its folder stays and ours goes.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.parent / f".{path.name}.{uuid4().hex}.partial"
-    temporary.mkdir()
-    try:
-        yield temporary
-        try:
-            temporary.rename(path)
-        except OSError:
-            if not path.is_dir():
-                raise
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
-
-
 @dataclass(frozen=True)
 class SimulatedSubject:
     """One simulated subject.
@@ -69,20 +58,16 @@ class SimulatedSubject:
     Args:
         patches: Its targets, left hemisphere first.
         images: How many training images; they come first.
-        tests: How many test images.
-        seed: Determines everything, together with `number`.
+        test_images: How many test images.
+        seed: 0 or more; determines everything, together with `number`.
         number: 1-based; subjects of one seed differ in images, models and noise.
     """
 
     patches: list[Patch]
     images: int
-    tests: int
+    test_images: int
     seed: int
     number: int
-
-    def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise InputError(f"seed: expected 0 or more, found {self.seed}")
 
     @property
     def name(self) -> str:
@@ -90,7 +75,7 @@ class SimulatedSubject:
 
     @property
     def stimuli(self) -> int:
-        return self.images + self.tests
+        return self.images + self.test_images
 
     @property
     def truth(self) -> Truth:

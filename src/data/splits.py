@@ -7,6 +7,7 @@ import numpy as np
 from ..errors import InputError
 from ..recording import TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD, Recording
 
+HELD_OUT = (VALIDATION, TEST, WITHHELD)
 LEAKING = "leaking"
 """Training stimuli that a held-out split shows too: they are left out of every split."""
 
@@ -15,13 +16,14 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     """Assign every stimulus to a split.
 
     A format's own test split is used where every recording has one with responses; a format's own validation
-    split likewise. Otherwise stimuli that the format leaves unassigned are drawn at random, equal images
-    together (by content hash, over all recordings). A training stimulus that also is a held-out one is left out.
+    split likewise. Otherwise test stimuli are drawn at random from those that the format leaves unassigned, and
+    validation stimuli from these and its training split; equal images together (by content hash, over all
+    recordings). A training stimulus that also is a held-out one is left out.
 
     Args:
         recordings: With their own, possibly partial, splits.
-        validation: Share of the unassigned stimuli, 0 to 1.
-        test: Likewise.
+        validation: Share of the unassigned and training stimuli, 0 to 1.
+        test: Share of the unassigned stimuli, 0 to 1.
         seed: Of the draw.
 
     Returns:
@@ -47,29 +49,31 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     test_share = 0.0 if own[TEST] else test
     validation_share = 0.0 if own[VALIDATION] else validation
 
-    fixed = np.unique(image[splits != UNASSIGNED])
-    candidates = np.setdiff1d(image[splits == UNASSIGNED], fixed)
     # In order of first appearance, so that the draw depends on the seed and the stimuli's order alone.
     first = np.full(image.max() + 1, len(image))
     np.minimum.at(first, image, np.arange(len(image)))
-    drawn = np.random.default_rng(seed).permutation(candidates[np.argsort(first[candidates])])
-    n_test = round(test_share * len(drawn))
-    n_validation = round(validation_share * len(drawn))
-    name_of = np.full(image.max() + 1, TRAIN, dtype="U10")
-    name_of[drawn[:n_test]] = TEST
-    name_of[drawn[n_test : n_test + n_validation]] = VALIDATION
-    unassigned = splits == UNASSIGNED
-    splits[unassigned] = name_of[image[unassigned]]
+    free = np.setdiff1d(image[np.isin(splits, (UNASSIGNED, TRAIN))], image[np.isin(splits, HELD_OUT)])
+    drawn = np.random.default_rng(seed).permutation(free[np.argsort(first[free])])
+    # Test stimuli are drawn from what the format leaves open; validation stimuli also from its training split.
+    is_open = ~np.isin(drawn, image[splits == TRAIN])
+    tested = drawn[is_open][: round(test_share * is_open.sum())]
+    validated = drawn[~np.isin(drawn, tested)][: round(validation_share * len(drawn))]
+    splits[splits == UNASSIGNED] = TRAIN
+    splits[(splits == TRAIN) & np.isin(image, tested)] = TEST
+    splits[(splits == TRAIN) & np.isin(image, validated)] = VALIDATION
 
     # A later split in this order is never trained or selected on, also not through a copy of the image.
     for held_out, earlier in (((TEST, WITHHELD), (TRAIN, VALIDATION)), ((VALIDATION,), (TRAIN,))):
         copies = np.isin(image, image[np.isin(splits, held_out)]) & np.isin(splits, earlier)
         splits[copies] = LEAKING
 
-    for name, wanted in ((TRAIN, True), (VALIDATION, validation_share > 0), (TEST, test_share > 0)):
-        if wanted and not (splits == name).any():
+    wanted = {TRAIN: True, VALIDATION: validation_share > 0, TEST: test_share > 0 and bool(is_open.any())}
+    for name in (name for name, needed in wanted.items() if needed):
+        if not (splits == name).any():
             raise InputError(
                 f"--data.validation {validation} and --data.test {test}: no stimulus of {len(splits)} is left for the "
                 f"{name} split; change the shares"
             )
+    if not np.isin(splits, (VALIDATION, TEST)).any():
+        raise InputError("--data.validation 0 and --data.test 0: expected something held out to evaluate, found none")
     return np.split(splits, np.cumsum([len(recording.stimuli) for recording in recordings])[:-1])

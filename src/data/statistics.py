@@ -35,7 +35,7 @@ def mean_and_scale(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 
 
 def in_chunks(
-    gather: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, width: int, budget: int = 1 << 26
+    gather: Callable[[np.ndarray], np.ndarray], rows: np.ndarray, width: int, budget: int = 1 << 23
 ) -> Iterable[np.ndarray]:
     """Gather rows piece by piece, each of at most `budget` numbers.
 

@@ -4,7 +4,6 @@ import hashlib
 import json
 import os
 import re
-import tempfile
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -12,8 +11,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..errors import InputError
-from .arrays import one_line
+from ..atomic import replacing
+from ..errors import InputError, one_line
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder; others' begin with a dot
@@ -89,7 +88,8 @@ class ImageFiles:
             entries = dict(pool.map(lambda path: _entry(path, known), self.paths))
         if memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
             # Another process may have written since: what it added is kept, what two of them add at once is not.
-            _write_memo(memo, _load_memo(memo) | entries)
+            with replacing(memo) as temporary:
+                temporary.write_text(json.dumps(_load_memo(memo) | entries))
         self._digests = [entries[str(path.absolute())][1] for path in self.paths]
         return self._digests
 
@@ -155,10 +155,3 @@ def _load_memo(memo: Path | None) -> dict[str, MemoEntry]:
         return {key: [str(stamp), str(digest)] for key, (stamp, digest) in entries.items()}
     except (OSError, ValueError, TypeError, AttributeError):
         return {}
-
-
-def _write_memo(memo: Path, entries: dict[str, MemoEntry]) -> None:
-    memo.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile("w", dir=memo.parent, prefix=f".{memo.name}.", delete=False) as file:
-        json.dump(entries, file)
-    Path(file.name).replace(memo)

@@ -14,8 +14,7 @@ from typing import Any, BinaryIO
 
 import numpy as np
 
-from ..errors import InputError
-from .arrays import one_line
+from ..errors import InputError, one_line
 
 _SAFE_DTYPE = re.compile(r"[biufc](1|2|4|8|16)|[SU][0-9]+|O8?")
 
@@ -115,20 +114,24 @@ _ADMITTED: dict[tuple[str, str], type] = {
 }
 
 
-class _Unpickler(pickle.Unpickler):
-    """Finds nothing but what is admitted."""
+class _Unpickler(pickle._Unpickler):
+    """Finds nothing but what is admitted.
+
+    It is Python's own Unpickler, not the faster one in C: that one keeps its memo in an array, for which eleven bytes
+    that name a vast index take gigabytes.
+    """
 
     def __init__(self, file: BinaryIO, path: Path, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
         self.path = path
 
-    def find_class(self, module_name: str, global_name: str, /) -> type:
-        if (module_name, global_name) not in _ADMITTED:
+    def find_class(self, module: str, name: str) -> type:
+        if (module, name) not in _ADMITTED:
             raise InputError(
                 f"{self.path}: expected a pickle of NumPy arrays, scalars and plain containers, found "
-                f"{_printable(module_name)}.{_printable(global_name)}; it was not run, do not trust this file"
+                f"{_printable(module)}.{_printable(name)}; it was not run, do not trust this file"
             )
-        return _ADMITTED[module_name, global_name]
+        return _ADMITTED[module, name]
 
 
 def load_pickle(path: Path, encoding: str = "latin1") -> Any:

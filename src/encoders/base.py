@@ -2,12 +2,15 @@
 
 import hashlib
 from abc import ABC, abstractmethod
+from operator import itemgetter
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..batch import Features, FeatureShapes
+
+VERSION = 1  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
 
 
 class Encoder(nn.Module, ABC):
@@ -47,12 +50,13 @@ class Encoder(nn.Module, ABC):
                 module.training = training
 
     def fingerprint(self) -> dict[str, object]:
-        """What determines the features: class, settings and a hash of the weights as they are now.
+        """What determines the features: class, version, settings and a hash of the weights as they are now.
 
         Returns:
             Plain JSON types. Two encoders with equal fingerprints give equal features for equal images.
         """
-        return {"encoder": type(self).__name__, **self.settings(), "weights_sha256": _digest(self)}
+        own = {"encoder": type(self).__name__, "version": VERSION}
+        return {**own, **self.settings(), "weights_sha256": _digest(self)}
 
 
 def prepare_images(
@@ -92,11 +96,14 @@ def prepare_images(
 
 
 def _digest(module: nn.Module) -> str:
-    """SHA-256 of a module's state: names, types, shapes and bytes."""
+    """SHA-256 of a module's parameters and buffers: names, types, shapes and bytes.
+
+    Buffers that no checkpoint holds count as well: fixed filters are such.
+    """
     digest = hashlib.sha256()
-    for name, tensor in sorted(module.state_dict().items()):
+    for name, tensor in sorted([*module.named_parameters(), *module.named_buffers()], key=itemgetter(0)):
         if name.endswith("num_batches_tracked"):  # counts training steps, changes no feature
             continue
         digest.update(f"{name} {tensor.dtype} {tuple(tensor.shape)};".encode())
-        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+        digest.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy().data)
     return digest.hexdigest()

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher")
@@ -97,8 +97,12 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], unneeded: Collec
         shapes = f"{tuple(own[other[0]].shape)}, found {tuple(given[other[0]].shape)}"
         faults.append(f"{len(other)} of another shape, first '{other[0]}': expected {shapes}")
     if faults:
-        raise InputError(f"{path}: the weights are of another model: {'; '.join(faults)}; check the model's name")
-    network.load_state_dict({key: tensor for key, tensor in given.items() if key in own}, strict=False)
+        raise InputError(
+            f"{path}: the weights are of another model: {'; '.join(faults)}; check the model's name and image_size"
+        )
+    # Updated in place: the versions of its modules travel with a state_dict, and some modules ask for them.
+    own.update((key, tensor) for key, tensor in given.items() if key in own)
+    network.load_state_dict(own)
 
 
 def _below(key: str, modules: Collection[str]) -> bool:
@@ -113,7 +117,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     try:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
-        raise InputError(f"{path}: expected a safetensors file, could not read it: {_one_line(error)}") from error
+        raise InputError(f"{path}: expected a safetensors file, could not read it: {one_line(error)}") from error
 
 
 def _read_pickle(path: Path) -> Any:
@@ -126,19 +130,13 @@ def _read_pickle(path: Path) -> Any:
             "if you trust it, save its state_dict alone with torch.save or safetensors"
         ) from error
     except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: expected a PyTorch file of weights, could not read it: {_one_line(error)}"
-        ) from error
+        raise InputError(f"{path}: expected a PyTorch file of weights, could not read it: {one_line(error)}") from error
 
 
 def _forbidden(error: Exception) -> str:
     """The class or function that a file would have called, from PyTorch's refusal."""
     named = re.search(r"GLOBAL ([\w.]+)", str(error))
     return named[1] if named else "other objects, or a damaged file"
-
-
-def _one_line(error: Exception) -> str:
-    return " ".join(str(error).split())[:160]
 
 
 def _describe(content: object) -> str:

@@ -64,11 +64,14 @@ class GaborEncoder(Encoder):
         }
         for name, count in counts.items():
             if count < 1:
-                raise InputError(f"GaborEncoder: expected {name} of at least 1, got {count}")
+                raise InputError(
+                    f"--data.encoder.{name}: expected at least 1, found {count}; leave it out for the default"
+                )
         for name, values in (("frequencies", frequencies), ("opponent_frequencies", opponent_frequencies)):
             if not values or not all(1 <= value <= 128 for value in values):
                 raise InputError(
-                    f"GaborEncoder: expected {name} between 1 and 128 cycles per image, got {list(values)}"
+                    f"--data.encoder.{name}: expected frequencies between 1 and 128 cycles per image, "
+                    f"found {list(values)}; leave it out for the default"
                 )
         self.frequencies = [float(frequency) for frequency in frequencies]
         self.opponent_frequencies = [float(frequency) for frequency in opponent_frequencies]
@@ -129,7 +132,8 @@ def gabor_kernels(orientations: int) -> Tensor:
         mean, so that uniform areas have no energy; a matched grating of amplitude a on these pixels gives energy a.
     """
     radius = math.ceil(3 * SIGMA * PIXELS_PER_CYCLE)
-    axis = torch.arange(-radius, radius + 1) / PIXELS_PER_CYCLE  # in cycles
+    # In float64 and rounded at the end, so that processors that differ in the last digit make the same fingerprint.
+    axis = torch.arange(-radius, radius + 1, dtype=torch.float64) / PIXELS_PER_CYCLE  # in cycles
     rows, columns = torch.meshgrid(axis, axis, indexing="ij")
     window = torch.exp(-(rows.square() + columns.square()) / (2 * SIGMA**2))
     window = 2 * window / window.sum()
@@ -139,7 +143,7 @@ def gabor_kernels(orientations: int) -> Tensor:
         phase = 2 * math.pi * (columns * math.cos(angle) + rows * math.sin(angle))
         even = window * phase.cos()
         kernels += [even - window * (even.sum() / window.sum()), window * phase.sin()]
-    return torch.stack(kernels)[:, None]
+    return torch.stack(kernels)[:, None].float()
 
 
 def _pixels(frequency: float) -> int:

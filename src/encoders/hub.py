@@ -6,7 +6,7 @@ import urllib.request
 from collections.abc import Sequence
 from pathlib import Path
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 
 TIMEOUT = 5  # seconds; the libraries themselves retry for a minute before they give up
 
@@ -59,7 +59,7 @@ def fetch_hub(repository: str, file_names: Sequence[str], what: str) -> Path:
         except EntryNotFoundError:
             continue
         except Exception as error:  # the hub's client raises its HTTP library's errors, which differ by release
-            raise not_fetched(what, repository, str(error)) from error
+            raise not_fetched(what, repository, one_line(error)) from error
     raise not_fetched(what, repository, f"it has no file {' or '.join(file_names)}")
 
 
@@ -80,7 +80,7 @@ def fetch_url(url: str, what: str) -> Path:
         digest = re.search(r"-([a-f0-9]{8,})\.", path.name)  # torch's convention: the name ends with the hash's start
         torch.hub.download_url_to_file(url, str(path), digest and digest[1])
     except (OSError, RuntimeError) as error:
-        raise not_fetched(what, url, str(error)) from error
+        raise not_fetched(what, url, one_line(error)) from error
     return path
 
 
@@ -95,12 +95,12 @@ def check_reachable(address: str, what: str, place: str) -> None:
     except urllib.error.HTTPError:
         return  # an answer, if an unfriendly one: the download itself will tell
     except (OSError, ValueError) as error:
-        raise not_fetched(what, place, str(getattr(error, "reason", error))) from error
+        raise not_fetched(what, place, one_line(error)) from error
 
 
 def not_fetched(what: str, place: str, reason: str) -> InputError:
     """The error for weights that are neither cached nor to be had."""
     return InputError(
-        f"{what}: its pretrained weights could not be fetched from {place} ({' '.join(reason.split())[:160]}); "
+        f"{what}: its pretrained weights could not be fetched from {place} ({reason}); "
         "download them elsewhere and give the file: --data.encoder.weights FILE"
     )

@@ -33,8 +33,8 @@ def layers_table(spec: str, image_size: int | None = None) -> str:
     library, separator, model = spec.partition(":")
     if not separator or library not in LIBRARIES:
         raise InputError(
-            f"expected LIBRARY:MODEL with a library of {', '.join(LIBRARIES)}, got '{spec}'"
-            f"{did_you_mean(library, LIBRARIES)}"
+            f"expected LIBRARY:MODEL with a library of {', '.join(LIBRARIES)}, found '{spec}'"
+            f"{did_you_mean(library, LIBRARIES)}; give a name such as timm:resnet50"
         )
     encoder = LIBRARIES[library]
     encoder.check_model(model)

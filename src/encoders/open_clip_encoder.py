@@ -7,7 +7,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from .capture import Event, Tap
-from .checkpoint import load_state, read_state, strip_prefix
+from .checkpoint import load_state
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
 
@@ -43,17 +43,18 @@ class OpenClipEncoder(PretrainedEncoder):
 
         config: Any = open_clip.get_model_config(model)
         published: dict[str, Any] = open_clip.get_pretrained_cfg(model, tag) if tag else {}
+        file = None
+        if tag:
+            repository, _, name = published.get("hf_hub", "").rpartition("/")
+            name = name or "open_clip_pytorch_model.bin"
+            file = fetch_published(repository, name, published.get("url", ""), f"{cls.library}:{model} ({tag})")
         vision: Any = {**config["vision_cfg"], "timm_model_pretrained": False, "output_tokens": False}
         if image_size is not None:
             vision["image_size"] = image_size
         quick_gelu = bool(published.get("quick_gelu") or config.get("quick_gelu"))
         tower = _build_vision_tower(config["embed_dim"], vision, quick_gelu)
-        if tag:
-            repository, _, name = published.get("hf_hub", "").rpartition("/")
-            name = name or "open_clip_pytorch_model.bin"
-            file = fetch_published(repository, name, published.get("url", ""), f"{cls.library}:{model} ({tag})")
-            state = strip_prefix(read_state(file), tower.state_dict().keys(), file)
-            load_state(tower, cls.convert(tower, state), [], file)
+        if file:
+            load_state(tower, cls.own_state(tower, file), [], file)
         size = vision.get("image_size", 224)
         return tower, InputSpec(
             size if isinstance(size, int) else size[0],

@@ -20,7 +20,9 @@ class PixelEncoder(Encoder):
     def __init__(self, size: int = 32, grayscale: bool = False) -> None:
         super().__init__()
         if size < 1:
-            raise InputError(f"PixelEncoder: expected a size of at least 1 pixel, got {size}")
+            raise InputError(
+                f"--data.encoder.size: expected at least 1 pixel, found {size}; leave it out for the default"
+            )
         self.size = size
         self.grayscale = grayscale
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..batch import Features, FeatureShapes
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .base import Encoder, prepare_images
 from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
@@ -79,10 +79,15 @@ class PretrainedEncoder(Encoder):
         what = f"{self.library}:{model}"
         asked = [EMBEDDING] if layers is None else [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
         if not asked:
-            raise InputError(f"{what}: expected at least one layer, got an empty list")
+            raise InputError(
+                "--data.encoder.layers: expected at least one layer, found an empty list; "
+                f"`calcarine layers {what}` lists them"
+            )
         for name, value in (("pool", pool), ("image_size", image_size)):
             if isinstance(value, int) and value < 1:
-                raise InputError(f"{what}: expected {name} of at least 1, got {value}")
+                raise InputError(
+                    f"--data.encoder.{name}: expected at least 1, found {value}; leave it out for the default"
+                )
         self.check_model(model)
         tag, file = self._weights(weights)
         network, spec = _seeded(seed, partial(self.build, model, tag, image_size))
@@ -94,7 +99,7 @@ class PretrainedEncoder(Encoder):
                 "with --data.encoder.layers [NAME,…]"
             )
         taps = resolve(network, traced.events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
-        state = None if file is None else self.convert(network, self._own_part(network, file))
+        state = None if file is None else self.own_state(network, file)
         unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
             load_state(network, state, unneeded, file)
@@ -120,8 +125,10 @@ class PretrainedEncoder(Encoder):
     def build(cls, model: str, tag: str | None, image_size: int | None) -> tuple[nn.Module, InputSpec]:
         """Make the network with the weights of a tag, or random ones.
 
+        The weights are looked for before anything is built: a big network takes seconds and gigabytes.
+
         Raises:
-            InputError: The weights could not be fetched.
+            InputError: The weights could not be fetched, are damaged, or hold other things than weights.
         """
 
     @classmethod
@@ -133,6 +140,11 @@ class PretrainedEncoder(Encoder):
     def convert(cls, network: nn.Module, state: dict[str, Tensor]) -> dict[str, Tensor]:
         """Bring a checkpoint from another layout, or for another image size, to the network's."""
         return state
+
+    @classmethod
+    def own_state(cls, network: nn.Module, file: Path) -> dict[str, Tensor]:
+        """The tensors of a weight file that belong to a network, under its names; nothing in the file is trusted."""
+        return cls.convert(network, strip_prefix(read_state(file), network.state_dict().keys(), file))
 
     @classmethod
     def check_model(cls, model: str) -> None:
@@ -187,10 +199,6 @@ class PretrainedEncoder(Encoder):
             f"{'pretrained, ' + ', '.join(tags) if tags else 'no pretrained ones are published'}"
         )
 
-    @staticmethod
-    def _own_part(network: nn.Module, file: Path) -> dict[str, Tensor]:
-        return strip_prefix(read_state(file), network.state_dict().keys(), file)
-
 
 def pool_features(features: Tensor, pool: Pool) -> Tensor:
     """Reduce maps and tokens over space.
@@ -231,8 +239,7 @@ def trace_model(network: nn.Module, spec: InputSpec, what: str) -> Trace:
     try:
         return trace(network.eval(), torch.zeros(BATCH, 3, spec.size, spec.size))
     except Exception as error:  # whatever a library's model raises on input that it cannot take
-        reason = " ".join(str(error).split())[:160] or type(error).__name__
-        raise InputError(f"{what} cannot run on images of {spec.size}×{spec.size}: {reason}") from error
+        raise InputError(f"{what} cannot run on images of {spec.size}×{spec.size}: {one_line(error)}") from error
 
 
 def _seeded(seed: int, make: Callable[[], T]) -> T:

@@ -7,8 +7,9 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .capture import Event, Tap
+from .checkpoint import read_state
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
 
@@ -44,16 +45,19 @@ class TimmEncoder(PretrainedEncoder):
         arguments: dict[str, Any] = {}
         if image_size is not None and config.fixed_input_size:
             arguments["img_size"] = image_size  # position embeddings are resampled
+        source = ""
         if tag:
             weights = config.hf_hub_filename or "pytorch_model.bin"
             file = fetch_published(config.hf_hub_id, weights, config.url, f"{cls.library}:{name}")
-            overlay = {"file": str(file), "custom_load": file.suffix == ".npz"}
-            arguments.update(pretrained=True, pretrained_cfg_overlay=overlay)
+            # timm would unpickle the file, but it alone knows how each model's tensors are converted: it gets those.
+            arguments.update(pretrained=True, pretrained_cfg_overlay={"state_dict": read_state(file)})
+            source = f" from {file}"
         try:
-            network = timm.create_model(name, **arguments)
-        except (RuntimeError, ValueError, TypeError, AssertionError) as error:
-            reason = " ".join(str(error).split())[:160]
-            raise InputError(f"{cls.library}:{name}: cannot be made at image_size {image_size}: {reason}") from error
+            network: Any = timm.create_model(name, **arguments)
+        except Exception as error:  # whatever a model's constructor or converter of weights raises
+            size = "its own image_size" if image_size is None else f"image_size {image_size}"
+            raise InputError(f"{cls.library}:{name}: cannot be made{source} at {size}: {one_line(error)}") from error
+        network.pretrained_cfg.pop("state_dict", None)  # a second copy of the weights
         interpolation = "bilinear" if config.interpolation == "bilinear" else "bicubic"
         return network, InputSpec(image_size or config.input_size[-1], config.mean, config.std, interpolation)
 

@@ -1,14 +1,19 @@
 """TorchvisionEncoder: any image model of torchvision."""
 
+import re
 from collections.abc import Collection, Sequence
 from typing import Any
 
 from torch import Tensor, nn
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .capture import Event, Tap
+from .checkpoint import load_state
 from .hub import fetch_url
 from .pretrained import InputSpec, PretrainedEncoder
+
+ZERO_EPSILON = {f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet")}
+DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
 
 class TorchvisionEncoder(PretrainedEncoder):
@@ -40,29 +45,37 @@ class TorchvisionEncoder(PretrainedEncoder):
         from torchvision import models
 
         what = f"{cls.library}:{model}"
-        detector = model in models.list_models(models.detection)
         published = models.get_model_weights(model)
-        arguments: dict[str, Any] = {"weights": published[tag] if tag else None}
-        if tag:
-            fetch_url(published[tag].url, what)  # into the cache where the builder looks
+        # Given to the builder, the tag would have torchvision unpickle the file: what it changes beside is done here.
+        file = fetch_url(published[tag].url, what) if tag else None
+        preset = published[tag or "DEFAULT"].transforms()
+        arguments: dict[str, Any] = {"weights": None}
+        detector = model in models.list_models(models.detection)
         segmenter = model in models.list_models(models.segmentation)
         if detector or segmenter:
             arguments["weights_backbone"] = None
         if segmenter and not model.startswith("lraspp"):
             arguments["aux_loss"] = True  # checkpoints hold it
-        if model.startswith("vit_") and image_size is not None:
-            arguments["image_size"] = image_size  # its position embeddings are made for one size
+        if model in ("googlenet", "inception_v3"):
+            arguments["transform_input"] = True  # their published weights expect it
+            arguments["init_weights"] = True  # the default, with a warning if left out
+        if model.startswith("vit_"):  # its position embeddings are made for one size
+            arguments["image_size"] = image_size or preset.crop_size[0]
         try:
             network: Any = models.get_model(model, **arguments)
         except (ValueError, RuntimeError, AssertionError) as error:
-            raise InputError(f"{what}: cannot load {tag or 'it'} at image_size {image_size}: {error}") from error
-        if hasattr(network, "transform_input"):
-            network.transform_input = True  # GoogLeNet and Inception: their published weights expect it
+            raise InputError(f"{what}: cannot be made at image_size {image_size}: {one_line(error)}") from error
         if detector:
-            return _Backbone(network.backbone), _detector_input(network.transform, image_size)
-        preset = published[tag or "DEFAULT"].transforms()
-        size = image_size or (preset.crop_size if hasattr(preset, "crop_size") else preset.resize_size)[0]
-        return network, InputSpec(size, tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
+            spec = _detector_input(network.transform, image_size)
+            network = _Backbone(network.backbone)
+            if tag and not model.startswith("ssd") and not model.endswith("_v2"):
+                _freeze_norms(network, 0.0 if model in ZERO_EPSILON and tag == "COCO_V1" else 1e-5)
+        else:
+            size = image_size or (preset.crop_size if hasattr(preset, "crop_size") else preset.resize_size)[0]
+            spec = InputSpec(size, tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
+        if file:
+            load_state(network, cls.own_state(network, file), [], file)
+        return network, spec
 
     @classmethod
     def embedding_tap(cls, network: nn.Module, events: Sequence[Event]) -> Tap | None:
@@ -78,7 +91,7 @@ class TorchvisionEncoder(PretrainedEncoder):
         # What detectors hold beside their backbone does not run.
         if isinstance(network, _Backbone):
             return {key: tensor for key, tensor in state.items() if key.startswith("backbone.")}
-        return state
+        return {DENSE_LAYER.sub(r"\1\2", key): tensor for key, tensor in state.items()}  # DenseNets of before 2019
 
 
 class _Backbone(nn.Module):
@@ -90,6 +103,15 @@ class _Backbone(nn.Module):
 
     def forward(self, images: Tensor) -> Any:
         return self.backbone(images)
+
+
+def _freeze_norms(network: nn.Module, epsilon: float) -> None:
+    """Fix all batch norms, as torchvision does in detectors with published weights."""
+    from torchvision.ops import FrozenBatchNorm2d
+
+    for name, module in list(network.named_modules()):
+        if isinstance(module, nn.BatchNorm2d):
+            network.set_submodule(name, FrozenBatchNorm2d(module.num_features, epsilon))
 
 
 def _detector_input(transform: Any, image_size: int | None) -> InputSpec:

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import replacing
 from ..errors import InputError
-from .atomic import replacing
 
 _CHUNK_BYTES = 2**24
 

@@ -1,5 +1,7 @@
 """A run's predictions → its scores, tables, figures and report."""
 
+from __future__ import annotations
+
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -7,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..recording import TEST, VALIDATION, Recording
+from ..recording import HEMISPHERES, TEST, VALIDATION, Recording
 from .figures import learning_curves, pearson_per_roi, residuals, save_figure
 from .report import ReportFigure, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
@@ -16,7 +18,7 @@ from .surface import brain_maps
 from .tables import write_scores, write_targets
 
 if TYPE_CHECKING:
-    pass
+    from matplotlib.figure import Figure
 
 _FEW_STIMULI = 30
 
@@ -71,22 +73,25 @@ def evaluate_run(
         raise ValueError("there is no split with predictions to evaluate")
     splits = sorted(splits, key=lambda part: [VALIDATION, TEST].index(part.split))
     chosen = splits[-1].split
+    shown = [part for part in splits if part.split == chosen]
     rows: list[ScoreRow] = []
     tables: list[tuple[Recording, str, TargetScores]] = []
     warnings: list[str] = []
+    residual_figures: list[ReportFigure] = []
     for part in splits:
         responses = part.recording.responses.gather(part.stimuli)
         scores = target_scores(part.predictions, responses, part.recording.noise_ceiling)
         rows += score_rows(part.recording, part.split, part.predictions, responses, seed=seed, targets=scores)
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
+        if part.split == chosen:
+            residual_figures.append(_residuals(folder / "figures", part, responses, alone=len(shown) == 1))
     write_scores(folder / "scores.csv", rows)
     write_targets(folder / "targets.csv", tables)
 
-    shown = [part for part in splits if part.split == chosen]
     shown_rows = [row for row in rows if row.split == chosen]
     shown_scores = [scores for _, split, scores in tables if split == chosen]
-    figures = _figures(folder / "figures", shown, shown_rows, shown_scores, history)
+    figures = [*_figures(folder / "figures", shown, shown_rows, shown_scores, history), *residual_figures]
     summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, shown_scores)
     summary = replace(summary, figures={figure.path.stem: figure.path for figure in figures})
     facts = _facts(shown, summary) | dict(facts or {})
@@ -102,7 +107,7 @@ def _figures(
     scores: Sequence[TargetScores],
     history: History,
 ) -> list[ReportFigure]:
-    """Draw and save every figure of one split, in the report's order."""
+    """Draw and save the figures of one split's scores and of the training, in the report's order."""
     split = parts[0].split
     figures = [
         ReportFigure(
@@ -124,24 +129,26 @@ def _figures(
         curves = learning_curves(history.train_loss, history.validation_loss, history.validation_correlation)
         caption = "A validation loss that rises while the training loss falls is overfitting."
         figures.append(ReportFigure("Learning curves", caption, save_figure(curves, folder / "learning_curves.png")))
-    for part in parts:
-        subject = part.recording.subject
-        figure = residuals(part.predictions, part.recording.responses.gather(part.stimuli))
-        name = "residuals" if len(parts) == 1 else f"residuals_{subject}"
-        caption = (
-            f"Residuals against predictions, {split} split. A good fit is a level cloud about 0; a slope says that "
-            "predictions are too small or too large, a funnel that the noise grows with the prediction."
-        )
-        path = save_figure(figure, folder / f"{name}.png")
-        figures.append(ReportFigure("Residuals" if len(parts) == 1 else f"Residuals, {subject}", caption, path))
     return figures
 
 
-def _brain(recording: Recording, scores: TargetScores):
+def _residuals(folder: Path, part: SplitPredictions, responses: np.ndarray, alone: bool) -> ReportFigure:
+    """Draw and save one subject's residuals; `alone`: there is no other subject to tell it from."""
+    subject = part.recording.subject
+    name, title = ("residuals", "Residuals") if alone else (f"residuals_{subject}", f"Residuals, {subject}")
+    caption = (
+        f"Residuals against predictions, {part.split} split. A good fit is a level cloud about 0; a slope says that "
+        "predictions are too small or too large, a funnel that the noise grows with the prediction."
+    )
+    path = save_figure(residuals(part.predictions, responses), folder / f"{name}.png")
+    return ReportFigure(title, caption, path)
+
+
+def _brain(recording: Recording, scores: TargetScores) -> Figure | None:
     if recording.vertices is None:
         return None
     maps = {}
-    for hemisphere in ("lh", "rh"):
+    for hemisphere in HEMISPHERES:
         members = recording.hemispheres == hemisphere
         if members.any():
             maps[hemisphere] = recording.vertices[members], scores.pearson[members]

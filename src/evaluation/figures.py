@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .atomic import replacing
+from ..atomic import replacing
 from .scores import ALL, BOTH, ScoreRow
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from html import escape
 from pathlib import Path
 
-from .atomic import replacing
+from ..atomic import replacing
 from .scores import ALL, ScoreRow
 from .summary import Summary
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..recording import Recording
+from ..recording import HEMISPHERES, Recording
 from .bootstrap import ROUNDING, bootstrap_means, draw_weights, percentile_interval
 from .challenge import noise_normalised
 
@@ -164,7 +164,7 @@ def score_rows(
 def _groups(recording: Recording) -> Sequence[tuple[str, str, np.ndarray]]:
     """Hemisphere, name and target indices of each row."""
     groups = []
-    for hemisphere in ("lh", "rh", ""):
+    for hemisphere in (*HEMISPHERES, ""):
         groups += [(hemisphere, roi.name, roi.targets) for roi in recording.rois if roi.hemisphere == hemisphere]
         members = np.flatnonzero(recording.hemispheres == hemisphere)
         if hemisphere and len(members):

@@ -6,22 +6,20 @@ views 0.35 s, all eight views of this figure take about 1.5 s.
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ..fsaverage import MESH_VERTICES, load_fsaverage5
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.figure import Figure
 
-FSAVERAGE5_VERTICES = 10_242
-
-_SIDES = {"lh": ("left", "left hemisphere"), "rh": ("right", "right hemisphere")}
+_SIDES = {"lh": "left hemisphere", "rh": "right hemisphere"}
 _UP, _FORWARD, _OUT_OF_LEFT = np.array([0, 0, 1.0]), np.array([0, 1.0, 0]), np.array([-1.0, 0, 0])
 
 
@@ -42,14 +40,8 @@ class Mesh:
 
 def load_mesh(hemisphere: str) -> Mesh:
     """The inflated fsaverage5 hemisphere, "lh" or "rh"."""
-    import nibabel
-
-    folder = Path(str(importlib.resources.files("nilearn"))) / "datasets" / "data" / "fsaverage5"
-    side = _SIDES[hemisphere][0]
-    surface = nibabel.load(folder / f"infl_{side}.gii.gz")  # pyright: ignore[reportPrivateImportUsage]
-    depth = nibabel.load(folder / f"sulc_{side}.gii.gz")  # pyright: ignore[reportPrivateImportUsage]
-    points, faces = surface.agg_data(("pointset", "triangle"))  # pyright: ignore[reportAttributeAccessIssue]
-    return Mesh(points.astype(float), faces, depth.agg_data().astype(float))  # pyright: ignore[reportAttributeAccessIssue]
+    (points, faces), (depth,) = load_fsaverage5("infl", hemisphere), load_fsaverage5("sulc", hemisphere)
+    return Mesh(points.astype(float), faces, depth.astype(float))
 
 
 def brain_maps(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str) -> Figure | None:
@@ -86,20 +78,20 @@ def brain_maps(maps: Mapping[str, tuple[np.ndarray, np.ndarray]], label: str) ->
         for axes, (name, towards_viewer) in zip(row, views.items(), strict=True):
             _draw(axes, mesh, norm(values), colours, towards_viewer, _FORWARD if name == "ventral" else _UP)
             axes.set_title(name, fontsize=9, color="#666666", pad=2)
-        row[0].text(-0.02, 0.5, _SIDES[hemisphere][1], rotation=90, va="center", ha="right", transform=row[0].transAxes)
+        row[0].text(-0.02, 0.5, _SIDES[hemisphere], rotation=90, va="center", ha="right", transform=row[0].transAxes)
     place = figure.add_axes((0.36, 0.62 * bottom, 0.28, 0.1 * bottom))
     bar = figure.colorbar(ScalarMappable(norm, colours), cax=place, orientation="horizontal")
     bar.set_label(label)
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
-    if any((vertices >= FSAVERAGE5_VERTICES).any() for vertices, _ in maps.values()):
+    if any((vertices >= MESH_VERTICES[5]).any() for vertices, _ in maps.values()):
         figure.text(0.995, 0.02, "fsaverage5 preview: 1 vertex in 16", ha="right", fontsize=8, color="#666666")
     return figure
 
 
 def _on_fsaverage5(vertices: np.ndarray, values: np.ndarray) -> np.ndarray:
     """Values on all fsaverage5 vertices, NaN where there is none; they are the first of fsaverage's."""
-    full = np.full(FSAVERAGE5_VERTICES, np.nan)
-    inside = vertices < FSAVERAGE5_VERTICES
+    full = np.full(MESH_VERTICES[5], np.nan)
+    inside = vertices < MESH_VERTICES[5]
     full[vertices[inside]] = values[inside]
     return full
 

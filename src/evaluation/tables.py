@@ -6,9 +6,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
 
+from ..atomic import replacing
 from ..errors import InputError
 from ..recording import Recording
-from .atomic import replacing
 from .scores import ScoreRow, TargetScores
 
 SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))

@@ -5,5 +5,6 @@ from .encoding import EncodingModule
 from .heads.base import Head
 from .heads.linear import LinearHead
 from .losses import Loss, MeanSquaredError
+from .ridge_module import RidgeModule
 
-__all__ = ["EncodingModule", "Head", "LinearHead", "Loss", "MeanSquaredError", "RoiEarlyStopping"]
+__all__ = ["EncodingModule", "Head", "LinearHead", "Loss", "MeanSquaredError", "RidgeModule", "RoiEarlyStopping"]

@@ -25,6 +25,8 @@ class RoiEarlyStopping(Callback):
     """
 
     def __init__(self, patience: int = 20, min_delta: float = 0.0) -> None:
+        if patience < 1:
+            raise InputError(f"--early_stopping.patience {patience}: expected 1 or more")
         self.patience = patience
         self.min_delta = min_delta
         self.best_loss = torch.empty(0)  # (n_groups,)

@@ -109,7 +109,7 @@ class EncodingModule(LightningModule):
         """Predictions in the recording's units, (batch, num_targets)."""
         return self.standardize_responses.invert(self(batch))
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         _, loss = self._step(batch)
         self.log("train/loss", loss.mean(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same

@@ -78,15 +78,22 @@ def test_a_float64_beyond_float32_is_a_fault(tmp_path: Path) -> None:
         check_finite(open_array(tmp_path / "a.npy", AXES))
 
 
-@pytest.mark.parametrize("values", [[0.0, 0.5, 1.0], [0, 50, 100]])
+@pytest.mark.parametrize("values", [[0.0, 0.5, 1.0], [0, 50, 100], [0, 0.5, 1.0000001], [0, 50, 100.0001]])
 def test_noise_ceilings_are_fractions_whatever_the_file_has(tmp_path: Path, values: list[float]) -> None:
     np.save(tmp_path / "lh.npy", values)
-    np.testing.assert_array_equal(read_noise_ceiling(tmp_path / "lh.npy", 3), [0, 0.5, 1])
+    np.testing.assert_array_equal(read_noise_ceiling({tmp_path / "lh.npy": 3}), [0, 0.5, 1])
+
+
+def test_files_read_together_have_one_unit(tmp_path: Path) -> None:
+    np.save(tmp_path / "lh.npy", [0.5, 0.9])
+    np.save(tmp_path / "rh.npy", [50.0])
+    both = {tmp_path / "lh.npy": 2, tmp_path / "rh.npy": 1}
+    np.testing.assert_allclose(read_noise_ceiling(both), [0.005, 0.009, 0.5])
 
 
 def test_an_unknown_noise_ceiling_stays_unknown(tmp_path: Path) -> None:
     np.save(tmp_path / "lh.npy", [np.nan, 80.0])
-    np.testing.assert_array_equal(read_noise_ceiling(tmp_path / "lh.npy", 2), [np.nan, 0.8])
+    np.testing.assert_array_equal(read_noise_ceiling({tmp_path / "lh.npy": 2}), [np.nan, 0.8])
 
 
 @pytest.mark.parametrize(
@@ -101,7 +108,7 @@ def test_an_unknown_noise_ceiling_stays_unknown(tmp_path: Path) -> None:
 def test_refuses_noise_ceilings_out_of_range(tmp_path: Path, values: list[float], found: str) -> None:
     np.save(tmp_path / "lh.npy", values)
     with pytest.raises(InputError, match=rf"lh\.npy: expected .*{found}"):
-        read_noise_ceiling(tmp_path / "lh.npy", 3)
+        read_noise_ceiling({tmp_path / "lh.npy": 3})
 
 
 def test_reads_the_noise_ceilings_of_the_natural_scenes_dataset(shared_data: Path) -> None:
@@ -112,7 +119,7 @@ def test_reads_the_noise_ceilings_of_the_natural_scenes_dataset(shared_data: Pat
     }.items():
         for hemisphere, count in (("lh", left), ("rh", right)):
             path = shared_data / "nsd_noise_ceiling" / subject / f"{hemisphere}.npy"
-            ceiling = read_noise_ceiling(path, count)
+            ceiling = read_noise_ceiling({path: count})
             assert ceiling.min() >= 0
             assert 0.6 < ceiling.max() < 0.9
             np.testing.assert_allclose(ceiling * 100, np.load(path), rtol=1e-6)

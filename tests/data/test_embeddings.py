@@ -139,17 +139,18 @@ def test_ranks_share_the_chunks(tmp_path):
     stimuli, encoders = Noise(45), [Means() for _ in range(3)]
     finished = []
 
-    def barrier_of(rank):
-        calls = iter(range(3))
+    def agree_of(rank):
+        calls = iter(range(4))
 
-        def barrier():
+        def agree(error):
+            assert error is None
             if next(calls) == 1 and rank < 2:  # this rank's share is done: the next rank starts
                 finished.append(EmbeddingCache(tmp_path).embed(stimuli, encoders[rank + 1], CPU, 8, share(rank + 1)))
 
-        return barrier
+        return agree
 
     def share(rank):
-        return Share(rank, 3, barrier_of(rank))
+        return Share(rank, 3, agree_of(rank))
 
     finished.append(EmbeddingCache(tmp_path).embed(stimuli, encoders[0], CPU, 8, share(0)))
     assert [encoder.forwards for encoder in encoders] == [20, 15, 10]

@@ -179,6 +179,14 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "roi vast": (text("rois.csv", f"target,hemisphere,roi\n{'9' * 5000},lh,V1\n"), "rois.csv, line 2", "from 0 to 4"),
     "roi hemisphere": (text("rois.csv", "target,hemisphere,roi\n0,left,V1\n"), "rois.csv, line 2", "found 'left'"),
     "roi nameless": (text("rois.csv", "target,hemisphere,roi\n0,lh,\n"), "rois.csv, line 2", "name of a ROI"),
+    **{
+        f"roi named {name}": (
+            text("rois.csv", f"target,hemisphere,roi\n0,lh,V1\n0,lh,{name}\n"),
+            "rois.csv, line 3",
+            f"found {name!r}; rename it",
+        )
+        for name in ("all", "none", "V1;V2")
+    },
     "roi in two hemispheres": (
         text("rois.csv", "target,hemisphere,roi\n0,lh,V1\n0,rh,V2\n"),
         "rois.csv, line 3",

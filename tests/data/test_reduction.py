@@ -13,7 +13,7 @@ def test_agrees_with_scikit_learn(stimuli, features):
     data = rng.standard_normal((stimuli, 10)) @ rng.standard_normal((10, features)) + 5
     data = (data + 0.1 * rng.standard_normal(data.shape)).astype(np.float32)
     new = rng.standard_normal((7, features)).astype(np.float32)
-    ours = PrincipalComponents(6).fit(torch.from_numpy(data), "layer")
+    ours = PrincipalComponents(6).fit(lambda: torch.from_numpy(data).split(33), features, "layer")
     theirs = PCA(6, svd_solver="full").fit(data)
     for rows in (data, new):
         projected, reference = ours(torch.from_numpy(rows)).numpy(), theirs.transform(rows)
@@ -23,7 +23,7 @@ def test_agrees_with_scikit_learn(stimuli, features):
 
 def test_more_components_than_stimuli_span_is_refused():
     with pytest.raises(InputError, match="conv1 has 20 training stimuli"):
-        PrincipalComponents(20).fit(torch.randn(20, 50), "conv1")
+        PrincipalComponents(20).fit(lambda: [torch.randn(20, 50)], 50, "conv1")
 
 
 def test_shapes_before_fitting():

@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import pickle
 import subprocess
 import sys
 import time
@@ -15,8 +14,10 @@ from PIL import Image
 
 from src.data.planted import Truth
 from src.data.simulate import simulate
-from src.data.simulated_subject import RowWriter, whole_folder
+from src.data.simulated_subject import RowWriter
+from src.data.sources.folder import Folder
 from src.data.sources.simulated import Simulated
+from src.data.unpickle import load_pickled_npy
 from src.errors import InputError
 
 SMALL: dict[str, Any] = {"images": 300, "test_images": 60, "targets": 300, "image_size": 64}
@@ -137,20 +138,6 @@ def test_a_kill_leaves_no_data_set(tmp_path):
     assert list(tmp_path.glob(".*.partial"))  # it was killed at work
 
 
-def test_whole_folder_appears_at_the_end_or_never(tmp_path):
-    target = tmp_path / "data"
-    with pytest.raises(FileNotFoundError), whole_folder(target) as folder:
-        (folder / "missing" / "file").write_text("1")
-    assert list(tmp_path.iterdir()) == []
-    with whole_folder(target) as slow:
-        (slow / "file").write_text("slow")
-        with whole_folder(target) as fast:
-            (fast / "file").write_text("fast")
-            assert not target.exists()
-    assert (target / "file").read_text() == "fast"  # the first to finish stays
-    assert [path.name for path in tmp_path.iterdir()] == ["data"]
-
-
 def test_damage_is_told_in_one_line(tmp_path):
     source = Simulated(images=10, test_images=2, targets=40, image_size=32, root=tmp_path)
     source.prepare()
@@ -206,20 +193,9 @@ def test_tree_is_the_challenges(tree):
 
 
 def test_mapping_pickles_hold_plain_types_only(tree):
-    raw = (tree / "subj01" / "roi_masks" / "mapping_streams.npy").read_bytes()
-    allowed = {"numpy._core.multiarray", "numpy.core.multiarray", "numpy"}
-
-    class Restricted(pickle.Unpickler):
-        def find_class(self, module: str, name: str) -> object:
-            assert module in allowed
-            return super().find_class(module, name)
-
-    with (tree / "subj01" / "roi_masks" / "mapping_streams.npy").open("rb") as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        mapping = Restricted(file).load().item()
-    assert mapping[1] == "early"
-    assert len(raw) < 1000
+    path = tree / "subj01" / "roi_masks" / "mapping_streams.npy"
+    assert load_pickled_npy(path)[1] == "early"
+    assert path.stat().st_size < 1000
 
 
 def test_subjects_have_their_own_images_and_truth(tree):
@@ -251,6 +227,8 @@ def test_folder_format(tmp_path):
     with (folder / "rois.csv").open() as file:
         rois = list(csv.DictReader(file))
     truth = Truth.read(folder / "truth" / "subj01.npz")
+    (recording,) = Folder(folder, noise_ceiling=folder).read()
+    np.testing.assert_allclose(recording.noise_ceiling, truth.noise_ceiling)  # type: ignore[arg-type]
     assert {row["hemisphere"] for row in rois} == {"lh", "rh"}
     assert all(truth.hemisphere[int(row["target"])] == row["hemisphere"] for row in rois)
 
@@ -260,9 +238,9 @@ def test_folder_format(tmp_path):
     [
         ({"format": "bids"}, "--format: expected algonauts2023 or folder, found 'bids'"),
         ({"images": 3}, "--images: expected 10 to 9999"),
-        ({"targets": 5}, "targets: expected 20 to 65536"),
+        ({"targets": 5}, "--targets: expected 20 to 65536"),
         ({"subjects": 0}, "--subjects: expected 1 to"),
-        ({"seed": -1}, "seed: expected 0 or more, found -1"),
+        ({"seed": -1}, "--seed: expected 0 or more, found -1"),
     ],
 )
 def test_wrong_numbers(tmp_path, flags, message):
@@ -270,6 +248,28 @@ def test_wrong_numbers(tmp_path, flags, message):
         simulate(tmp_path / "out", **flags)
     assert message in str(error.value)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_source_names_its_own_flags(tmp_path):
+    with pytest.raises(InputError, match=r"^--data\.source\.targets: expected 20 to 65536"):
+        Simulated(targets=65_537, root=tmp_path)
+    with pytest.raises(InputError, match=r"^--data\.source\.seed: expected 0 or more"):
+        Simulated(seed=-1, root=tmp_path)
+
+
+def test_the_working_directory_and_a_link_are_filled(tmp_path, monkeypatch):
+    here, linked = tmp_path / "here", tmp_path / "linked"
+    for folder in (here, linked):
+        folder.mkdir()
+    (tmp_path / "link").symlink_to(linked)
+    monkeypatch.chdir(here)
+    simulate(Path(), format="folder", images=10, targets=40)
+    simulate(tmp_path / "link", format="folder", images=10, targets=40)
+    names = ["coordinates.npy", "images", "noise_ceiling.npy", "responses.npy", "rois.csv", "split.csv", "truth"]
+    assert sorted(path.name for path in Path().iterdir()) == names  # also for the process that stands in it
+    assert contents(linked) == contents(here)
+    assert (tmp_path / "link").is_symlink()
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["here", "link", "linked"]
 
 
 def test_a_folder_with_content_is_left_alone(tmp_path):

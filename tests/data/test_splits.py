@@ -65,6 +65,23 @@ def test_the_formats_own_test_split_is_used():
     assert (splits == "validation").sum() == 4
 
 
+def test_validation_is_drawn_from_a_given_training_split():
+    given = ["train"] * 40 + ["test"] * 10
+    splits = split_stimuli([recording(range(50), given)], 0.1, 0.2, seed=0)[0]
+    assert (splits[:40] == "validation").sum() == 4
+    assert (splits[40:] == "test").all()
+
+
+def test_a_format_that_assigns_all_and_tests_none_is_evaluated_on_validation():
+    given = ["train"] * 40 + ["validation"] * 10
+    assert split_stimuli([recording(range(50), given)], 0.1, 0.2, seed=0)[0].tolist() == given
+
+
+def test_nothing_held_out_is_refused():
+    with pytest.raises(InputError, match="expected something held out"):
+        split_stimuli([recording(range(50))], 0.0, 0.0, seed=0)
+
+
 def test_a_test_split_without_responses_is_withheld_and_another_is_drawn():
     given = [""] * 40 + ["test"] * 10
     splits = split_stimuli([recording(range(50), given, measured=40)], 0.1, 0.2, seed=0)[0]

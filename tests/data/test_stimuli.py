@@ -251,6 +251,15 @@ def test_a_damaged_memo_is_written_again(files: ImageFiles, memo: Path, damage: 
     assert [path.name for path in memo.parent.iterdir()] == ["digests.json"]
 
 
+def test_a_memo_that_cannot_be_written_leaves_nothing(
+    files: ImageFiles, memo: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(stimuli_module.json, "dumps", lambda _: "\ud800")  # a text that no encoding writes
+    with pytest.raises(UnicodeEncodeError):
+        files.digests(memo)
+    assert list(memo.parent.iterdir()) == []
+
+
 def test_several_recordings_share_a_memo(files: ImageFiles, memo: Path) -> None:
     ImageFiles(files.paths[:2]).digests(memo)
     ImageFiles(files.paths[2:]).digests(memo)

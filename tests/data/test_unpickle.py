@@ -4,6 +4,7 @@ import io
 import os
 import pickle
 import struct
+import tracemalloc
 from collections import OrderedDict
 from pathlib import Path
 
@@ -197,6 +198,27 @@ def test_a_damaged_or_crafted_pickle_is_one_line(tmp_path: Path, hostile: bytes)
         load_pickle(path)
     assert str(refusal.value).startswith(str(path))
     assert "\n" not in str(refusal.value)
+
+
+def test_a_vast_memo_index_takes_no_memory(tmp_path: Path) -> None:
+    path = tmp_path / "data.pkl"
+    path.write_bytes(b"\x80\x02]r\xff\xff\xff\x0f.")  # an empty list, remembered as number 2**28 - 1
+    tracemalloc.start()
+    assert load_pickle(path) == []
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**20
+
+
+def test_reads_what_python_2_wrote_as_text(tmp_path: Path) -> None:
+    """Protocol 0 was Python 2's own; its strings escape bytes that are no ASCII."""
+    path = tmp_path / "V1.pkl"
+    path.write_bytes(
+        b"(dp0\nS'train'\np1\ncnumpy.core.multiarray\n_reconstruct\np2\n(cnumpy\nndarray\np3\n(I0\ntp4\nS'b'\np5\n"
+        b"tp6\nRp7\n(I1\n(I2\ntp8\ncnumpy\ndtype\np9\n(S'f4'\np10\nI0\nI1\ntp11\nRp12\n(I3\nS'<'\np13\nNNNI-1\nI-1\nI0\n"
+        b"tp14\nbI00\nS'\\x00\\x00\\x80?\\x00\\x00\\x00\\xc0'\np15\ntp16\nbs."
+    )
+    np.testing.assert_array_equal(load_pickle(path)["train"], np.array([1, -2], dtype=np.float32))
 
 
 def test_reads_a_mapping(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import torch
 from PIL import Image
 
 from src.batch import Features
-from src.encoders import Encoder, PixelEncoder
+from src.encoders import Encoder, PixelEncoder, base
 from src.encoders.base import prepare_images
 from src.errors import InputError
 
@@ -54,7 +54,7 @@ def test_pixels(image: torch.Tensor) -> None:
     grey = PixelEncoder(size=12, grayscale=True)(image)["pixels"]
     torch.testing.assert_close(grey[0, 0], 0.299 * colour[0, 0] + 0.587 * colour[0, 1] + 0.114 * colour[0, 2])
     assert PixelEncoder(size=12).feature_shapes() == {"pixels": (3, 12, 12)}
-    with pytest.raises(InputError, match="size"):
+    with pytest.raises(InputError, match=r"--data\.encoder\.size: expected at least 1 pixel, found 0"):
         PixelEncoder(size=0)
 
 
@@ -92,3 +92,16 @@ def test_fingerprint_follows_settings_and_weights() -> None:
     assert encoder.fingerprint() != before
     assert PixelEncoder(8).fingerprint() == PixelEncoder(8).fingerprint()
     assert PixelEncoder(8).fingerprint() != PixelEncoder(9).fingerprint()
+
+
+def test_fingerprint_follows_the_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = PixelEncoder().fingerprint()
+    monkeypatch.setattr(base, "VERSION", before["version"] + 1)  # type: ignore[operator]
+    assert PixelEncoder().fingerprint() != before
+
+
+def test_fingerprint_leaves_out_what_changes_no_feature() -> None:
+    encoder = Learnt()
+    before = encoder.fingerprint()
+    encoder.net[1].num_batches_tracked += 1
+    assert encoder.fingerprint() == before

@@ -15,6 +15,7 @@ from src.encoders.pretrained import PretrainedEncoder
 from src.errors import InputError
 
 IMAGES = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+TIMM_FILE = ("timm/test_resnet.r160_in1k", "model.safetensors")  # repository and name of published weights
 WRAPPINGS = ["plain", "state_dict", "module", "lightning", "safetensors"]
 
 
@@ -66,38 +67,54 @@ def test_local_file(encoder: type[PretrainedEncoder], model: str, wrapping: str,
     assert loaded(IMAGES)["embedding"].isfinite().all()
 
 
-def put_into_hub_cache(cache: Path, repository: str, name: str, state: dict[str, Tensor]) -> None:
-    """Lay a file where huggingface_hub keeps its downloads."""
-    folder = cache / f"models--{repository.replace('/', '--')}"
-    (folder / "refs").mkdir(parents=True)
-    (folder / "refs" / "main").write_text("0" * 40)
-    snapshot = folder / "snapshots" / ("0" * 40)
-    snapshot.mkdir(parents=True)
-    save_file({key: tensor.contiguous() for key, tensor in state.items()}, snapshot / name)
-
-
-@pytest.mark.parametrize("library", ["timm", "open_clip", "torchvision"])
-def test_published_weights_come_from_the_librarys_cache(
-    library: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+@pytest.fixture
+def caches(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """An empty folder, for huggingface_hub and torch.hub to look for their downloads."""
     import huggingface_hub.constants
 
     monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
+    return tmp_path
+
+
+def in_hub_cache(caches: Path, repository: str, name: str) -> Path:
+    """Where huggingface_hub keeps a file that it downloaded."""
+    folder = caches / f"models--{repository.replace('/', '--')}"
+    (folder / "refs").mkdir(parents=True)
+    (folder / "refs" / "main").write_text("0" * 40)
+    snapshot = folder / "snapshots" / ("0" * 40)
+    snapshot.mkdir(parents=True)
+    return snapshot / name
+
+
+def in_torch_cache(caches: Path, model: str, tag: str = "DEFAULT") -> Path:
+    """Where torch.hub keeps the published weights of a torchvision model."""
+    from torchvision.models import get_model_weights
+
+    folder = caches / "hub" / "checkpoints"
+    folder.mkdir(parents=True)
+    return folder / get_model_weights(model)[tag].url.rpartition("/")[2]
+
+
+def save_safetensors(state: dict[str, Tensor], path: Path) -> None:
+    save_file({key: tensor.contiguous() for key, tensor in state.items()}, path)
+
+
+@pytest.mark.parametrize("library", ["timm", "open_clip", "torchvision"])
+def test_published_weights_come_from_the_librarys_cache(library: str, caches: Path) -> None:
     if library == "timm":
         network = whole_network(TimmEncoder, "test_resnet")
-        put_into_hub_cache(tmp_path, "timm/test_resnet.r160_in1k", "model.safetensors", network.state_dict())
+        save_safetensors(network.state_dict(), in_hub_cache(caches, *TIMM_FILE))
         loaded = TimmEncoder("test_resnet")
+        assert "state_dict" not in loaded.network.pretrained_cfg  # which would be a second copy of the weights
     elif library == "open_clip":
-        network = whole_network(OpenClipEncoder, "ViT-B-32")
-        repository = "timm/vit_base_patch32_clip_224.openai"
-        put_into_hub_cache(tmp_path, repository, "open_clip_model.safetensors", whole_clip(network))
-        loaded = OpenClipEncoder("ViT-B-32")
-        assert "QuickGELU" in str(loaded.network)
+        network = whole_network(OpenClipEncoder, "RN50")
+        path = in_hub_cache(caches, "timm/resnet50_clip.openai", "open_clip_model.safetensors")
+        save_safetensors(whole_clip(network), path)
+        loaded = OpenClipEncoder("RN50")
     else:
         network = whole_network(TorchvisionEncoder, "shufflenet_v2_x0_5")
-        (tmp_path / "hub" / "checkpoints").mkdir(parents=True)
-        torch.save(network.state_dict(), tmp_path / "hub" / "checkpoints" / "shufflenetv2_x0.5-f707e7126e.pth")
+        torch.save(network.state_dict(), in_torch_cache(caches, "shufflenet_v2_x0_5"))
         loaded = TorchvisionEncoder("shufflenet_v2_x0_5")
     for name, tensor in loaded.network.state_dict().items():
         assert torch.equal(tensor, network.state_dict()[name]), name
@@ -181,6 +198,66 @@ def test_malicious_pickle_is_refused_and_does_not_run(tmp_path: Path, legacy: bo
         TimmEncoder("test_resnet", weights=str(path))
     assert not marker.exists()
     assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def published_pickle(library: str, caches: Path) -> Path:
+    """Where the library's cache holds the published weights of a small model, as a pickle."""
+    if library == "torchvision":
+        return in_torch_cache(caches, "shufflenet_v2_x0_5")
+    return in_hub_cache(caches, TIMM_FILE[0], "pytorch_model.bin")
+
+
+def load_published(library: str) -> PretrainedEncoder:
+    return TorchvisionEncoder("shufflenet_v2_x0_5") if library == "torchvision" else TimmEncoder("test_resnet")
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("legacy", [False, True])
+def test_malicious_pickle_in_the_librarys_cache_does_not_run(library: str, legacy: bool, caches: Path) -> None:
+    path, marker = published_pickle(library, caches), caches / "owned"
+    content = {"state_dict": {"conv1.weight": torch.zeros(1)}, "callback": Payload(marker)}
+    torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+    with pytest.raises(InputError, match=r"refused.*(posix|os)[. ]system") as caught:
+        load_published(library)
+    assert not marker.exists()
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+@pytest.mark.parametrize("library", ["timm", "torchvision"])
+@pytest.mark.parametrize("damage", ["text", "truncated", "other tensors", "other shapes"])
+def test_damaged_file_in_the_librarys_cache_is_one_line(library: str, damage: str, caches: Path) -> None:
+    path = published_pickle(library, caches)
+    state = dict(load_random(library).network.state_dict())
+    if damage == "other tensors":
+        state = {f"x.{key}y": tensor for key, tensor in state.items()}
+    elif damage == "other shapes":
+        state = {key: torch.zeros(2, 2) for key in state}
+    torch.save(state, path)
+    if damage == "text":
+        path.write_text("<html>404</html>")
+    elif damage == "truncated":
+        path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(InputError) as caught:
+        load_published(library)
+    assert str(path) in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def load_random(library: str) -> PretrainedEncoder:
+    if library == "torchvision":
+        return TorchvisionEncoder("shufflenet_v2_x0_5", "random")
+    return TimmEncoder("test_resnet", "random")
+
+
+@pytest.mark.parametrize("damage", [b"", b"404: Not Found", b"\xff" * 500])
+def test_damaged_safetensors_in_the_hub_cache_are_one_line(damage: bytes, caches: Path) -> None:
+    path = in_hub_cache(caches, *TIMM_FILE)
+    path.write_bytes(damage)
+    with pytest.raises(InputError, match="expected a safetensors file") as caught:
+        TimmEncoder("test_resnet")
+    assert str(caught.value).startswith(str(path))
     assert "\n" not in str(caught.value)
 
 

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import scipy.stats
-import sklearn.metrics
 import torch
 
 from src.evaluation.bootstrap import bootstrap_means, draw_weights, percentile_interval
@@ -42,6 +41,8 @@ def draw(n: int, num_targets: int, offset: float = 0.0, seed: int = 0) -> tuple[
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])
 def test_target_scores_agree_with_references(offset: float) -> None:
+    import sklearn.metrics
+
     predictions, responses = draw(83, 7, offset)
     responses[5:40, 2] = np.nan
     found = target_scores(predictions, responses)

@@ -7,7 +7,6 @@ import warnings
 import numpy as np
 import pytest
 import scipy.stats
-import sklearn.metrics
 import torch
 
 from src.models.metrics import TargetMetrics
@@ -17,6 +16,8 @@ FIGURES = ("pearson", "r2", "explained_variance", "mse", "rmse", "mae", "smooth_
 
 def reference(prediction: np.ndarray, response: np.ndarray) -> dict[str, np.ndarray]:
     """Figures of each target from other people's code, on the measured stimuli alone."""
+    import sklearn.metrics
+
     figures = {name: [] for name in FIGURES}
     for p, y in zip(prediction.T.astype(np.float64), response.T.astype(np.float64), strict=True):
         p, y = p[~np.isnan(y)], y[~np.isnan(y)]
@@ -81,6 +82,8 @@ def test_constant_response_has_no_correlation(value: float, shift: float | None)
 
 @pytest.mark.parametrize("value", [0.0, 1e4 + 0.1])
 def test_constant_prediction_has_correlation_zero(value: float) -> None:
+    import sklearn.metrics
+
     _, response = draw(300, 4, 0.0)
     metric = TargetMetrics(4, response.mean(dim=0))
     stream(metric, torch.full_like(response, value), response, list(range(0, 300, 7)))

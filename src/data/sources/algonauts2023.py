@@ -13,7 +13,8 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError
-from ...recording import TEST, UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
+from ...fsaverage import MESH_VERTICES
+from ...recording import HEMISPHERES, TEST, UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
 from ..stimuli import ImageFiles, list_images
@@ -21,9 +22,6 @@ from ..unpickle import load_pickled_npy
 from .base import Source
 
 Hemisphere = Literal["lh", "rh"]
-
-FSAVERAGE_VERTICES = 163_842
-"""Vertices of one hemisphere of the fsaverage mesh: the icosahedron divided seven times, 10 × 4⁷ + 2."""
 
 _LAYOUT = "subjNN/{training_split,test_split,roi_masks}"
 
@@ -60,7 +58,7 @@ class Algonauts2023(Source):
         numbers = [subject] if isinstance(subject, int) else list(subject)
         if not numbers or len(set(numbers)) < len(numbers):
             raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
-        hemispheres: tuple[Hemisphere, ...] = (hemisphere,) if hemisphere else ("lh", "rh")
+        hemispheres: tuple[Hemisphere, ...] = (hemisphere,) if hemisphere else HEMISPHERES
         self.folders = [self._folder(number) for number in numbers]
         self.hemispheres = hemispheres
         self._num_targets = sum(_Tree(folder, hemispheres).num_targets for folder in self.folders)
@@ -180,7 +178,7 @@ class _Tree:
     def _read_vertices(self, hemisphere: Hemisphere) -> np.ndarray:
         """fsaverage vertex of each target of a hemisphere, int64 (n_vertices,)."""
         path = self.folder / "roi_masks" / f"{hemisphere}.all-vertices_fsaverage_space.npy"
-        mask = _read_labels(path, FSAVERAGE_VERTICES, "one per fsaverage vertex")
+        mask = _read_labels(path, MESH_VERTICES[7], "one per fsaverage vertex")
         if not np.isin(mask, (0, 1)).all():
             raise InputError(f"{path}: expected only 0 and 1, found {int(mask.min())} to {int(mask.max())}; restore it")
         expected = self.training[hemisphere].shape[1]
@@ -218,11 +216,11 @@ class _Tree:
         return rois
 
     def _read_ceilings(self, folder: Path) -> np.ndarray:
-        return np.concatenate(
-            [
-                read_noise_ceiling(folder / self.folder.name / f"{hemisphere}.npy", self.training[hemisphere].shape[1])
+        return read_noise_ceiling(
+            {
+                folder / self.folder.name / f"{hemisphere}.npy": self.training[hemisphere].shape[1]
                 for hemisphere in self.hemispheres
-            ]
+            }
         )
 
 

@@ -7,15 +7,15 @@ from pathlib import Path
 
 import numpy as np
 
-from ...errors import InputError
-from ...recording import TEST, TRAIN, UNASSIGNED, VALIDATION, Recording, Responses, Roi
-from ..arrays import check_finite, one_line, open_array
+from ...errors import InputError, one_line
+from ...recording import HEMISPHERES, TEST, TRAIN, UNASSIGNED, VALIDATION, Recording, Responses, Roi
+from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
 from ..stimuli import ImageFiles, list_images
 from .base import Source
 
 SPLIT_WORDS = (TRAIN, VALIDATION, TEST)
-HEMISPHERES = ("lh", "rh", "")
+_OWN_NAMES = ("all", "none")  # rows of all targets in scores.csv, and the targets that are in no ROI
 
 
 class Folder(Source):
@@ -98,7 +98,7 @@ class Folder(Source):
         if self.noise_ceiling is None:
             return None
         path = self.noise_ceiling / "noise_ceiling.npy" if self.noise_ceiling.is_dir() else self.noise_ceiling
-        return read_noise_ceiling(path, self.num_targets)
+        return read_noise_ceiling({path: self.num_targets})
 
 
 def _mean_over_repetitions(repeats: np.memmap) -> np.ndarray:
@@ -174,7 +174,8 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
         The hemisphere of each target, str (n_targets,), "" where not given; and the ROIs in order of appearance.
 
     Raises:
-        InputError: A row names no target, no ROI, an unknown hemisphere, or another one than above.
+        InputError: A row names no target, no ROI or one of the program's own, an unknown hemisphere, or another one
+            than above.
     """
     hemispheres = np.full(num_targets, "", dtype="<U2")
     if not path.exists():
@@ -188,12 +189,17 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
                 f"{path}, line {line}: expected a target from 0 to {num_targets - 1}, found {text!r}; targets are "
                 "columns of the responses, counted from 0"
             )
-        if hemisphere not in HEMISPHERES:
+        if hemisphere not in (*HEMISPHERES, ""):
             raise InputError(
                 f"{path}, line {line}: expected hemisphere lh, rh or nothing, found {hemisphere!r}; correct it"
             )
         if not roi:
             raise InputError(f"{path}, line {line}: expected the name of a ROI, found none; name it or remove the row")
+        if roi in _OWN_NAMES or ";" in roi:
+            raise InputError(
+                f"{path}, line {line}: expected a ROI's name without ';' and other than {' and '.join(_OWN_NAMES)}, "
+                f"which the program uses itself, found {roi!r}; rename it"
+            )
         if seen.setdefault(target, hemisphere) != hemisphere:
             raise InputError(
                 f"{path}, line {line}: expected hemisphere {seen[target]!r} for target {target} as above, found "

@@ -11,14 +11,15 @@ from typing import Literal
 
 import numpy as np
 
-from ...errors import InputError
+from ...atomic import whole_folder
+from ...errors import InputError, one_line
 from ...recording import TEST, UNASSIGNED, Recording, Responses, Roi
 from ..planted import Truth
 from ..procedural import CATEGORIES
-from ..simulated_subject import SimulatedSubject, hemisphere_sizes, visual_patches, whole_folder
+from ..simulated_subject import SimulatedSubject, check_flags, hemisphere_sizes, visual_patches
 from .base import Source
 
-GENERATOR_VERSION = 1
+GENERATOR_VERSION = 2
 """Raise it with every change to what the generator makes: it is part of a data set's key."""
 
 
@@ -64,8 +65,7 @@ class Simulated(Source):
         ):
             if value < low:
                 raise InputError(f"--data.source.{flag}: expected {low} or more, found {value}")
-        if seed < 0:
-            raise InputError(f"--data.source.seed: expected 0 or more, found {seed}")
+        check_flags("--data.source.", targets, seed)
         self.subjects = [subject] if isinstance(subject, int) else list(subject)
         if not self.subjects or min(self.subjects) < 1 or len(set(self.subjects)) < len(self.subjects):
             raise InputError(f"--data.source.subject: expected different numbers from 1, found {subject}")
@@ -147,7 +147,7 @@ class Simulated(Source):
             subject=subject.name,
             stimuli=ImageArray(images, subject.images),
             responses=Responses.of(responses[:, columns]),
-            splits=np.repeat(np.array([UNASSIGNED, TEST]), [subject.images, subject.tests]),
+            splits=np.repeat(np.array([UNASSIGNED, TEST]), [subject.images, subject.test_images]),
             hemispheres=truth.hemisphere[columns],
             rois=rois,
             noise_ceiling=truth.noise_ceiling[columns],
@@ -193,7 +193,7 @@ def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:
         array = np.load(path, mmap_mode="r", allow_pickle=False)
     except (OSError, ValueError) as error:
         raise InputError(
-            f"{path}: expected an array {shape}, found {error}; delete its folder to make it anew"
+            f"{path}: expected an array {shape}, found {one_line(error)}; delete its folder to make it anew"
         ) from None
     if array.shape != shape:
         raise InputError(f"{path}: expected an array {shape}, found {array.shape}; delete its folder to make it anew")

@@ -1,0 +1,47 @@
+"""What calcarine promises of its results: on the simulated subject, its control, and real spikes."""
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from src.cli import main
+
+CONFIGS = Path(__file__).resolve().parent.parent / "configs"
+QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
+
+
+def rows_of_test(run: Path, roi: str) -> list[dict[str, str]]:
+    with (run / "scores.csv").open(newline="") as file:
+        return [row for row in csv.DictReader(file) if row["split"] == "test" and row["roi"] == roi]
+
+
+@pytest.mark.slow
+def test_a_bare_run_explains_the_early_areas_and_its_control_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([*QUIET, "--name=bare"]) == 0
+    assert main([*QUIET, "--name=control", "--data.source.shuffle=true"]) == 0
+    for row in rows_of_test(Path("runs/bare/version_0"), "early"):
+        assert float(row["pearson_mean"]) / np.sqrt(float(row["noise_ceiling_mean"])) >= 0.85
+    for row in rows_of_test(Path("runs/control/version_0"), "early"):
+        assert abs(float(row["pearson_mean"])) <= 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("session", "demanded"), [("201025", 0.44), ("190923", 0.42)])
+def test_gabor_features_predict_real_spikes(
+    shared_data: Path, session: str, demanded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Mean over three seeds of the split, as is the figure that it is compared with."""
+    monkeypatch.chdir(tmp_path)
+    root = f"--data.source.root={shared_data / 'macaque_v4' / session}"
+    correlations = []
+    for seed in range(3):
+        flags = [*QUIET, f"--config={CONFIGS / 'v4_gabor.yaml'}", root, f"--seed_everything={seed}", "--name=spikes"]
+        assert main(flags) == 0
+        (row,) = rows_of_test(Path(f"runs/spikes/version_{seed}"), "all")
+        correlations.append(float(row["pearson_mean"]))
+    assert np.mean(correlations) >= demanded

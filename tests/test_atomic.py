@@ -1,0 +1,57 @@
+"""Files and folders appear whole or not at all."""
+
+import errno
+from pathlib import Path
+
+import pytest
+
+from src.atomic import replacing, whole_folder
+
+
+def test_a_file_is_replaced_at_the_end_or_never(tmp_path):
+    path = tmp_path / "new" / "table.csv"
+    for text in ("first", "second"):
+        with replacing(path) as temporary:
+            temporary.write_text(text)
+            assert temporary.suffix == ".csv"
+            assert not path.exists() or path.read_text() == "first"
+    with pytest.raises(UnicodeEncodeError), replacing(path) as temporary:
+        temporary.write_text("third \ud800")
+    assert path.read_text() == "second"
+    assert [entry.name for entry in path.parent.iterdir()] == ["table.csv"]
+
+
+def test_two_writers_of_one_process_do_not_meet(tmp_path):
+    path = tmp_path / "table.csv"
+    with replacing(path) as slow:
+        slow.write_text("slow")
+        with replacing(path) as fast:
+            fast.write_text("fast")
+        assert path.read_text() == "fast"
+    assert path.read_text() == "slow"
+
+
+def test_whole_folder_appears_at_the_end_or_never(tmp_path):
+    target = tmp_path / "data"
+    with pytest.raises(FileNotFoundError), whole_folder(target) as folder:
+        (folder / "missing" / "file").write_text("1")
+    assert list(tmp_path.iterdir()) == []
+    with whole_folder(target) as slow:
+        (slow / "file").write_text("slow")
+        with whole_folder(target) as fast:
+            (fast / "file").write_text("fast")
+            assert not target.exists()
+    assert (target / "file").read_text() == "fast"  # the first to finish stays
+    assert [path.name for path in tmp_path.iterdir()] == ["data"]
+
+
+def test_a_folder_that_cannot_take_its_place_is_told(tmp_path, monkeypatch):
+    """Such as a mount point, whose rename is refused: what was made is not dropped in silence."""
+
+    def refuse(self: Path, target: Path) -> None:
+        raise OSError(errno.EBUSY, "Device or resource busy")
+
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(Path, "rename", refuse)
+    with pytest.raises(OSError, match="busy"), whole_folder(tmp_path / "data") as folder:
+        (folder / "file").write_text("1")
