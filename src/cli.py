@@ -130,9 +130,10 @@ def _check_trainer(trainer: Any) -> None:
             "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
             "between, set --checkpoint.every_n_epochs"
         )
-    if not trainer.fast_dev_run and trainer.limit_test_batches not in (None, 1.0):
+    limit = trainer.limit_test_batches  # 1.0 is all batches, 1 is one
+    if not trainer.fast_dev_run and limit is not None and (isinstance(limit, int) or limit != 1.0):
         raise InputError(
-            f"--trainer.limit_test_batches {trainer.limit_test_batches}: every held-out stimulus is evaluated; to try "
+            f"--trainer.limit_test_batches {limit}: every held-out stimulus is evaluated; to try "
             "a run out, set --trainer.fast_dev_run true"
         )
     if str(trainer.precision) in ("16-true", "bf16-true"):

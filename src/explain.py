@@ -22,7 +22,9 @@ _UNKNOWN = re.compile(r"Option '([\w.]+)' is not accepted|accept option '([\w.]+
 _OWNER = re.compile(r"given class_path '([\w.]+)'|Got value: Namespace\([^\n]*?class_path='([\w.]+)'")
 _CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)$", re.MULTILINE)
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
-_EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>|Expected a typing\.Literal(\[.+?\])\. Got")
+_EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
+_WORDS = re.compile(r"Expected a typing\.Literal\[(.+?)\](?:\. Got|$)", re.MULTILINE)
+_RESTRICTION = re.compile(r"Not of type \w+: (\S+) does not conform to restriction v(.+)")
 _VALUES = re.compile(r"(?:Got value|Given value|val)[:=] ?'?([^'\n]+?)'?\)*$", re.MULTILINE)
 
 
@@ -38,8 +40,10 @@ def explain(message: str, parser: ArgumentParser) -> str:
         return _unknown_option(message, flag, next(filter(None, found.groups())), parser)
     if found := _REQUIRED.search(message):
         return f"{' and '.join(f'--{flag}.{name.strip()}' for name in found[1].split(','))}: required, and not given"
-    expected = [first or second for first, second in _EXPECTED.findall(message)]
-    expected = [name for name in expected if name not in ("NoneType", "torch.Tensor")]
+    if found := _RESTRICTION.search(message):
+        return f"--{flag}: expected a number {found[2]}, found {found[1]!r}"
+    expected = _WORDS.findall(message)
+    expected = expected or [name for name in _EXPECTED.findall(message) if name not in ("NoneType", "torch.Tensor")]
     values = _VALUES.findall(message)
     if expected and values:
         return f"--{flag}: expected {' or '.join(dict.fromkeys(expected))}, found {values[-1]!r}"

@@ -12,6 +12,7 @@ from .checkpoint import load_state
 from .hub import fetch_url
 from .pretrained import InputSpec, PretrainedEncoder
 
+# Detectors whose first published weights ("COCO_V1") torchvision runs with batch norms of epsilon 0.
 ZERO_EPSILON = {f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet")}
 DENSE_LAYER = re.compile(r"(denselayer\d+\.(?:norm|relu|conv))\.([12]\.)")
 
@@ -49,20 +50,9 @@ class TorchvisionEncoder(PretrainedEncoder):
         # Given to the builder, the tag would have torchvision unpickle the file: what it changes beside is done here.
         file = fetch_url(published[tag].url, what) if tag else None
         preset = published[tag or "DEFAULT"].transforms()
-        arguments: dict[str, Any] = {"weights": None}
         detector = model in models.list_models(models.detection)
-        segmenter = model in models.list_models(models.segmentation)
-        if detector or segmenter:
-            arguments["weights_backbone"] = None
-        if segmenter and not model.startswith("lraspp"):
-            arguments["aux_loss"] = True  # checkpoints hold it
-        if model in ("googlenet", "inception_v3"):
-            arguments["transform_input"] = True  # their published weights expect it
-            arguments["init_weights"] = True  # the default, with a warning if left out
-        if model.startswith("vit_"):  # its position embeddings are made for one size
-            arguments["image_size"] = image_size or preset.crop_size[0]
         try:
-            network: Any = models.get_model(model, **arguments)
+            network: Any = models.get_model(model, weights=None, **_arguments(model, image_size, preset))
         except (ValueError, RuntimeError, AssertionError) as error:
             raise InputError(f"{what}: cannot be made at image_size {image_size}: {one_line(error)}") from error
         if detector:
@@ -92,6 +82,22 @@ class TorchvisionEncoder(PretrainedEncoder):
         if isinstance(network, _Backbone):
             return {key: tensor for key, tensor in state.items() if key.startswith("backbone.")}
         return {DENSE_LAYER.sub(r"\1\2", key): tensor for key, tensor in state.items()}  # DenseNets of before 2019
+
+
+def _arguments(model: str, image_size: int | None, preset: Any) -> dict[str, Any]:
+    """What the builder has to be told so that the weights fit and nothing is downloaded."""
+    from torchvision.models import detection, list_models, segmentation
+
+    if model in list_models(detection):
+        return {"weights_backbone": None}
+    if model in list_models(segmentation):
+        auxiliary = {} if model.startswith("lraspp") else {"aux_loss": True}  # checkpoints hold it
+        return {"weights_backbone": None, **auxiliary}
+    if model in ("googlenet", "inception_v3"):  # their published weights expect inputs on another scale
+        return {"transform_input": True, "init_weights": True}  # the latter is the default, with a warning
+    if model.startswith("vit_"):
+        return {"image_size": image_size or preset.crop_size[0]}  # position embeddings are made for one size
+    return {}
 
 
 class _Backbone(nn.Module):

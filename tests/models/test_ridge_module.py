@@ -3,6 +3,7 @@
 import csv
 import logging
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -258,7 +259,7 @@ def test_a_wrong_flag_is_one_line(flags, capsys):
     assert main([*flags, "--model.fold=3"]) == 2
     assert "--model.fold: no such option; did you mean --model.folds?" in capsys.readouterr().err
     assert main([*flags, "--model.selection=rois"]) == 2
-    assert "--model.selection: expected ['target', 'roi', 'all'], found 'rois'" in capsys.readouterr().err
+    assert re.search("--model.selection: expected .*'roi'.*, found 'rois'", capsys.readouterr().err)
     assert main([*flags, "--model.folds=100"]) == 2
     assert "folds: expected 2 to 28 (the training stimuli), found 100" in capsys.readouterr().err
 
@@ -268,14 +269,13 @@ def test_a_wrong_flag_is_one_line(flags, capsys):
 def test_two_processes_fit_like_one(flags, tmp_path, size, kind):
     write_folder(tmp_path / "mine", n_stimuli=331, n_targets=30)
     assert isinstance(keep_rows(torch.zeros(232), 5, 3 * size**2, 30), kind)
-    weights, penalties = [], []
-    for devices in (1, 2):
-        own = [f"--data.encoder.size={size}", f"--trainer.devices={devices}", f"--name={devices}"]
-        strategy = ["--trainer.strategy=ddp"] if devices > 1 else []
-        command = [sys.executable, str(REPOSITORY / "train.py"), *flags, *own, *strategy]
-        subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240)
-        checkpoint = torch.load(f"runs/{devices}/version_0/checkpoints/best.ckpt", weights_only=True)
-        weights.append(checkpoint["state_dict"]["head.weight"])
-        penalties.append(checkpoint["penalty"])
-    assert torch.equal(*penalties)
-    torch.testing.assert_close(*weights, rtol=0, atol=1e-5)
+    flags = [*flags, f"--data.encoder.size={size}"]
+    assert main([*flags, "--name=one"]) == 0
+    command = [sys.executable, str(REPOSITORY / "train.py"), *flags, "--name=two"]
+    command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
+    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240)
+    one, two = (
+        torch.load(f"runs/{name}/version_0/checkpoints/best.ckpt", weights_only=True) for name in ("one", "two")
+    )
+    assert torch.equal(one["penalty"], two["penalty"])
+    torch.testing.assert_close(one["state_dict"]["head.weight"], two["state_dict"]["head.weight"], rtol=0, atol=1e-5)
