@@ -11,10 +11,10 @@ from typing import Any
 import torch
 from jsonargparse import ArgumentParser
 from jsonargparse.typing import NonNegativeInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from .data.datamodule import EncodingDataModule
 from .errors import InputError, one_line

@@ -159,11 +159,11 @@ class RidgeModule(EncodingModule):
         self._report(explained, time.perf_counter() - start)
 
     def _groups(self, targets: slice) -> Tensor | None:
-        """Targets that share a penalty, int64 (T,), numbered from 0; None where each has its own."""
+        """Targets that share a penalty, int64 (T,); None where each has its own."""
         if self.selection == "target":
             return None
         groups = self.facts.groups[targets].to(self.device)
-        return groups.unique(return_inverse=True)[1] if self.selection == "roi" else torch.zeros_like(groups)
+        return groups if self.selection == "roi" else torch.zeros_like(groups)
 
     def _report(self, explained: Tensor, seconds: float) -> None:
         """Say which penalties were chosen, and whether they were wide enough.
