@@ -78,7 +78,7 @@ def test_injected_classes_take_short_names_and_their_own_flags():
         (["--trainer.max_epoch", "3"], r"--trainer\.max_epoch: no such option; did you mean --trainer\.max_epochs\?"),
         (["--ckpt_path", "none.ckpt"], r"--ckpt_path none\.ckpt: expected 'last' or a checkpoint file"),
         (["--trainer.enable_checkpointing", "false"], r"set --checkpoint\.every_n_epochs"),
-        (["--trainer.limit_test_batches", "1"], r"limit_test_batches 1: every held-out stimulus is evaluated"),
+        (["--trainer.limit_test_batches", "0.5"], r"limit_test_batches 0\.5: every held-out stimulus is evaluated"),
         (["--trainer.precision", "bf16-true"], r"--trainer\.precision bf16-true: .* use bf16-mixed"),
         (["--trainer.devices", "0"], r"--trainer: "),
         (["--trainer.precision", "foo"], r"--trainer\.precision: expected .*bf16-mixed.*found 'foo'"),
