@@ -1,6 +1,7 @@
 """The command line, in one process: what is accepted, what is refused and how."""
 
 import re
+from collections import Counter
 from math import prod
 from pathlib import Path
 
@@ -157,15 +158,15 @@ def test_tensorboard_shows_curves_rois_hyperparameters_and_figures(folder, tmp_p
 
     (tmp_path / "mine/rois.csv").write_text("target,hemisphere,roi\n" + "".join(f"{i},lh,V1\n" for i in range(9)))
     main([*folder, "--trainer.max_epochs=3", "--name=watched"])
-    scalars, images, plugins = {}, set(), set()
+    scalars, images, plugins = Counter(), set(), set()
     for path in (tmp_path / "runs/watched/version_0").glob("events*"):
         events = EventAccumulator(str(path))
         events.Reload()
-        scalars |= {tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]}
+        scalars.update({tag: len(events.Scalars(tag)) for tag in events.Tags()["scalars"]})
         images |= set(events.Tags()["images"])
         plugins |= set(events.summary_metadata)
     assert scalars["train/loss"] == scalars["validation/loss"] == 3
-    assert scalars["validation_pearson/lh.V1"] == 3
+    assert scalars["validation_pearson/lh.V1"] == 3 + 1  # epochs, and the restored best
     assert scalars["final/test_pearson"] == 1
     assert any("_hparams_" in tag for tag in plugins)
     assert {"figures/learning_curves", "figures/pearson_per_roi", "figures/residuals"} <= images
@@ -252,6 +253,11 @@ def test_a_place_that_cannot_be_written_is_one_line(folder, tmp_path, capsys):
 def test_last_without_a_run_starts_anew(folder, tmp_path):
     assert main([*folder, "--trainer.max_epochs=1", "--name=new", "--ckpt_path=last"]) == 0
     assert (tmp_path / "runs/new/version_0/scores.csv").exists()
+
+
+def test_an_impossible_rate_is_one_line(folder, capsys):
+    assert main([*folder, "--model.optimizer.lr=-1"]) == 2
+    assert "--model.optimizer: Invalid learning rate" in capsys.readouterr().err
 
 
 def test_fast_dev_run_writes_nothing(folder, tmp_path):

@@ -125,8 +125,9 @@ def _figures(
                 f"Pearson correlation of each vertex, {split} split, on the inflated cortex; grey was not measured."
             )
             figures.append(ReportFigure(f"Brain map, {part.recording.subject}", caption, path))
-    if any(map(len, (history.train_loss, history.validation_loss, history.validation_correlation))):
-        curves = learning_curves(history.train_loss, history.validation_loss, history.validation_correlation)
+    curves_of = (history.train_loss, history.validation_loss, history.validation_correlation)
+    if np.isfinite(np.concatenate(curves_of)).any():  # a closed-form model without validation has no curves
+        curves = learning_curves(*curves_of)
         caption = "A validation loss that rises while the training loss falls is overfitting."
         figures.append(ReportFigure("Learning curves", caption, save_figure(curves, folder / "learning_curves.png")))
     return figures

@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import StepLR
 
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
-from ..errors import InputError
+from ..errors import InputError, one_line
 from .heads.base import Head
 from .heads.linear import LinearHead
 from .losses import Loss, LossMeter, MeanSquaredError
@@ -96,7 +96,10 @@ class EncodingModule(LightningModule):
         return {name: value for name, value in self.state_dict().items() if name.startswith(("head.", "backbone."))}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        optimizer = self.make_optimizer(self.parameters())
+        try:
+            optimizer = self.make_optimizer(self.parameters())
+        except ValueError as error:  # a rate below 0, a momentum that nesterov needs
+            raise InputError(f"--model.optimizer: {one_line(error)}") from error
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_scheduler(optimizer)}}
