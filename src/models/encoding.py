@@ -153,7 +153,8 @@ class EncodingModule(LightningModule):
             assert batch.images is not None
             return self.backbone(batch.images)
         assert batch.features is not None
-        assert self.standardize_features is not None
+        if self.standardize_features is None:
+            return {layer: features.float() for layer, features in batch.features.items()}
         return self.standardize_features(batch.features)
 
     def _metrics(self, split: str) -> TargetMetrics:

@@ -22,7 +22,7 @@ from src.data.datamodule import EncodingDataModule
 from src.errors import InputError
 from src.models import EncodingModule, RidgeModule, RoiEarlyStopping
 from src.models.gram import assign_folds
-from src.models.ridge_data import KeptRows, SummedRows, keep_rows
+from src.models.gathered import KeptRows, SummedRows, keep_rows
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PENALTIES = [1.0, 10.0, 100.0, 1000.0, 10000.0]
@@ -95,7 +95,7 @@ def test_penalties_and_weights_are_scikit_learns(tmp_path, stimuli, selection):
     for group in np.unique(sets):
         errors[:, sets == group] = errors[:, sets == group].mean(1, keepdims=True)
     chosen = np.array(PENALTIES)[errors.argmin(0)]
-    np.testing.assert_array_equal(module.penalty, chosen)
+    np.testing.assert_array_equal(module.findings.penalty, chosen)
     assert len(np.unique(chosen)) > (0 if selection == "all" else 1), "the penalties must differ for this to mean much"
     weight, bias = scikit_learn(x, y, chosen)
     assert np.linalg.norm(module.head.weight.detach().numpy() - weight) < 1e-4 * np.linalg.norm(weight)
@@ -115,7 +115,7 @@ def test_a_planted_signal_is_recovered_and_its_shuffled_control_is_not(tmp_path)
 def test_batches_do_not_change_the_fit(tmp_path, stimuli):
     small, *_ = fit(tmp_path, Planted(stimuli), batch_size=7)
     large, *_ = fit(tmp_path, Planted(stimuli), batch_size=1000)
-    assert torch.equal(small.penalty, large.penalty)
+    assert np.array_equal(small.findings.penalty, large.findings.penalty)
     torch.testing.assert_close(small.head.weight, large.head.weight, rtol=0, atol=1e-5)
 
 
@@ -152,7 +152,7 @@ def test_several_subjects_get_the_fit_they_get_alone(tmp_path, stimuli, selectio
             for side in (slice(0, 16), slice(16, 40)):
                 errors[:, side] = errors[:, side].mean(1, keepdims=True)
         chosen = np.array(PENALTIES)[errors.argmin(0)]
-        np.testing.assert_array_equal(module.penalty[columns], chosen)
+        np.testing.assert_array_equal(module.findings.penalty[columns], chosen)
         weight, bias = scikit_learn(x, y, chosen)
         assert np.linalg.norm(module.head.weight[columns].detach().numpy() - weight) < 1e-4 * np.linalg.norm(weight)
         np.testing.assert_allclose(module.head.bias[columns].detach(), bias, atol=1e-4)
@@ -165,7 +165,7 @@ def test_no_folds_is_generalised_cross_validation(tmp_path):
     for penalty in PENALTIES:
         hat = x @ np.linalg.solve(x.T @ x + penalty * np.eye(48), x.T)
         errors.append(((y - hat @ y) ** 2).sum(0) / (len(x) - 1 - hat.trace()) ** 2)
-    np.testing.assert_array_equal(module.penalty, np.array(PENALTIES)[np.argmin(errors, axis=0)])
+    np.testing.assert_array_equal(module.findings.penalty, np.array(PENALTIES)[np.argmin(errors, axis=0)])
 
 
 def test_a_constant_target_and_a_constant_feature_do_no_harm(tmp_path, monkeypatch):
@@ -209,7 +209,7 @@ def test_its_checkpoint_is_a_linear_heads(tmp_path):
 def test_penalties_that_end_too_early_are_said(tmp_path, caplog, penalties, said):
     with caplog.at_level(logging.WARNING, logger="src"):
         fit(tmp_path, Planted(), penalties=penalties)
-    warned = [record.getMessage() for record in caplog.records if record.name == "src.models.ridge_module"]
+    warned = [record.getMessage() for record in caplog.records if record.name == "src.models.closed_form"]
     assert len(warned) == bool(said)
     assert all("--model.penalties" in line and f"give it {said} ones too" in line for line in warned)
 
@@ -248,7 +248,7 @@ def test_the_command_line_runs_it_and_resumes_without_refitting(flags, monkeypat
     with run.open(newline="") as file:
         assert {row["split"] for row in csv.DictReader(file)} == {"validation", "test"}
     last = torch.load(run.parent / "checkpoints/last.ckpt", weights_only=True)
-    assert last["penalty"].shape == (6,)
+    assert last["findings"]["penalty"].shape == (6,)
     run.unlink()
     monkeypatch.setattr(RidgeModule, "_solve", lambda self: pytest.fail("it was fitted again"))
     assert main([*flags, "--ckpt_path=last"]) == 0
@@ -277,5 +277,5 @@ def test_two_processes_fit_like_one(flags, tmp_path, size, kind):
     one, two = (
         torch.load(f"runs/{name}/version_0/checkpoints/best.ckpt", weights_only=True) for name in ("one", "two")
     )
-    assert torch.equal(one["penalty"], two["penalty"])
+    assert torch.equal(one["findings"]["penalty"], two["findings"]["penalty"])
     torch.testing.assert_close(one["state_dict"]["head.weight"], two["state_dict"]["head.weight"], rtol=0, atol=1e-5)

@@ -1,4 +1,4 @@
-"""What ridge keeps of one recording's training batches: sums where features are few, the rows where they are many.
+"""What a closed-form model keeps of one recording's training batches: sums where features are few, the rows where they are many.
 
 Each stimulus is served once, to one rank, so either is a set of tensors that add up over batches and ranks. Scales
 and means are those of each fold's training part, as scikit-learn's `Pipeline(StandardScaler, Ridge)` has them.
@@ -83,13 +83,18 @@ class KeptRows:
         """The live tensors that add up across ranks: a row is 0 on all ranks but one."""
         return [self.features, self.responses, self.served]
 
-    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> RidgeFit:
-        """Fit what was added; the arguments are those of `fit_ridge`."""
+    def training(self) -> tuple[Tensor, Tensor, Tensor | None]:
+        """What was added: features (n, D), responses (n, T), and the fold of each stimulus, int64 (n,), if any."""
         features, responses, fold = self.features, self.responses, self.fold
         if not self.served.all():  # --trainer.limit_train_batches and fast_dev_run serve some stimuli only
             rows = self.served.nonzero().squeeze(1)
             features, responses = features[rows], responses[rows]
             fold = None if fold is None else fold[rows].unique(return_inverse=True)[1]
+        return features, responses, fold
+
+    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> RidgeFit:
+        """Fit what was added; the arguments are those of `fit_ridge`."""
+        features, responses, fold = self.training()
         return fit_ridge(features, responses, penalties, fold, groups, standardize=True)
 
 

@@ -1,0 +1,70 @@
+"""Findings: what a fitted model says of each target beside its predictions."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class Findings:
+    """What models hand to evaluation. Every array runs over targets (T,), NaN where a target has none.
+
+    R² here is cross-validated on the training split: no held-out stimulus has a part in it. A field that a model
+    knows nothing of is None or empty.
+
+    Args:
+        penalty: Chosen strength of the regularisation, float32 (T,).
+        cv_r2: Share of variance that the whole model explains, float32 (T,).
+        layer_r2: The same of a model of each layer alone, or of a pair ("a + b"), by name, each float32 (T,).
+        layer: The layer or pair that was chosen, an index into `layer_r2`, int64 (T,).
+        band_r2: The part of `cv_r2` that each band makes, by name, each float32 (T,); they sum to it (product measure).
+        unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
+        window: Where in the image a target looks, float32 (T, 3): the window's centre, x from the left and y from the
+            top, and its standard deviation, in image widths; (0.5, 0.5, inf) for the whole image.
+    """
+
+    penalty: np.ndarray | None = None
+    cv_r2: np.ndarray | None = None
+    layer_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layer: np.ndarray | None = None
+    band_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unique_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    window: np.ndarray | None = None
+
+    def of(self, targets: slice) -> "Findings":
+        """The part of some targets."""
+        return Findings(**self.to_plain(lambda array: array[targets]))
+
+    @classmethod
+    def joined(cls, parts: Sequence["Findings"]) -> "Findings":
+        """Findings of one recording after the other, all by the same model."""
+        joined: dict[str, Any] = {}
+        for name, first in _items(parts[0]):
+            values = [getattr(part, name) for part in parts]
+            if isinstance(first, Mapping):
+                joined[name] = {key: np.concatenate([value[key] for value in values]) for key in first}
+            elif first is not None:
+                joined[name] = np.concatenate(values)
+        return cls(**joined)
+
+    def to_plain(self, convert: Callable[[np.ndarray], Any]) -> dict[str, Any]:
+        """Fields by name, their arrays converted, for a checkpoint."""
+        return {name: _map(convert, value) for name, value in _items(self)}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], convert: Callable[[Any], np.ndarray]) -> "Findings":
+        """Undo `to_plain`."""
+        return cls(**{name: _map(convert, value) for name, value in plain.items()})
+
+
+def _items(findings: Findings) -> list[tuple[str, Any]]:
+    return [(each.name, getattr(findings, each.name)) for each in fields(findings)]
+
+
+def _map(change: Callable[[Any], Any], value: Any) -> Any:
+    """Apply to an array, to each array of a mapping, or to nothing."""
+    if isinstance(value, Mapping):
+        return {key: change(array) for key, array in value.items()}
+    return None if value is None else change(value)
