@@ -1,4 +1,4 @@
-"""What a closed-form model keeps of one recording's training batches: sums where features are few, the rows where they are many.
+"""What a closed-form model keeps of one recording's training batches: sums, or the stimuli themselves.
 
 Each stimulus is served once, to one rank, so either is a set of tensors that add up over batches and ranks. Scales
 and means are those of each fold's training part, as scikit-learn's `Pipeline(StandardScaler, Ridge)` has them.
@@ -10,7 +10,8 @@ import torch
 from torch import Tensor
 
 from .gram import ROW_BLOCK, GramAccumulator
-from .ridge import RidgeFit, fit_ridge, solve_ridge
+from .linear_fit import LinearFit
+from .ridge import fit_ridge, solve_ridge
 
 
 class SummedRows:
@@ -45,7 +46,7 @@ class SummedRows:
         self._add_waiting()
         return list(self.moments.sums().values())
 
-    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> RidgeFit:
+    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         self._add_waiting()
         return solve_ridge(self.moments, penalties, groups, standardize=True)
@@ -92,7 +93,7 @@ class KeptRows:
             fold = None if fold is None else fold[rows].unique(return_inverse=True)[1]
         return features, responses, fold
 
-    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> RidgeFit:
+    def fit(self, penalties: Sequence[float], groups: Tensor | None) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         features, responses, fold = self.training()
         return fit_ridge(features, responses, penalties, fold, groups, standardize=True)

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ..errors import InputError
 
+PENALTIES = (1e1, 5e1, 2e2, 1e3, 5e3, 2e4, 1e5, 5e5, 2e6, 1e7)
 TARGET_BLOCK = 1024  # what the work on one block touches, a few float32 matrices of (512, 1024), stays in cache
 
 

@@ -5,7 +5,6 @@ penalised. The result is what a trained linear head is: a weight (T, D) and a bi
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
 import torch
@@ -14,33 +13,24 @@ from torch import Tensor
 from ..errors import InputError
 from .dual_ridge import DualRidge
 from .gram import ROW_BLOCK, FeatureMoments, GramAccumulator, ResponseMoments
-from .penalties import choose, sort_penalties, target_blocks
+from .linear_fit import LinearFit, Regression
+from .penalties import PENALTIES, choose, sort_penalties, target_blocks
 from .primal_ridge import PrimalRidge, ProjectedTargets
 
 
-@dataclass(frozen=True)
-class RidgeFit:
-    """A fitted ridge regression.
+class Ridge(Regression):
+    """Ridge regression, its penalty chosen by cross-validation.
 
     Args:
-        weight: Coefficients of the features as they were given, (T, D).
-        bias: Intercepts, (T,).
-        penalty: Chosen penalty of each target, float64 (T,).
-        error: Its cross-validated squared error, float64 (T,): the mean over folds of the mean over stimuli, or the
-            criterion of generalised cross-validation.
-        null_error: The same of the training mean as prediction, float64 (T,).
+        penalties: The candidates, as scikit-learn's `alpha`: beside a sum over stimuli of squared errors.
     """
 
-    weight: Tensor
-    bias: Tensor
-    penalty: Tensor
-    error: Tensor
-    null_error: Tensor
+    def __init__(self, penalties: Sequence[float] = PENALTIES) -> None:
+        sort_penalties(penalties, torch.device("cpu"))  # refuses what is not a penalty
+        self.penalties = list(penalties)
 
-    @property
-    def cv_r2(self) -> Tensor:
-        """Cross-validated share of variance explained, float64 (T,); NaN where a target has no variance."""
-        return 1 - self.error / self.null_error
+    def fit(self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None) -> LinearFit:
+        return fit_ridge(features, responses, self.penalties, fold, groups, standardize=True)
 
 
 def fit_ridge(
@@ -50,7 +40,7 @@ def fit_ridge(
     fold: Tensor | None = None,
     groups: Tensor | None = None,
     standardize: bool = False,
-) -> RidgeFit:
+) -> LinearFit:
     """Fit data that are in memory (the responses may be a memory map), in whichever form is the smaller.
 
     Means and scales are those of each fold's training part. Beyond its result it holds the moments of one block of
@@ -96,7 +86,7 @@ def solve_ridge(
     penalties: Sequence[float] | Tensor,
     groups: Tensor | None = None,
     standardize: bool = False,
-) -> RidgeFit:
+) -> LinearFit:
     """Fit data that were streamed into moments; the arguments are those of `fit_ridge`.
 
     Penalties are chosen by cross-validation over the moments' folds, or by generalised cross-validation where there
@@ -142,7 +132,7 @@ class _Solver(Protocol[Block]):
 
 def _solve(
     solver: _Solver[Block], block: Callable[[slice], Block], parts: Sequence[slice], groups: Tensor | None
-) -> RidgeFit:
+) -> LinearFit:
     """Choose penalties and refit on all stimuli.
 
     Where the choice is per target, each block of targets is finished before the next; a group's choice needs the
@@ -165,7 +155,7 @@ def _solve(
         for part in parts:
             bias[part] = solver.solve(block(part), penalties[choice[part]], weight[part])
     error = errors.gather(0, choice[None]).squeeze(0)
-    return RidgeFit(weight, bias, penalties[choice], error, null_errors)
+    return LinearFit(weight, bias, penalties[choice], error, null_errors)
 
 
 def _check_measured(null_errors: Tensor, first: int) -> None:

@@ -9,7 +9,7 @@ from ..findings import Findings
 from .closed_form import ClosedFormModule, Selection
 from .gathered import KeptRows, SummedRows, keep_rows
 from .heads.linear import LinearHead
-from .ridge import RidgeFit
+from .penalties import PENALTIES
 
 
 class RidgeModule(ClosedFormModule):
@@ -38,7 +38,7 @@ class RidgeModule(ClosedFormModule):
         self,
         num_targets: int,
         feature_shapes: FeatureShapes | None,
-        penalties: Sequence[float] = (1e1, 5e1, 2e2, 1e3, 5e3, 2e4, 1e5, 5e5, 2e6, 1e7),
+        penalties: Sequence[float] = PENALTIES,
         selection: Selection = "target",
         folds: int = 5,
     ) -> None:
@@ -49,7 +49,7 @@ class RidgeModule(ClosedFormModule):
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(self.head, LinearHead)
-        fit: RidgeFit = rows.fit(self.penalties, self.groups(targets))
+        fit = rows.fit(self.penalties, self.groups(targets))
         self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
         self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
         return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())

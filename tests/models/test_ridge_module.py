@@ -21,8 +21,8 @@ from src.cli import build_cli, main
 from src.data.datamodule import EncodingDataModule
 from src.errors import InputError
 from src.models import EncodingModule, RidgeModule, RoiEarlyStopping
-from src.models.gram import assign_folds
 from src.models.gathered import KeptRows, SummedRows, keep_rows
+from src.models.gram import assign_folds
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 PENALTIES = [1.0, 10.0, 100.0, 1000.0, 10000.0]
