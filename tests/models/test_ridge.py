@@ -12,7 +12,8 @@ from torch import Tensor
 
 from src.errors import InputError
 from src.models.gram import GramAccumulator, assign_folds
-from src.models.ridge import RidgeFit, fit_ridge, solve_ridge
+from src.models.linear_fit import LinearFit
+from src.models.ridge import fit_ridge, solve_ridge
 
 PENALTIES = np.logspace(-1, 5, 10).tolist()
 WIDE, NARROW = (90, 300), (700, 60)  # stimuli, features
@@ -65,7 +66,7 @@ def brute_force(features: Tensor, responses: Tensor, fold: Tensor, standardize: 
 
 
 def assert_solves(
-    fit: RidgeFit, features: Tensor, responses: Tensor, tolerance: float, standardize: bool = False
+    fit: LinearFit, features: Tensor, responses: Tensor, tolerance: float, standardize: bool = False
 ) -> None:
     """The coefficients and the fitted responses are scikit-learn's for the same penalties."""
     x, y = features.double().numpy(), responses.double().numpy()
