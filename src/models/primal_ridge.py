@@ -26,7 +26,7 @@ class HeldOutFold:
         total: Sum of their features about the shift, float64 (D,).
         axes: Axes of the training part.
         rotation: Their rotation R, (D, R), in the precision of the responses.
-        upper: M folded to its upper triangle, (R, R).
+        upper: M folded to its upper triangle, (R, R), in the precision in which penalties are compared.
     """
 
     index: int
@@ -37,15 +37,17 @@ class HeldOutFold:
     upper: Tensor
 
     @classmethod
-    def of(cls, features: FeatureMoments, index: int, standardize: bool, dtype: torch.dtype) -> "HeldOutFold":
-        """Decompose the features of one fold."""
+    def of(
+        cls, features: FeatureMoments, index: int, standardize: bool, dtype: torch.dtype, coarse: torch.dtype
+    ) -> "HeldOutFold":
+        """Decompose the features of one fold; `coarse` is the precision in which penalties are compared."""
         axes = principal_axes(features, index, standardize)
         count, total = float(features.count[index]), features.total[index]
         scatter = features.gram[index] - torch.outer(axes.mean, total) - torch.outer(total, axes.mean)
         scatter.addr_(axes.mean, axes.mean, alpha=count)
         rotated = axes.rotation.T @ scatter @ axes.rotation
         upper = 2 * rotated.triu(1) + rotated.diagonal().diag()
-        return cls(index, count, total, axes, axes.rotation.to(dtype), upper.to(dtype))
+        return cls(index, count, total, axes, axes.rotation.to(dtype), upper.to(coarse))
 
     def project(self, responses: ResponseMoments, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The fold's view of some targets, all about the means of its training part.
@@ -81,14 +83,15 @@ class HeldOutFold:
         """
         damping = (1 / (self.axes.eigenvalues + penalties[:, None])).to(training.dtype)  # (P, R)
         gains = 2 * damping @ (training * held_out)  # (P, T)
-        solution, product = torch.empty_like(training), torch.empty_like(training)
+        solution = torch.empty_like(training, dtype=self.upper.dtype)
+        product = torch.empty_like(solution)
         strip = max(1, -(-len(training) // STRIPS))
         for gain, damped in zip(gains, damping, strict=True):
             torch.mul(training, damped[:, None], out=solution)
             for first in range(0, len(training), strip):
                 rows = slice(first, first + strip)
                 torch.mm(self.upper[rows, first:], solution[first:], out=product[rows])
-            gain -= product.mul_(solution).sum(0)
+            gain -= product.mul_(solution).sum(0, dtype=gain.dtype)
         return gains
 
 
@@ -118,12 +121,20 @@ class PrimalRidge:
         penalties: float64 (P,), largest first.
         standardize: Divide the features by their standard deviation over the training part of each fold.
         dtype: Precision of the work on targets.
+        coarse: Precision in which the folds' errors of the penalties are compared; None for `dtype`.
 
     Raises:
         InputError: A fold is empty or leaves fewer than two training stimuli, or features are not finite.
     """
 
-    def __init__(self, features: FeatureMoments, penalties: Tensor, standardize: bool, dtype: torch.dtype) -> None:
+    def __init__(
+        self,
+        features: FeatureMoments,
+        penalties: Tensor,
+        standardize: bool,
+        dtype: torch.dtype,
+        coarse: torch.dtype | None = None,
+    ) -> None:
         num_folds = len(features.count)
         if num_folds > 1 and not features.count.all():
             raise InputError(f"folds: expected stimuli in each of {num_folds}, found an empty one; use fewer folds")
@@ -134,7 +145,7 @@ class PrimalRidge:
         self.axes = principal_axes(features, None, standardize)
         self.rotation = self.axes.rotation.to(dtype)  # (D, R)
         indices = range(num_folds) if num_folds > 1 else ()
-        self.folds = [HeldOutFold.of(features, k, standardize, dtype) for k in indices]
+        self.folds = [HeldOutFold.of(features, k, standardize, dtype, coarse or dtype) for k in indices]
 
     def project(self, responses: ResponseMoments) -> ProjectedTargets:
         """Take some targets to the axes of all stimuli."""

@@ -40,6 +40,7 @@ def fit_ridge(
     fold: Tensor | None = None,
     groups: Tensor | None = None,
     standardize: bool = False,
+    coarse: torch.dtype | None = None,
 ) -> LinearFit:
     """Fit data that are in memory (the responses may be a memory map), in whichever form is the smaller.
 
@@ -54,6 +55,8 @@ def fit_ridge(
         groups: Group of each target, int64 (T,): one penalty is chosen for each group, by its mean error. None for
             one per target, zeros for one for all.
         standardize: Divide the features by their standard deviation.
+        coarse: Precision in which k-fold cross-validation compares penalties where features are fewer than stimuli,
+            such as torch.bfloat16; None for that of the responses. The fit itself keeps its precision.
 
     Raises:
         InputError: Penalties, folds, features or responses are not what they have to be.
@@ -70,7 +73,7 @@ def fit_ridge(
     if fold is None:
         fold = torch.zeros(len(features), dtype=torch.int64, device=features.device)
     moments, shifted = _feature_moments(features, fold, dtype)
-    solver = PrimalRidge(moments, candidates, standardize, dtype)
+    solver = PrimalRidge(moments, candidates, standardize, dtype, coarse)
 
     def block(part: slice) -> ProjectedTargets:
         shift = responses[:ROW_BLOCK, part].double().mean(0).to(dtype)
@@ -86,6 +89,7 @@ def solve_ridge(
     penalties: Sequence[float] | Tensor,
     groups: Tensor | None = None,
     standardize: bool = False,
+    coarse: torch.dtype | None = None,
 ) -> LinearFit:
     """Fit data that were streamed into moments; the arguments are those of `fit_ridge`.
 
@@ -93,7 +97,7 @@ def solve_ridge(
     is a single one.
     """
     candidates = sort_penalties(penalties, moments.features.shift.device)
-    solver = PrimalRidge(moments.features, candidates, standardize, moments.responses.cross.dtype)
+    solver = PrimalRidge(moments.features, candidates, standardize, moments.responses.cross.dtype, coarse)
     responses = moments.responses
     blocks = list(target_blocks(len(responses.shift)))
     return _solve(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 
 from ..batch import FeatureShapes
@@ -29,6 +30,8 @@ class RidgeModule(ClosedFormModule):
         selection: Choose one penalty for each target, for each ROI, or for all targets of a subject. Targets in
             several ROIs count with the smallest.
         folds: Folds of the cross-validation; 0 chooses by generalised cross-validation.
+        bf16_selection: Compare the penalties in bfloat16 where stimuli outnumber features, and fit with the chosen
+            ones in float32. Faster on GPUs and on processors with bfloat16 units, slower on others.
 
     Raises:
         InputError: The data serve images, or a penalty or the number of folds is out of range.
@@ -41,15 +44,17 @@ class RidgeModule(ClosedFormModule):
         penalties: Sequence[float] = PENALTIES,
         selection: Selection = "target",
         folds: int = 5,
+        bf16_selection: bool = False,
     ) -> None:
         super().__init__(num_targets, feature_shapes, penalties, selection, folds)
+        self.coarse = torch.bfloat16 if bf16_selection else None
 
     def keep(self, fold: Tensor, num_targets: int) -> SummedRows | KeptRows:
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(self.head, LinearHead)
-        fit = rows.fit(self.penalties, self.groups(targets))
+        fit = rows.fit(self.penalties, self.groups(targets), self.coarse)
         self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
         self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
         return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())

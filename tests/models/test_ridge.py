@@ -93,6 +93,21 @@ def test_agrees_with_himalaya(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(fit.error, -peer.cv_scores_, rtol=1e-4)
 
 
+def test_penalties_compared_in_bfloat16_are_nearly_the_best_and_the_fit_keeps_its_precision() -> None:
+    features, responses = simulate(NARROW)
+    fold = assign_folds(len(features), 5)
+    fine, coarse = (fit_ridge(features, responses, PENALTIES, fold, coarse=dtype) for dtype in (None, torch.bfloat16))
+    same = coarse.penalty == fine.penalty
+    assert 0.9 < same.double().mean()
+    assert not torch.equal(coarse.error, fine.error), "it was not compared in bfloat16"
+    errors = torch.as_tensor(brute_force(features, responses, fold))
+    chosen = errors[
+        (coarse.penalty[:, None] == torch.tensor(PENALTIES, dtype=torch.float64)).int().argmax(1), range(len(same))
+    ]
+    assert (chosen / errors.amin(0)).max() < 1.005
+    assert_solves(coarse, features, responses, 1e-4)
+
+
 @SHAPES
 @pytest.mark.parametrize("standardize", [False, True])
 def test_folds_centre_and_standardise_on_their_training_part(shape: tuple[int, int], standardize: bool) -> None:
