@@ -98,13 +98,13 @@ def test_penalties_compared_in_bfloat16_are_nearly_the_best_and_the_fit_keeps_it
     fold = assign_folds(len(features), 5)
     fine, coarse = (fit_ridge(features, responses, PENALTIES, fold, coarse=dtype) for dtype in (None, torch.bfloat16))
     same = coarse.penalty == fine.penalty
-    assert 0.9 < same.double().mean()
+    assert same.double().mean() > 0.85
     assert not torch.equal(coarse.error, fine.error), "it was not compared in bfloat16"
     errors = torch.as_tensor(brute_force(features, responses, fold))
     chosen = errors[
         (coarse.penalty[:, None] == torch.tensor(PENALTIES, dtype=torch.float64)).int().argmax(1), range(len(same))
     ]
-    assert (chosen / errors.amin(0)).max() < 1.005
+    assert ((chosen - errors.amin(0)) / fine.null_error).max() < 0.002, "what the choice costs, as a share of variance"
     assert_solves(coarse, features, responses, 1e-4)
 
 
