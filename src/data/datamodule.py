@@ -3,7 +3,7 @@
 import hashlib
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Literal
@@ -14,12 +14,15 @@ from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
 from ..batch import Facts, Features, FeatureShapes
-from ..encoders import Encoder
+from ..encoders import Encoder, JointEncoder
 from ..errors import InputError
 from ..recording import TRAIN, VALIDATION, Recording, stopping_groups
 from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
+from .feature_table import FeatureTable
+from .fitted import TrainingImages, fit_encoder
 from .loader import BatchLoader, Rows
 from .reduction import Projection, Reduction
+from .reduction_memo import remembered
 from .sources.base import Source
 from .splits import HELD_OUT, LEAKING, split_stimuli
 from .statistics import in_chunks, mean_and_scale
@@ -36,6 +39,8 @@ class EncodingDataModule(LightningDataModule):
     Args:
         source: The reader of the data's format.
         encoder: The frozen encoder; none serves images.
+        random_control: Serve each of the encoder's layers twice: as "pretrained:LAYER", and as "random:LAYER" from
+            the same architecture with random weights.
         reduction: Fewer features, fitted on the training split; only with an encoder.
         cache_dir: Folder of the embedding cache.
         cache_dtype: Precision of cached embeddings; float16 halves the space.
@@ -51,6 +56,7 @@ class EncodingDataModule(LightningDataModule):
         self,
         source: Source,
         encoder: Encoder | None = None,
+        random_control: bool = False,
         reduction: Reduction | None = None,
         cache_dir: Path = Path("cache"),
         cache_dtype: Literal["float16", "float32"] = "float32",
@@ -68,6 +74,10 @@ class EncodingDataModule(LightningDataModule):
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
+        if random_control:
+            if encoder is None:
+                raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
+            encoder = JointEncoder({"pretrained": encoder, "random": encoder.randomised()})
         self.source = source
         self.encoder = encoder
         self.reduction = reduction
@@ -112,6 +122,7 @@ class EncodingDataModule(LightningDataModule):
         leaking = int((joined == LEAKING).sum())
         if leaking:
             log.info("left out %d training stimuli that the held-out splits show too", leaking)
+        self._fit_encoder(recordings)
         self.identity = self._identify(recordings, joined)
         self._inputs = self._serve_inputs(recordings)
         self.facts = self._facts(recordings)
@@ -145,9 +156,11 @@ class EncodingDataModule(LightningDataModule):
         return [split for split in HELD_OUT if len(self.positions(split))]
 
     def state_dict(self) -> dict[str, object]:
-        """What the data are, and the fitted reductions by layer, so that a checkpoint can encode new images."""
+        """What the data are, and what was fitted to them, so that a checkpoint can encode new images."""
         reductions = {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self._projections.items()}
-        return {"identity": self.identity, "reductions": reductions}
+        parts = {} if self.encoder is None else self.encoder.parts()
+        fitted = {name: part.state_dict() for name, part in parts.items() if part.needs_fit}
+        return {"identity": self.identity, "encoders": fitted, "reductions": reductions}
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()
@@ -178,7 +191,7 @@ class EncodingDataModule(LightningDataModule):
     def _identify(self, recordings: Sequence[Recording], splits: np.ndarray) -> str:
         """Hash of everything that a resumed run must have in common with the one that it goes on with."""
         encoder = None if self.encoder is None else self.encoder.fingerprint()
-        reduction = None if self.reduction is None else [type(self.reduction).__name__, vars(self.reduction)]
+        reduction = None if self.reduction is None else self.reduction.identity()
         digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
         sizes = [recording.num_targets for recording in recordings]
         rows = self._response_rows.tolist()
@@ -204,6 +217,12 @@ class EncodingDataModule(LightningDataModule):
             out[own, self.targets_of(index)] = recording.responses.gather(local[own])
         return out
 
+    def _fit_encoder(self, recordings: Sequence[Recording]) -> None:
+        if self.encoder is not None:
+            own = zip(*self.locate(self.positions(TRAIN)), strict=True)
+            images = TrainingImages([(recordings[recording].stimuli, int(index)) for recording, index in own])
+            fit_encoder(self.encoder, images, self.cache.folder, self._share())
+
     def _serve_inputs(self, recordings: Sequence[Recording]) -> dict[str, Rows]:
         share = self._share()
         self._projections: dict[str, Projection] = {}
@@ -219,20 +238,27 @@ class EncodingDataModule(LightningDataModule):
         return rows if self.reduction is None else self._reduce(rows, self.reduction)
 
     def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
-        reduced = {}
-        for layer, layer_rows in rows.items():
-            width = int(np.prod(layer_rows.shape))
-            chunks = partial(self._flat_chunks, layer_rows, self.positions(TRAIN))
-            projection = self._projections[layer] = reduction.fit(chunks, width, layer)
-            projected = [projection(chunk) for chunk in self._flat_chunks(layer_rows, np.arange(len(layer_rows)))]
-            reduced[layer] = Rows([torch.cat(projected).numpy()])
-        return reduced
+        assert self.encoder is not None
+        training = self.positions(TRAIN)
+        identity = {
+            "stimuli": [digest for recording in self.recordings for digest in recording.stimuli.digests()],
+            "training": training.tolist(),
+            "encoder": self.encoder.fingerprint(),
+            "dtype": self.cache.dtype.name,
+            "reduction": reduction.identity(),
+        }
 
-    @staticmethod
-    def _flat_chunks(rows: Rows, positions: np.ndarray) -> Iterator[Tensor]:
-        """One layer's features piece by piece, each (n, n_features)."""
-        for piece in in_chunks(partial(_gathered, rows), positions, int(np.prod(rows.shape))):
-            yield torch.from_numpy(piece).flatten(1)
+        def reduce(layer: str) -> tuple[Projection, Tensor]:
+            projection = reduction.fit(FeatureTable(rows[layer], training), layer)
+            everything = FeatureTable(rows[layer], np.arange(len(rows[layer])))
+            return projection, torch.cat([projection(piece) for piece in everything.by_rows()])
+
+        reduced = {}
+        for layer in rows:
+            of_layer = {**identity, "layer": layer, "shape": rows[layer].shape}
+            projection, features = remembered(self.cache.folder / "reductions", of_layer, partial(reduce, layer))
+            self._projections[layer], reduced[layer] = projection, Rows([features.numpy()])
+        return reduced
 
     def _facts(self, recordings: Sequence[Recording]) -> Facts:
         training = self.positions(TRAIN)

@@ -12,6 +12,7 @@ import torch
 from tqdm import tqdm
 
 from ..encoders import Encoder
+from ..encoders.base import part_layer
 from ..errors import InputError
 from ..recording import Stimuli
 from .cache_entry import Entry, num_chunks, rows_of
@@ -71,7 +72,7 @@ class EmbeddingCache:
         batch_size: int = 64,
         share: Share = ALONE,
     ) -> dict[str, np.ndarray]:
-        """Features of every layer of a frozen encoder.
+        """Features of every layer of a frozen encoder, each part of which has its own entries.
 
         Args:
             stimuli: What to encode.
@@ -86,6 +87,15 @@ class EmbeddingCache:
         Raises:
             InputError: An image cannot be read, or a feature is not finite in the cache's dtype.
         """
+        features: dict[str, np.ndarray] = {}
+        for name, part in encoder.parts().items():
+            own = self._embed(stimuli, part, device, batch_size, share, f"embedding {name}".strip())
+            features |= {part_layer(name, layer): array for layer, array in own.items()}
+        return features
+
+    def _embed(
+        self, stimuli: Stimuli, encoder: Encoder, device: torch.device, batch_size: int, share: Share, verb: str
+    ) -> dict[str, np.ndarray]:
         shapes = encoder.feature_shapes()
         identity = {"encoder": encoder.fingerprint()}
         entries = {
@@ -99,7 +109,7 @@ class EmbeddingCache:
 
         if not all(entry.complete for entry in entries.values()):
             encoder.eval().to(device)
-        self._fill(entries, stimuli, compute, share, "embedding")
+        self._fill(entries, stimuli, compute, share, verb)
         return {layer: entry.load() for layer, entry in entries.items()}
 
     def decode(self, stimuli: Stimuli, image_size: int | None, share: Share = ALONE) -> np.ndarray:

@@ -2,9 +2,20 @@
 
 from .base import Encoder
 from .gabor import GaborEncoder
+from .joint import JointEncoder
 from .open_clip_encoder import OpenClipEncoder
+from .patches import PatchEncoder
 from .pixels import PixelEncoder
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
 
-__all__ = ["Encoder", "PixelEncoder", "GaborEncoder", "TorchvisionEncoder", "TimmEncoder", "OpenClipEncoder"]
+__all__ = [
+    "Encoder",
+    "PixelEncoder",
+    "GaborEncoder",
+    "PatchEncoder",
+    "JointEncoder",
+    "TorchvisionEncoder",
+    "TimmEncoder",
+    "OpenClipEncoder",
+]

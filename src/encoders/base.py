@@ -3,14 +3,24 @@
 import hashlib
 from abc import ABC, abstractmethod
 from operator import itemgetter
+from typing import ClassVar, Protocol
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..batch import Features, FeatureShapes
+from ..errors import InputError
 
 VERSION = 1  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
+
+
+class Images(Protocol):
+    """Images each uint8 (3, height, width), of any size, decoded when they are asked for: a list of tensors is such."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, index: int, /) -> Tensor: ...
 
 
 class Encoder(nn.Module, ABC):
@@ -20,6 +30,9 @@ class Encoder(nn.Module, ABC):
     trainable backbone (gradients flow). It resizes and normalises on the device, so that no preprocessing setting
     has to travel with the images.
     """
+
+    needs_fit: ClassVar[bool] = False
+    """Whether `fit` comes before `forward`."""
 
     @abstractmethod
     def forward(self, images: Tensor) -> Features:
@@ -49,14 +62,48 @@ class Encoder(nn.Module, ABC):
             for module, training in modes:
                 module.training = training
 
+    def fit(self, images: Images) -> None:
+        """Learn from the training images, where the encoder `needs_fit`; the shapes of features are known before.
+
+        Args:
+            images: Of the training split; a fit may draw a sample of them.
+        """
+        raise NotImplementedError(f"{type(self).__name__} is not fitted")
+
+    def parts(self) -> "dict[str, Encoder]":
+        """The encoders of which each is fitted, extracted and cached as it is alone, by their names.
+
+        A part's layers are named as `part_layer` says.
+        """
+        return {"": self}
+
+    def randomised(self) -> "Encoder":
+        """The same architecture with random weights: the control that tells what training the weights brought.
+
+        Raises:
+            InputError: The encoder has no weights, or random ones.
+        """
+        raise InputError(
+            f"--data.random_control: {type(self).__name__} has no weights to randomise; leave it out, or choose an "
+            "encoder with weights"
+        )
+
+    def identity(self) -> dict[str, object]:
+        """What determines the features but for the weights: class, version and settings, in plain JSON types."""
+        return {"encoder": type(self).__name__, "version": VERSION, **self.settings()}
+
     def fingerprint(self) -> dict[str, object]:
         """What determines the features: class, version, settings and a hash of the weights as they are now.
 
         Returns:
             Plain JSON types. Two encoders with equal fingerprints give equal features for equal images.
         """
-        own = {"encoder": type(self).__name__, "version": VERSION}
-        return {**own, **self.settings(), "weights_sha256": _digest(self)}
+        return {**self.identity(), "weights_sha256": _digest(self)}
+
+
+def part_layer(part: str, layer: str) -> str:
+    """Name of a part's layer among those of all parts, such as "gabor:luminance"; "" is no name."""
+    return ":".join(filter(None, (part, layer)))
 
 
 def prepare_images(

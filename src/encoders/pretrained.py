@@ -75,6 +75,8 @@ class PretrainedEncoder(Encoder):
     ) -> None:
         super().__init__()
         self.model = model
+        self.weights = weights
+        self.seed = seed
         self.pool: Pool = pool
         what = f"{self.library}:{model}"
         asked = [EMBEDDING] if layers is None else [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
@@ -170,6 +172,18 @@ class PretrainedEncoder(Encoder):
             "std": list(self.spec.std),
             "interpolation": self.spec.interpolation,
         }
+
+    def randomised(self) -> "PretrainedEncoder":
+        if self.weights == "random":
+            raise InputError(
+                "--data.random_control: compares weights with random ones, found --data.encoder.weights random; name "
+                "others, or leave it out"
+            )
+        size = self.spec.size
+        control = type(self)(self.model, "random", list(self.taps), self.pool, size, self.seed)
+        # A library may give a model without these weights another normalisation.
+        control.spec, control.mean, control.std = self.spec, self.mean, self.std
+        return control
 
     def feature_shapes(self) -> FeatureShapes:
         """Shapes of one image's features by layer, known from the trace."""
