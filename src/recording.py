@@ -22,7 +22,10 @@ class Stimuli(Protocol):
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
-        """Decode one image to uint8 (height, width, 3)."""
+        """Decode one stimulus: an image to uint8 (height, width, 3), a clip to uint8 (F, height, width, 3).
+
+        All stimuli of a recording are of one kind, and clips have equally many frames F.
+        """
         ...
 
     def digests(self, memo: Path | None = None) -> Sequence[str]:
@@ -116,7 +119,7 @@ class Recording:
 
     Args:
         subject: The subject as tables and folders name it, such as "subj01".
-        stimuli: The images, in the order of the rows of `responses`.
+        stimuli: The images or clips, in the order of the rows of `responses`.
         responses: (n_stimuli, n_targets); rows of withheld stimuli are not measured.
         splits: str (n_stimuli,), each "train", "validation", "test", "withheld" (to be predicted, without
             responses) or "" (left to the data module's seeded split).
@@ -127,7 +130,8 @@ class Recording:
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
             fsaverage5's; or None.
         categories: str (n_stimuli,) name of the object that each stimulus shows; or None.
-        submission: The challenge whose submission the withheld (or test) predictions make: "algonauts2023" or None.
+        submission: The challenge whose submission the withheld (or test) predictions make: "algonauts2023",
+            "algonauts2021_mini", "algonauts2021_full" or None.
     """
 
     subject: str

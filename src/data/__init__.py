@@ -4,10 +4,24 @@ Nothing here imports torch: the `calcarine` commands that only read files answer
 does, is `src.data.datamodule.EncodingDataModule`.
 """
 
-from .reduction import PrincipalComponents, Reduction
+from .principal_components import PrincipalComponents
+from .random_projection import RandomProjection
+from .reduction import Reduction
+from .sources.algonauts2021 import Algonauts2021
 from .sources.algonauts2023 import Algonauts2023
 from .sources.base import Source
 from .sources.folder import Folder
+from .sources.it_spikes import ItSpikes
 from .sources.simulated import Simulated
 
-__all__ = ["Algonauts2023", "Folder", "PrincipalComponents", "Reduction", "Simulated", "Source"]
+__all__ = [
+    "Algonauts2021",
+    "Algonauts2023",
+    "Folder",
+    "ItSpikes",
+    "PrincipalComponents",
+    "RandomProjection",
+    "Reduction",
+    "Simulated",
+    "Source",
+]

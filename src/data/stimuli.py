@@ -1,18 +1,15 @@
-"""Stimuli in image files: listed, decoded to RGB, hashed."""
+"""Stimuli in image files: listed and decoded to RGB."""
 
-import hashlib
-import json
-import os
 import re
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 from PIL import Image, ImageOps
 
-from ..atomic import replacing
 from ..errors import InputError, one_line
+from .digests import digest_file, remembered_digests
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder; others' begin with a dot
@@ -48,8 +45,8 @@ def list_images(folder: Path) -> list[Path]:
     return paths
 
 
-class ImageFiles:
-    """Stimuli that are image files; implements `Stimuli` of src/recording.py.
+class StimulusFiles(ABC):
+    """Stimuli that are files, one each; what is left to say is how one is read.
 
     Args:
         paths: One file per stimulus.
@@ -63,6 +60,28 @@ class ImageFiles:
     def __len__(self) -> int:
         return len(self.paths)
 
+    @abstractmethod
+    def read(self, index: int) -> np.ndarray:
+        """Decode one stimulus, as `Stimuli` of src/recording.py says."""
+
+    def digests(self, memo: Path | None = None) -> list[str]:
+        """BLAKE2b of each file's bytes, read once.
+
+        Args:
+            memo: A file that remembers digests between runs, so that a second start need not read every stimulus
+                again; several recordings may share it.
+
+        Raises:
+            InputError: A file cannot be read.
+        """
+        if not self._digests:
+            self._digests = remembered_digests(self.paths, digest_file, memo)
+        return self._digests
+
+
+class ImageFiles(StimulusFiles):
+    """Stimuli that are image files; implements `Stimuli` of src/recording.py."""
+
     def read(self, index: int) -> np.ndarray:
         """Decode one image to uint8 (height, width, 3).
 
@@ -70,28 +89,6 @@ class ImageFiles:
             InputError: The file is unreadable or truncated, or has pixels of 32 bits.
         """
         return decode(self.paths[index])
-
-    def digests(self, memo: Path | None = None) -> list[str]:
-        """BLAKE2b of each file's bytes, read once.
-
-        Args:
-            memo: A file that remembers digests between runs, so that a second start need not read every image
-                again; several recordings may share it.
-
-        Raises:
-            InputError: A file cannot be read.
-        """
-        if self._digests:
-            return self._digests
-        known = _load_memo(memo)
-        with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-            entries = dict(pool.map(lambda path: _entry(path, known), self.paths))
-        if memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
-            # Another process may have written since: what it added is kept, what two of them add at once is not.
-            with replacing(memo) as temporary:
-                temporary.write_text(json.dumps(_load_memo(memo) | entries))
-        self._digests = [entries[str(path.absolute())][1] for path in self.paths]
-        return self._digests
 
 
 def decode(path: Path) -> np.ndarray:
@@ -126,32 +123,3 @@ def decode(path: Path) -> np.ndarray:
         colours = upright.convert("RGBA")
         upright = Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours)
     return np.asarray(upright.convert("RGB"))
-
-
-MemoEntry = list[str]
-"""Stamp and digest of one file."""
-
-
-def _entry(path: Path, known: dict[str, MemoEntry]) -> tuple[str, MemoEntry]:
-    """The memo's key and entry of one file, which is read only where it is new or changed."""
-    key = str(path.absolute())
-    try:
-        stat = path.stat()
-        # The change time betrays a file exchanged for one of equal size and modification time (cp -p, unzip).
-        stamp = f"{stat.st_size} {stat.st_mtime_ns} {stat.st_ctime_ns}"
-        entry = known.get(key)
-        if entry is not None and entry[0] == stamp:
-            return key, entry
-        with path.open("rb") as file:
-            return key, [stamp, hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()]
-    except OSError as error:
-        raise InputError(f"{path}: expected a readable image, found {error.strerror}; put it back") from error
-
-
-def _load_memo(memo: Path | None) -> dict[str, MemoEntry]:
-    """What is remembered; a missing or damaged memo costs time, no more."""
-    try:
-        entries = json.loads(memo.read_bytes()) if memo else {}
-        return {key: [str(stamp), str(digest)] for key, (stamp, digest) in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}

@@ -95,6 +95,26 @@ def test_responses_stand_beside_their_repetitions(root: Path) -> None:
     write_array(root / "responses_repeats.npy", repeats)
     gathered = Folder(root).read()[0].responses.gather(np.arange(N_STIMULI))
     np.testing.assert_array_equal(gathered, np.load(root / "responses.npy"))
+    assert Folder(root).read()[0].noise_ceiling is None  # nothing to tell it from
+
+
+def test_repetitions_tell_the_noise_ceiling_where_none_is_given(root: Path, tmp_path: Path) -> None:
+    signal = np.linspace(-1, 1, N_STIMULI)[:, None, None]
+    repeats = signal + np.array([0, 0.1, 1, 10, 0]) * np.random.default_rng(0).standard_normal(
+        (N_STIMULI, 4, N_TARGETS)
+    )
+    repeats[:, :, 4] = 7  # does not vary
+    repeats[3, 1:] = np.nan
+    write_array(root / "responses_repeats.npy", repeats.astype(np.float32))
+    ceiling = Folder(root).read()[0].noise_ceiling
+    assert ceiling is not None
+    assert ceiling.dtype == np.float64
+    assert ceiling[0] == pytest.approx(1)
+    assert 1 > ceiling[1] > 0.95 > ceiling[2] > ceiling[3] >= 0
+    assert np.isnan(ceiling[4])
+    write_array(tmp_path / "given.npy", np.full(N_TARGETS, 0.5))
+    given = Folder(root, noise_ceiling=tmp_path / "given.npy").read()[0].noise_ceiling
+    np.testing.assert_array_equal(given, np.full(N_TARGETS, 0.5))  # type: ignore[arg-type]
 
 
 def array(name: str, shape: tuple[int, ...], **faults: float) -> Callable[[Path], None]:
@@ -244,5 +264,8 @@ def test_the_real_repetitions_average_to_the_real_responses(shared_data: Path, t
     for name in ("images", "responses_repeats.npy"):
         (tmp_path / name).symlink_to(given / name)
     (averaged,) = Folder(tmp_path).read()
+    for read in (recording, averaged):
+        assert read.noise_ceiling is not None
+        assert read.noise_ceiling.mean() == pytest.approx(0.74, abs=0.02)
     every = np.arange(640)
     np.testing.assert_allclose(averaged.responses.gather(every), recording.responses.gather(every), atol=1e-5)

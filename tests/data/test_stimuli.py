@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from src.data import stimuli as stimuli_module
+from src.data import digests as digests_module
 from src.data.stimuli import ImageFiles, decode, list_images, natural_key
 from src.errors import InputError
 
@@ -181,7 +181,7 @@ def test_a_missing_image_is_one_line(tmp_path: Path) -> None:
     files = ImageFiles([tmp_path / "a.png"])
     with pytest.raises(InputError, match=r"a\.png: expected a complete image"):
         files.read(0)
-    with pytest.raises(InputError, match=r"a\.png: expected a readable image"):
+    with pytest.raises(InputError, match=r"a\.png: expected a readable file"):
         files.digests()
 
 
@@ -212,13 +212,13 @@ def test_the_memo_saves_reading_what_has_not_changed(
 ) -> None:
     digests = files.digests(memo)
     read: list[str] = []
-    hash_file = stimuli_module.hashlib.file_digest
+    hash_file = digests_module.hashlib.file_digest
 
     def spy(file: Any, digest: Callable[[], Any]) -> Any:
         read.append(Path(file.name).name)
         return hash_file(file, digest)
 
-    monkeypatch.setattr(stimuli_module.hashlib, "file_digest", spy)
+    monkeypatch.setattr(digests_module.hashlib, "file_digest", spy)
     assert ImageFiles(files.paths).digests(memo) == digests
     assert read == []
     Image.fromarray(255 - COLOURS).save(files.paths[1])
@@ -254,7 +254,7 @@ def test_a_damaged_memo_is_written_again(files: ImageFiles, memo: Path, damage: 
 def test_a_memo_that_cannot_be_written_leaves_nothing(
     files: ImageFiles, memo: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(stimuli_module.json, "dumps", lambda _: "\ud800")  # a text that no encoding writes
+    monkeypatch.setattr(digests_module.json, "dumps", lambda _: "\ud800")  # a text that no encoding writes
     with pytest.raises(UnicodeEncodeError):
         files.digests(memo)
     assert list(memo.parent.iterdir()) == []

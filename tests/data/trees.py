@@ -1,5 +1,6 @@
 """Small data sets in the formats that the sources read, written by the tests themselves."""
 
+import pickle
 from pathlib import Path
 
 import numpy as np
@@ -63,3 +64,47 @@ def write_folder(root: Path, n_stimuli: int = 12, n_targets: int = 5) -> Path:
     responses = np.random.default_rng(2).standard_normal((n_stimuli, n_targets), dtype=np.float32)
     write_array(root / "responses.npy", responses + 100 * np.arange(n_stimuli, dtype=np.float32)[:, None])
     return root
+
+
+def write_clip(path: Path, frames: int = 6, shift: int = 0, **options: str) -> None:
+    """A 48 × 32 video at 30 frames per second, whose frame i is grey of level shift + 4 i, nearly."""
+    import av
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with av.open(str(path), "w", options=options) as container:
+        stream = container.add_stream("mpeg4", rate=30)
+        stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
+        stream.gop_size, stream.bit_rate = 1, 8_000_000  # so that grey levels survive
+        for frame in range(frames):
+            grey = np.full((32, 48, 3), shift + 4 * frame, dtype=np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
+        container.mux(stream.encode())
+
+
+MINI_VOXELS = {"EBA": 4, "V1": 7, "V2": 3}
+
+
+def write_algonauts2021(
+    root: Path, n_train: int = 8, n_test: int = 3, repetitions: int = 3, subjects: int = 1, frames: int = 6
+) -> Path:
+    """The Algonauts 2021 tree with both tracks; responses are a signal of variance 1 under noise of variance 1/4.
+
+    Returns:
+        The mini track's folder.
+    """
+    rng = np.random.default_rng(3)
+    data = root / "participants_data_v2021"
+    for number in range(1, subjects + 1):
+        for track, voxels in (("mini_track", MINI_VOXELS), ("full_track", {"WB": 12})):
+            folder = data / track / f"sub{number:02d}"
+            folder.mkdir(parents=True)
+            for roi, count in voxels.items():
+                signal = rng.standard_normal((n_train, 1, count))
+                noise = rng.standard_normal((n_train, repetitions, count)) / 2
+                content: dict[str, np.ndarray] = {"train": (signal + noise).astype(np.float32)}
+                if roi == "WB":
+                    content["voxel_mask"] = np.arange(3 * 3 * 3).reshape(3, 3, 3) < count
+                (folder / f"{roi}.pkl").write_bytes(pickle.dumps(content))
+    for clip in range(n_train + n_test):
+        write_clip(root / "AlgonautsVideos268_All_30fpsmax" / f"{clip + 1:04d}_clip.mp4", frames, shift=clip)
+    return data / "mini_track"

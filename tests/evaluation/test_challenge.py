@@ -1,14 +1,23 @@
-"""The Algonauts 2023 score and submission against an independent recomputation, on the real noise ceilings."""
+"""The Algonauts scores and submissions against independent recomputations, 2023 on the real noise ceilings."""
 
 import io
+import pickletools
 import zipfile
 from pathlib import Path
 
 import numpy as np
 import pytest
 
+from src.data.unpickle import load_pickle
 from src.errors import InputError
-from src.evaluation.challenge import algonauts2023_score, noise_normalised, write_submission_2023
+from src.evaluation.challenge import (
+    algonauts2021_score,
+    algonauts2023_score,
+    noise_normalised,
+    reliability_normalised,
+    write_submission_2021,
+    write_submission_2023,
+)
 
 
 def pooled_in_words(pearsons: list[np.ndarray], ceilings: list[np.ndarray]) -> float:
@@ -107,3 +116,89 @@ def test_faulty_predictions_leave_the_old_submission(tmp_path: Path) -> None:
         write_submission_2023(path, short)
     assert path.read_bytes() == before
     assert list(tmp_path.iterdir()) == [path]
+
+
+def test_2021_score_is_the_mean_over_voxels_then_over_rois() -> None:
+    rng = np.random.default_rng(0)
+    sizes = (5, 40, 200)
+    pearsons = [rng.uniform(-0.5, 1, size) for size in sizes]
+    reliabilities = [rng.uniform(-0.3, 0.9, size) for size in sizes]
+    pearsons[1][3], reliabilities[2][7], reliabilities[2][8] = np.nan, np.nan, 0
+    means, unscored = [], 0
+    for pearson, reliability in zip(pearsons, reliabilities, strict=True):
+        voxels = []
+        for r, share in zip(pearson.tolist(), reliability.tolist(), strict=True):
+            if share > 0 and not np.isnan(r):
+                voxels.append(r / share**0.5)
+            else:
+                unscored += 1
+        means.append(sum(voxels) / len(voxels))
+    mini = algonauts2021_score(pearsons, reliabilities)
+    assert mini.score == pytest.approx(sum(means) / 3, rel=1e-12)
+    assert (mini.n_scored, mini.n_unscored) == (sum(sizes) - unscored, unscored)
+    full = algonauts2021_score([np.concatenate(pearsons)], [np.concatenate(reliabilities)])
+    assert full.score != pytest.approx(mini.score, abs=1e-6)  # the full track's mean is over all voxels at once
+    assert full[1:] == mini[1:]
+
+
+def test_2021_voxels_without_reliability_have_no_score() -> None:
+    pearson = np.array([0.5, 0.9, -0.5, np.nan, 0.5, 0.5, 0.5])
+    found = reliability_normalised(pearson, np.array([0.25, 0.25, 1, 1, 0, -0.1, np.nan]))
+    np.testing.assert_allclose(found, [1, 1.8, -0.5, np.nan, np.nan, np.nan, np.nan])
+    empty = algonauts2021_score([np.array([0.5])] * 2, [np.array([0.0]), np.array([0.25])])
+    assert empty == (1.0, 1, 1)  # the first ROI is in no mean
+    nothing = algonauts2021_score([np.array([0.5])], [np.array([0.0])])
+    assert np.isnan(nothing.score)
+    assert nothing.n_scored == 0
+
+
+def predictions_2021(rois: tuple[str, ...] = ("V1", "EBA")) -> dict[str, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(1)
+    return {roi: {f"sub{number:02d}": rng.normal(size=(9, 4 + number)) for number in (2, 1)} for roi in rois}
+
+
+def test_2021_submission_reads_back_and_is_reproducible(tmp_path: Path) -> None:
+    path = write_submission_2021(tmp_path / "a", "mini", predictions_2021())
+    assert path == tmp_path / "a" / "mini_track.zip"
+    turned = {roi: dict(reversed(own.items())) for roi, own in reversed(predictions_2021().items())}
+    again = write_submission_2021(tmp_path / "b", "mini", turned)
+    assert path.read_bytes() == again.read_bytes()
+    with zipfile.ZipFile(path) as archive:
+        assert archive.namelist() == ["mini_track.pkl"]
+        archive.extractall(tmp_path)
+    read = load_pickle(tmp_path / "mini_track.pkl")
+    assert list(read) == ["EBA", "V1"]
+    for roi, own in predictions_2021().items():
+        assert list(read[roi]) == ["sub01", "sub02"]
+        for subject, array in own.items():
+            assert read[roi][subject].dtype == np.float32
+            np.testing.assert_array_equal(read[roi][subject], array.astype(np.float32))
+
+
+def test_2021_submission_can_be_read_by_the_numpy_of_its_year(tmp_path: Path) -> None:
+    path = write_submission_2021(tmp_path, "full", predictions_2021(("WB",)))
+    with zipfile.ZipFile(path) as archive:
+        content = archive.read("full_track.pkl")
+    names = {argument for opcode, argument, _ in pickletools.genops(content) if opcode.name == "GLOBAL"}
+    assert names == {"numpy.core.multiarray _reconstruct", "numpy ndarray", "numpy dtype"}
+
+
+def test_2021_faulty_predictions_leave_the_old_submission(tmp_path: Path) -> None:
+    before = write_submission_2021(tmp_path, "mini", predictions_2021()).read_bytes()
+    diverged, large, short, partial = (predictions_2021() for _ in range(4))
+    diverged["EBA"]["sub02"][3, 2] = np.nan
+    large["EBA"]["sub02"][3, 2] = 1e300
+    short["EBA"]["sub02"] = short["EBA"]["sub02"][:-1]
+    del partial["EBA"]["sub02"]
+    for predictions, words in (
+        (diverged, r"found others in 1 of 9 videos for EBA of sub02; the training diverged"),
+        (large, r"found others in 1 of 9 videos for EBA of sub02"),
+        (short, r"expected predictions of every subject for equally many videos"),
+        (partial, r"expected predictions of every subject"),
+    ):
+        with pytest.raises(InputError, match=rf"^mini_track\.zip: .*{words}"):
+            write_submission_2021(tmp_path, "mini", predictions)
+    with pytest.raises(InputError, match=r"^full_track\.zip: the full track takes predictions of WB, found V1, EBA"):
+        write_submission_2021(tmp_path, "full", predictions_2021())
+    assert (tmp_path / "mini_track.zip").read_bytes() == before
+    assert [path.name for path in tmp_path.iterdir()] == ["mini_track.zip"]

@@ -11,6 +11,7 @@ from ...errors import InputError, one_line
 from ...recording import HEMISPHERES, TEST, TRAIN, UNASSIGNED, VALIDATION, Recording, Responses, Roi
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
+from ..reliability import ceiling_of_mean, mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
 from .base import Source
 
@@ -23,13 +24,14 @@ class Folder(Source):
 
     It holds `images/` and `responses.npy` (stimuli, targets), rows in the order of the image names, in which numbers
     sort by number. In place of `responses.npy`, or beside it, `responses_repeats.npy` (stimuli, repetitions,
-    targets) holds single presentations, NaN where one is missing. Optional: `split.csv` (stimulus,split), `rois.csv`
-    (target,hemisphere,roi) and `coordinates.npy` (targets, 3) in millimetres. The subject has the folder's name.
+    targets) holds single presentations, NaN where one is missing; they tell the noise ceiling. Optional: `split.csv`
+    (stimulus,split), `rois.csv` (target,hemisphere,roi) and `coordinates.npy` (targets, 3) in millimetres. The subject
+    has the folder's name.
 
     Args:
         root: The folder.
         noise_ceiling: Noise ceilings, per cent or fraction of variance: a `.npy` file (targets,), or a folder that
-            holds `noise_ceiling.npy`.
+            holds `noise_ceiling.npy`. Where not given, that of the mean over the repetitions, where they are there.
         shuffle: Permute the responses over the training stimuli: a control that must score about 0.
 
     Raises:
@@ -45,6 +47,7 @@ class Folder(Source):
                 f"--data.source.root {self.root}: expected a folder with images/ and responses.npy, found no folder; "
                 "correct the path"
             )
+        self._repeats = self.root / "responses_repeats.npy"
         self._num_targets = self._open()[0].shape[-1]
 
     @property
@@ -61,26 +64,27 @@ class Folder(Source):
             )
         hemispheres, rois = read_rois(self.root / "rois.csv", self.num_targets)
         splits = read_splits(self.root / "split.csv", [path.name for path in images])
-        ceiling = self._read_noise_ceiling()
         coordinates = _read_coordinates(self.root / "coordinates.npy", self.num_targets)
         for array in arrays:
             check_finite(array, allow_nan=array.ndim == 3)
+        repeats = arrays[-1] if arrays[-1].ndim == 3 else None
+        responses = arrays[0] if arrays[0].ndim == 2 else mean_over_repetitions(arrays[0], self._repeats)
         return [
             Recording(
                 subject=self.root.resolve().name,
                 stimuli=ImageFiles(images),
-                responses=Responses.of(arrays[0] if arrays[0].ndim == 2 else _mean_over_repetitions(arrays[0])),
+                responses=Responses.of(responses),
                 splits=splits,
                 hemispheres=hemispheres,
                 rois=rois,
-                noise_ceiling=ceiling,
+                noise_ceiling=self._noise_ceiling(repeats),
                 coordinates=coordinates,
             )
         ]
 
     def _open(self) -> list[np.memmap]:
         """The responses (stimuli, targets), the repetitions (stimuli, repetitions, targets), or both, agreeing."""
-        single, repeated = self.root / "responses.npy", self.root / "responses_repeats.npy"
+        single, repeated = self.root / "responses.npy", self._repeats
         repeats = open_array(repeated, ("stimuli", "repetitions", "targets")) if repeated.exists() else None
         if repeats is not None and not single.exists():
             return [repeats]
@@ -94,26 +98,12 @@ class Folder(Source):
             )
         return [responses, repeats]
 
-    def _read_noise_ceiling(self) -> np.ndarray | None:
+    def _noise_ceiling(self, repeats: np.memmap | None) -> np.ndarray | None:
+        """The ceilings that were given; where none were, those that the repetitions tell."""
         if self.noise_ceiling is None:
-            return None
+            return None if repeats is None else ceiling_of_mean(repeats)
         path = self.noise_ceiling / "noise_ceiling.npy" if self.noise_ceiling.is_dir() else self.noise_ceiling
         return read_noise_ceiling({path: self.num_targets})
-
-
-def _mean_over_repetitions(repeats: np.memmap) -> np.ndarray:
-    """float32 (stimuli, targets): means over the repetitions that are not NaN."""
-    mean = np.empty((len(repeats), repeats.shape[2]), dtype=np.float32)
-    for stimulus, repetitions in enumerate(repeats):  # (repetitions, targets)
-        there = ~np.isnan(repetitions)
-        counts = there.sum(axis=0)
-        if not counts.all():
-            raise InputError(
-                f"{repeats.filename}: expected at least one repetition of each stimulus per target, found none of "
-                f"stimulus {stimulus}, target {int(counts.argmin())} (counted from 0); remove the stimulus or target"
-            )
-        mean[stimulus] = np.sum(repetitions, axis=0, where=there, dtype=np.float64) / counts
-    return mean
 
 
 def _read_coordinates(path: Path, num_targets: int) -> np.ndarray | None:

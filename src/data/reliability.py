@@ -1,0 +1,200 @@
+"""What repeated presentations tell: the mean response, how reliable it is, and the noise ceiling."""
+
+from collections.abc import Iterator
+from itertools import combinations
+from math import comb
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+
+_MAX_SPLITS = 500  # 10 repetitions have 126 splits into halves, 12 have 462
+_READ_VALUES = 1 << 22  # of a memory map at a time: 32 MB of float64
+_BLOCK_VALUES = 1 << 16  # half means of so many (split, stimulus, target) at a time, which the cache holds
+_ROUNDING = 1e-12
+
+
+def mean_over_repetitions(repeats: np.ndarray, path: Path) -> np.ndarray:
+    """Mean over the repetitions that are there.
+
+    Args:
+        repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
+        path: The file, for the error.
+
+    Returns:
+        float32 (stimuli, targets).
+
+    Raises:
+        InputError: A stimulus has no repetition at some target.
+    """
+    mean = np.empty((len(repeats), repeats.shape[2]), dtype=np.float32)
+    for stimulus, repetitions in enumerate(repeats):  # (repetitions, targets)
+        there = ~np.isnan(repetitions)
+        counts = there.sum(axis=0)
+        if not counts.all():
+            raise InputError(
+                f"{path}: expected at least one repetition of each stimulus per target, found none of "
+                f"stimulus {stimulus}, target {int(counts.argmin())} (counted from 0); remove the stimulus or target"
+            )
+        mean[stimulus] = np.sum(repetitions, axis=0, where=there, dtype=np.float64) / counts
+    return mean
+
+
+def split_half_reliability(repeats: np.ndarray, seed: int = 0) -> np.ndarray:
+    """Reliability of each target: 2ρ/(1+ρ) of the two halves' correlation ρ, averaged over all equal splits.
+
+    The step from a half to both is Spearman's and Brown's (1910), so this is the reliability of the mean over all
+    repetitions. Of an odd number R each split leaves one repetition out, in every way there is, and what is found is
+    the reliability of a mean over R − 1 repetitions. A half averages those of its repetitions that are there; a
+    stimulus of which one half has none is left out of that split. Of more than 500 splits so many are drawn.
+
+    Args:
+        repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
+        seed: Of the draw.
+
+    Returns:
+        float64 (targets,), at most 1 and without lower bound; NaN where there are no two repetitions, or where a half
+        does not vary over stimuli.
+    """
+    reliability = np.full(repeats.shape[2], np.nan)
+    if repeats.shape[1] < 2:
+        return reliability
+    halves = _halves(repeats.shape[1], seed)  # (2, splits, repetitions)
+    width = max(_BLOCK_VALUES // (halves.shape[1] * len(repeats)), 1)
+    for columns, block in _column_blocks(repeats):
+        parts = [block[:, :, start : start + width] for start in range(0, block.shape[2], width)]
+        rho = np.concatenate([_correlation_of_halves(part, halves) for part in parts], axis=1)  # (splits, columns)
+        with np.errstate(divide="ignore"):  # ρ = −1 gives −∞: not reliable
+            reliability[columns] = (2 * rho / (1 + rho)).mean(axis=0)
+    return reliability
+
+
+def ceiling_of_mean(repeats: np.ndarray) -> np.ndarray | None:
+    """Noise ceiling of the mean over the repetitions that are there, by the formula of the Natural Scenes Dataset.
+
+    It is what `split_half_reliability` estimates too, the share of the mean's variance that is signal; the two agree
+    within 0.013 on every neuron of a real recording. This one stays right where the number is odd or repetitions are
+    missing: with 2 or 3 repetitions of each stimulus and a true ceiling of 0.375 it gives 0.375, halves give 0.333.
+
+    Args:
+        repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
+
+    Returns:
+        float64 (targets,) from 0 to 1, NaN where unknown; None where no target's is known.
+    """
+    ceiling = np.full(repeats.shape[2], np.nan)
+    for columns, block in _column_blocks(repeats):
+        counts = np.sum(~np.isnan(block), axis=1)
+        ceiling[columns] = noise_ceiling(noise_ceiling_snr(block), counts)
+    return None if np.isnan(ceiling).all() else ceiling
+
+
+def noise_ceiling_snr(repeats: np.ndarray) -> np.ndarray:
+    """Noise ceiling signal-to-noise ratio, `ncsnr` of the Natural Scenes Dataset (Allen et al. 2022).
+
+    The noise's variance is the mean over stimuli of the variance over their repetitions; the signal's is what is left
+    of the variance of all presentations, at least 0. The ratio is of the two standard deviations.
+
+    Args:
+        repeats: (stimuli, repetitions, targets), NaN where missing.
+
+    Returns:
+        float64 (targets,); NaN where no stimulus was repeated or nothing varies, infinite where there is no noise.
+    """
+    there = ~np.isnan(repeats)
+    counts = there.sum(axis=1)  # (stimuli, targets)
+    repeated = counts > 1
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = _mean_there(repeats, there, (0, 1))
+        values = np.where(there, repeats - centre, 0)
+        total = np.square(values).sum(axis=(0, 1)) / (counts.sum(axis=0) - 1)
+        deviations = np.where(there, values - _mean_there(values, there, (1,)), 0)
+        variances = np.square(deviations).sum(axis=1) / (counts - 1)  # (stimuli, targets)
+        noise = np.sum(variances, axis=0, where=repeated) / repeated.sum(axis=0)
+        varies = total > np.square(_ROUNDING * centre[0, 0])
+        return np.where(varies, np.sqrt(np.maximum(total - noise, 0) / noise), np.nan)
+
+
+def noise_ceiling(snr: np.ndarray, repetitions: np.ndarray) -> np.ndarray:
+    """Noise ceiling of averaged responses, ncsnr² / (ncsnr² + mean(1/k)) (Allen et al. 2022).
+
+    With A, B and C stimuli of 3, 2 and 1 repetitions the mean is (A/3 + B/2 + C)/(A + B + C).
+
+    Args:
+        snr: `ncsnr` of each target (targets,).
+        repetitions: How many repetitions of each stimulus were averaged, k (stimuli, targets), or (stimuli, 1) where
+            all targets have as many; stimuli without any do not count.
+
+    Returns:
+        float64 (targets,), a share of variance from 0 to 1; NaN where the ratio is.
+    """
+    with np.errstate(divide="ignore", invalid="ignore"):
+        noise = np.sum(1 / repetitions, axis=0, where=repetitions > 0) / (repetitions > 0).sum(axis=0)
+        return 1 / (1 + noise / np.square(snr, dtype=np.float64))
+
+
+def _column_blocks(repeats: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+    """Some targets at a time: where they stand, and their repetitions float64 (stimuli, repetitions, columns)."""
+    width = max(_READ_VALUES // (len(repeats) * repeats.shape[1]), 64)  # a file is read by rows of some length
+    for start in range(0, repeats.shape[2], width):
+        columns = slice(start, start + width)
+        yield columns, np.array(repeats[:, :, columns], dtype=np.float64)
+
+
+def _mean_there(values: np.ndarray, there: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+    """Mean of the values that are there, axes kept."""
+    total = np.sum(values, axis=axes, where=there, dtype=np.float64, keepdims=True)
+    return total / there.sum(axis=axes, keepdims=True)
+
+
+def _halves(n_repetitions: int, seed: int) -> np.ndarray:
+    """Which repetitions each half of each split has, float64 (2, splits, repetitions) of 0 and 1."""
+    size = n_repetitions // 2
+    if comb(n_repetitions, size) * comb(n_repetitions - size, size) // 2 > _MAX_SPLITS:
+        rng = np.random.default_rng(seed)
+        drawn = [rng.permutation(n_repetitions) for _ in range(_MAX_SPLITS)]
+        pairs = [(order[:size], order[size : 2 * size]) for order in drawn]
+    else:
+        pairs = [
+            (np.array(one), np.array(other))
+            for one in combinations(range(n_repetitions), size)
+            for other in combinations(sorted(set(range(n_repetitions)) - set(one)), size)
+            if one < other  # the same two halves the other way round are the same split
+        ]
+    halves = np.zeros((2, len(pairs), n_repetitions))
+    for split, pair in enumerate(pairs):
+        for half, members in enumerate(pair):
+            halves[half, split, members] = 1
+    return halves
+
+
+def _correlation_of_halves(repeats: np.ndarray, halves: np.ndarray) -> np.ndarray:
+    """Correlation over stimuli of two halves' means.
+
+    Args:
+        repeats: float64 (stimuli, repetitions, targets).
+        halves: (2, splits, repetitions).
+
+    Returns:
+        (splits, targets), NaN where a half does not vary.
+    """
+    n_stimuli, n_repetitions, n_targets = repeats.shape
+    there = ~np.isnan(repeats)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        centre = _mean_there(repeats, there, (0, 1))  # without it large offsets would cost digits
+        values = np.where(there, repeats - centre, 0)
+
+        def summed(array: np.ndarray) -> np.ndarray:
+            by_repetition = array.transpose(1, 0, 2).reshape(n_repetitions, -1).astype(np.float64)
+            return (halves @ by_repetition).reshape(2, -1, n_stimuli, n_targets)
+
+        counts = halves.sum(axis=2)[:, :, None, None] if there.all() else summed(there)
+        both: np.ndarray = np.all(counts > 0, axis=0)  # (splits, stimuli, targets), or (splits, 1, 1) without gaps
+        n = both.sum(axis=1) * (n_stimuli // both.shape[1])  # stimuli that count
+        one, other = np.where(both, summed(values) / counts, 0)  # each (splits, stimuli, targets)
+        one, other = (half - both * (half.sum(axis=1) / n)[:, None] for half in (one, other))
+        variances = [np.einsum("pst,pst->pt", half, half) for half in (one, other)]
+        varies = np.minimum(*variances) > n * np.square(_ROUNDING * centre[0, 0])
+        rho = np.einsum("pst,pst->pt", one, other) / np.sqrt(variances[0] * variances[1])
+        return np.where(varies, np.clip(rho, -1, 1), np.nan)
