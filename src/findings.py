@@ -20,6 +20,7 @@ class Findings:
         layer_r2: The same of a model of each layer alone, or of a pair ("a + b"), by name, each float32 (T,).
         layer: The layer or pair that was chosen, an index into `layer_r2`, int64 (T,).
         band_r2: The part of `cv_r2` that each band makes, by name, each float32 (T,); they sum to it (product measure).
+        band_weight: Each band's chosen share of the prior variance, by name, each float32 (T,); they sum to 1.
         unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
         window: Where in the image a target looks, float32 (T, 3): the window's centre, x from the left and y from the
             top, and its standard deviation, in image widths; (0.5, 0.5, inf) for the whole image.
@@ -30,6 +31,7 @@ class Findings:
     layer_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     layer: np.ndarray | None = None
     band_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    band_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     unique_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     window: np.ndarray | None = None
 

@@ -19,6 +19,7 @@ from PIL import Image
 
 from .errors import InputError
 from .evaluation import History, SplitPredictions, Summary, evaluate_run, write_submission_2023
+from .findings import Findings
 from .recording import TEST, WITHHELD, Recording
 from .resume import CHECKPOINTS
 from .run_folder import rank
@@ -82,6 +83,7 @@ def _evaluate(cli: EncodingCLI, folder: Path) -> None:
         _history(folder),
         (folder / "config.yaml").read_text(),
         facts,
+        _findings(cli),
         seed=cli.config.seed_everything,
     )
     _log_final(cli, summary)
@@ -102,6 +104,15 @@ def _by_recording(
         rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
         block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
         yield data.recordings[index], stimuli[rows], block
+
+
+def _findings(cli: EncodingCLI) -> dict[str, Findings]:
+    """What the model found, by subject; nothing where it is one that only predicts."""
+    found: Findings | None = getattr(cli.model, "findings", None)
+    if found is None:
+        return {}
+    data = cli.datamodule
+    return {each.subject: found.of(data.targets_of(index)) for index, each in enumerate(data.recordings)}
 
 
 def _history(folder: Path) -> History:

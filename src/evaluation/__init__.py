@@ -4,7 +4,7 @@ from .challenge import algonauts2023_score, noise_normalised, write_submission_2
 from .evaluate import History, SplitPredictions, evaluate_run
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .summary import Summary
-from .tables import read_scores, write_scores, write_targets
+from .tables import read_scores, write_rows, write_targets
 
 __all__ = [
     "History",
@@ -16,7 +16,7 @@ __all__ = [
     "score_rows",
     "target_scores",
     "read_scores",
-    "write_scores",
+    "write_rows",
     "write_targets",
     "algonauts2023_score",
     "noise_normalised",

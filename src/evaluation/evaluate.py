@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..findings import Findings
 from ..recording import HEMISPHERES, TEST, VALIDATION, Recording
-from .figures import learning_curves, pearson_per_roi, residuals, save_figure
+from .drawing import save_figure
+from .figures import learning_curves, pearson_per_roi, residuals
+from .found import write_findings
 from .report import ReportFigure, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .summary import Summary, summarise
 from .surface import brain_maps
-from .tables import write_scores, write_targets
+from .tables import write_rows, write_targets
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -55,9 +58,13 @@ def evaluate_run(
     history: History,
     config: str,
     facts: Mapping[str, str] | None = None,
+    findings: Mapping[str, Findings] | None = None,
     seed: int = 0,
 ) -> Summary:
     """Score a run and write `scores.csv`, `targets.csv`, `figures/` and `report.html` into its folder.
+
+    What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers or bands,
+    into `layers.csv` and `bands.csv`.
 
     The summary and the figures are about the test split where it is there, else about validation.
 
@@ -67,6 +74,7 @@ def evaluate_run(
         history: For the learning curves.
         config: The run's configuration as text, for the report.
         facts: What else the report shall say at a glance, name and value.
+        findings: What the model found, by subject; nothing for models that only predict.
         seed: Seed of the bootstrap.
     """
     if not splits:
@@ -86,12 +94,15 @@ def evaluate_run(
         warnings += _warnings(part, scores)
         if part.split == chosen:
             residual_figures.append(_residuals(folder / "figures", part, responses, alone=len(shown) == 1))
-    write_scores(folder / "scores.csv", rows)
-    write_targets(folder / "targets.csv", tables)
+    write_rows(folder / "scores.csv", rows)
+    findings = findings or {}
+    write_targets(folder / "targets.csv", tables, findings)
+    recordings = {part.recording.subject: part.recording for part in splits}
+    found = write_findings(folder, [(recordings[name], findings[name]) for name in recordings if name in findings])
 
     shown_rows = [row for row in rows if row.split == chosen]
     shown_scores = [scores for _, split, scores in tables if split == chosen]
-    figures = [*_figures(folder / "figures", shown, shown_rows, shown_scores, history), *residual_figures]
+    figures = [*_figures(folder / "figures", shown, shown_rows, shown_scores, history), *found, *residual_figures]
     summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, shown_scores)
     summary = replace(summary, figures={figure.path.stem: figure.path for figure in figures})
     facts = _facts(shown, summary) | dict(facts or {})
@@ -126,7 +137,7 @@ def _figures(
             )
             figures.append(ReportFigure(f"Brain map, {part.recording.subject}", caption, path))
     curves_of = (history.train_loss, history.validation_loss, history.validation_correlation)
-    if np.isfinite(np.concatenate(curves_of)).any():  # a closed-form model without validation has no curves
+    if any(np.isfinite(values).sum() > 1 for values in curves_of):  # a model in closed form has one epoch
         curves = learning_curves(*curves_of)
         caption = "A validation loss that rises while the training loss falls is overfitting."
         figures.append(ReportFigure("Learning curves", caption, save_figure(curves, folder / "learning_curves.png")))

@@ -3,31 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..atomic import replacing
-from .scores import ALL, BOTH, ScoreRow
+from .drawing import INK, LEFT, MARK, PALE, RIGHT, new_figure, plain, roi_names, roi_places, rows_of, sides_of
+from .scores import ScoreRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, GREY = "#333333", "#8a8a8a"
-LEFT, RIGHT = "#1b4f8a", "#86b6e2"  # one family for the two hemispheres; apart in grey and for the colour-blind
-CEILING = "#d1495b"
-
-_HEMISPHERES = (("lh", "left hemisphere", LEFT), ("rh", "right hemisphere", RIGHT), ("", "", LEFT))
 _MOST_POINTS = 200_000
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG whose bytes depend on the figure alone."""
-    with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={"Software": None})
-    return path
 
 
 def learning_curves(
@@ -40,7 +27,7 @@ def learning_curves(
         validation_loss: The same loss on the validation split.
         validation_correlation: Mean Pearson correlation over targets.
     """
-    figure = _figure(8.6, 3.2)
+    figure = new_figure(8.6, 3.2)
     left, right = figure.subplots(1, 2)
     for values, name, colour in ((train_loss, "training", RIGHT), (validation_loss, "validation", LEFT)):
         if len(values):
@@ -67,8 +54,8 @@ def learning_curves(
         axes.set_xlabel("epoch")
         axes.set_xlim(0.5, max(len(train_loss), len(validation_loss), len(validation_correlation), 1) + 0.5)
         axes.xaxis.get_major_locator().set_params(integer=True)
-        axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
-        _plain(axes)
+        axes.grid(axis="y", color=PALE, linewidth=0.8)
+        plain(axes)
     return figure
 
 
@@ -81,23 +68,23 @@ def pearson_per_roi(rows: Sequence[ScoreRow]) -> Figure:
     Args:
         rows: Rows of one split, ROIs in the order in which they shall stand.
     """
-    names = _roi_names(rows)
-    sides = [side for side in _HEMISPHERES if any(row.hemisphere == side[0] for row in rows)] or [("", "", LEFT)]
+    names = roi_names([row for row in rows if row.pearson_mean is not None])
+    sides = sides_of(rows)
     named = len(sides) > 1 or bool(sides[0][1])
-    positions = np.arange(len(names)) + np.array([0.35 if name == ALL and len(names) > 1 else 0 for name in names])
-    figure = _figure(float(np.clip(0.3 * len(names) + 1.6, 6.4 if named else 3.6, 11)), 3.8)
+    positions = roi_places(names)
+    figure = new_figure(float(np.clip(0.3 * len(names) + 1.6, 6.4 if named else 3.6, 11)), 3.8)
     axes = figure.subplots()
     width = 0.8 / len(sides)
     handles = []
     for index, (hemisphere, label, colour) in enumerate(sides):
         for position, name in zip(positions, names, strict=True):
-            shown = [row for row in _rows_of(rows, hemisphere, name) if row.pearson_mean is not None]
+            shown = [row for row in rows_of(rows, hemisphere, name) if row.pearson_mean is not None]
             if shown:
                 _bar(axes, position + (index - (len(sides) - 1) / 2) * width, width, shown, colour)
         if label:
             handles.append(axes.bar(np.nan, np.nan, color=colour, label=label))
     if any(row.noise_ceiling_mean is not None for row in rows):
-        handles += axes.plot(np.nan, np.nan, color=CEILING, linewidth=2, label="perfect model (√ noise ceiling)")
+        handles += axes.plot(np.nan, np.nan, color=MARK, linewidth=2, label="perfect model (√ noise ceiling)")
     if handles:
         figure.legend(handles=handles, frameon=False, ncols=3, loc="outside upper left", fontsize=9)
     crowded = len(names) > 8
@@ -105,10 +92,10 @@ def pearson_per_roi(rows: Sequence[ScoreRow]) -> Figure:
     axes.set_xlim(-0.7, positions[-1] + 0.7)
     axes.set_ylabel("Pearson correlation,\nmean over targets")
     axes.axhline(0, color=INK, linewidth=0.8)
-    axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
+    axes.grid(axis="y", color=PALE, linewidth=0.8)
     axes.set_axisbelow(True)
     axes.tick_params(axis="x", length=0)
-    _plain(axes)
+    plain(axes)
     return figure
 
 
@@ -121,14 +108,14 @@ def residuals(predictions: np.ndarray, responses: np.ndarray, seed: int = 0) -> 
         seed: Seed of the draw.
     """
     predicted, residual = _pairs(predictions, responses, seed)
-    figure = _figure(7.6, 4.0)
+    figure = new_figure(7.6, 4.0)
     main, side = figure.subplots(1, 2, sharey=True, width_ratios=(3, 1))
     main.set_xlabel("prediction")
     main.set_ylabel("residual (response − prediction)")
     side.set_xlabel("share of pairs")
     for axes in (main, side):
         axes.axhline(0, color=INK, linewidth=0.8)
-        _plain(axes)
+        plain(axes)
     if not len(predicted):
         return figure
     # The outermost 0.05 % on each side would shrink the rest to a blot.
@@ -166,18 +153,7 @@ def _bar(axes: Axes, x: float, width: float, rows: Sequence[ScoreRow], colour: s
         axes.vlines(x, first.pearson_ci_low, first.pearson_ci_high, color=INK, linewidth=1.2)
     ceilings = [row.noise_ceiling_mean**0.5 for row in rows if row.noise_ceiling_mean is not None]
     if ceilings:
-        axes.hlines(np.mean(ceilings), x - width * 0.46, x + width * 0.46, color=CEILING, linewidth=2)
-
-
-def _roi_names(rows: Sequence[ScoreRow]) -> list[str]:
-    """ROIs that have a figure in some hemisphere, in order, and `all` last."""
-    known = dict.fromkeys(row.roi for row in rows if row.roi != ALL and row.pearson_mean is not None)
-    return [*known, ALL]
-
-
-def _rows_of(rows: Sequence[ScoreRow], hemisphere: str, roi: str) -> list[ScoreRow]:
-    """The subjects' rows of one bar; `all` of a recording without hemispheres stands under `both`."""
-    return [row for row in rows if row.roi == roi and row.hemisphere == (hemisphere or (BOTH if roi == ALL else ""))]
+        axes.hlines(np.mean(ceilings), x - width * 0.46, x + width * 0.46, color=MARK, linewidth=2)
 
 
 def _pairs(predictions: np.ndarray, responses: np.ndarray, seed: int) -> tuple[np.ndarray, np.ndarray]:
@@ -197,16 +173,3 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
     low, high = np.percentile(values, [0.05, 99.95])
     margin = 0.04 * (high - low) or max(abs(high), 1.0) * 0.5
     return float(low - margin), float(high + margin)
-
-
-def _figure(width: float, height: float) -> Figure:
-    """A figure in inches, with no place in pyplot's global list."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _plain(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(GREY)
-    axes.tick_params(colors=INK)

@@ -149,7 +149,7 @@ def score_rows(
     """
     if targets is None:
         targets = target_scores(predictions, responses, recording.noise_ceiling)
-    named = _groups(recording)
+    named = groups_of(recording)
     groups = np.zeros((recording.num_targets, len(named)), dtype=bool)
     for column, (_, _, members) in enumerate(named):
         groups[members, column] = True
@@ -161,8 +161,8 @@ def score_rows(
     ]
 
 
-def _groups(recording: Recording) -> Sequence[tuple[str, str, np.ndarray]]:
-    """Hemisphere, name and target indices of each row."""
+def groups_of(recording: Recording) -> Sequence[tuple[str, str, np.ndarray]]:
+    """Hemisphere, name and target indices of each row of a table: the ROIs and all targets of each hemisphere."""
     groups = []
     for hemisphere in (*HEMISPHERES, ""):
         groups += [(hemisphere, roi.name, roi.targets) for roi in recording.rois if roi.hemisphere == hemisphere]
@@ -172,12 +172,17 @@ def _groups(recording: Recording) -> Sequence[tuple[str, str, np.ndarray]]:
     return [*groups, (BOTH, ALL, np.arange(recording.num_targets))]
 
 
+def mean_known(values: np.ndarray) -> float | None:
+    """Mean of the values that are known, in float64; None where there are none."""
+    known = values[~np.isnan(values)]
+    return float(known.mean(dtype=np.float64)) if len(known) else None
+
+
 def _row(key: tuple[str, str, str, str], targets: TargetScores, members: np.ndarray, means: np.ndarray) -> ScoreRow:
     scored = members & targets.scored
 
     def mean(values: np.ndarray) -> float | None:
-        known = values[scored & ~np.isnan(values)]
-        return float(known.mean()) if len(known) else None
+        return mean_known(values[scored])
 
     pearson = mean(targets.pearson)
     low, high = (None, None) if pearson is None else percentile_interval(means, pearson) or (None, None)

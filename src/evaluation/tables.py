@@ -1,15 +1,22 @@
-"""The tables of a run's folder: `scores.csv` and `targets.csv`."""
+"""The tables of a run's folder: `scores.csv`, `targets.csv` and those of what a model found."""
 
 import csv
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import astuple, fields
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from ..atomic import replacing
 from ..errors import InputError
+from ..findings import Findings
 from ..recording import Recording
 from .scores import ScoreRow, TargetScores
+
+if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
 
 SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))
 TARGET_FIGURES = (
@@ -21,9 +28,16 @@ _TEXT = ("split", "subject", "hemisphere", "roi")
 _COUNTS = ("n_targets", "n_scored")
 
 
-def write_scores(path: Path, rows: Iterable[ScoreRow]) -> None:
-    """Write `scores.csv`; unknown figures are empty, and numbers read back as the same numbers."""
-    _write(path, SCORE_COLUMNS, (map(_text, astuple(row)) for row in rows))
+def write_rows(path: Path, rows: "Sequence[DataclassInstance]") -> None:
+    """Write a table whose columns are its rows' fields: `scores.csv` and others.
+
+    Unknown figures are empty, and numbers read back as the same numbers.
+
+    Args:
+        path: The file.
+        rows: At least one, all of one class.
+    """
+    _write(path, [field.name for field in fields(rows[0])], (map(_text, astuple(row)) for row in rows))
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
@@ -46,26 +60,71 @@ def read_scores(path: Path) -> list[ScoreRow]:
         raise InputError(f"{path}: expected a table of scores as train.py writes it, found {error}") from error
 
 
-def write_targets(path: Path, tables: Sequence[tuple[Recording, str, TargetScores]]) -> None:
+def write_targets(
+    path: Path,
+    tables: Sequence[tuple[Recording, str, TargetScores]],
+    findings: Mapping[str, Findings],
+) -> None:
     """Write `targets.csv`: one row per split, subject and target.
 
     Args:
         path: The file.
         tables: Recording, split and scores of its targets.
+        findings: What the model found, by subject: a column for each thing known, after the scores.
     """
-    _write(path, TARGET_COLUMNS, (line for table in tables for line in _target_lines(*table)))
+    found = {subject: finding_columns(each) for subject, each in findings.items()}
+    names = list(dict.fromkeys(name for columns in found.values() for name in columns))
+    lines = (
+        line
+        for recording, split, scores in tables
+        for line in _target_lines(recording, split, scores, found.get(recording.subject, {}), names)
+    )
+    _write(path, [*TARGET_COLUMNS, *names], lines)
 
 
-def _target_lines(recording: Recording, split: str, scores: TargetScores) -> Iterable[Sequence[str]]:
+def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
+    """What a model says of each target, by the column of `targets.csv` in which it stands."""
+    columns: dict[str, list[float] | list[str]] = {}
+    for name in ("penalty", "cv_r2"):
+        if (values := getattr(findings, name)) is not None:
+            columns[name] = _as_typed(values)
+    if findings.layer is not None:
+        columns["layer"] = chosen_layers(findings).tolist()
+    if findings.window is not None:
+        columns |= zip(("window_x", "window_y", "window_size"), map(_as_typed, findings.window.T), strict=True)
+    of_bands = [field.name for field in fields(findings) if field.name.startswith(("band_", "unique_"))]
+    for name in of_bands:
+        columns |= {f"{name}_{band}": _as_typed(values) for band, values in getattr(findings, name).items()}
+    return columns
+
+
+def chosen_layers(findings: Findings) -> np.ndarray:
+    """Name of the layer that each target chose, str (T,); "" where its R² is unknown and the choice means nothing."""
+    assert findings.layer is not None
+    r2 = np.stack(list(findings.layer_r2.values()))  # (layers, T)
+    known = ~np.isnan(r2[findings.layer, np.arange(len(findings.layer))])
+    return np.where(known, np.array(list(findings.layer_r2))[findings.layer], "")
+
+
+def _target_lines(
+    recording: Recording, split: str, scores: TargetScores, found: Mapping[str, Sequence[Any]], names: Sequence[str]
+) -> Iterable[Sequence[str]]:
     rois: list[list[str]] = [[] for _ in range(recording.num_targets)]
     for roi in recording.rois:
         for target in roi.targets:
             rois[target].append(roi.name)
     vertices = [""] * recording.num_targets if recording.vertices is None else map(str, recording.vertices.tolist())
-    figures = zip(*(getattr(scores, name).tolist() for name in TARGET_FIGURES), strict=True)
+    unknown = [None] * recording.num_targets
+    columns = [getattr(scores, name).tolist() for name in TARGET_FIGURES] + [found.get(name, unknown) for name in names]
+    figures = zip(*columns, strict=True)
     for target, (hemisphere, vertex, values) in enumerate(zip(recording.hemispheres, vertices, figures, strict=True)):
         names = ";".join(rois[target])
         yield (split, recording.subject, hemisphere, str(target), names, vertex, *map(_text, values))
+
+
+def _as_typed(values: np.ndarray) -> list[float]:
+    """float32 values (T,) as the numbers that people typed and read: 0.1, not 0.10000000149011612."""
+    return [float(str(value)) for value in values]
 
 
 def _text(value: str | int | float | None) -> str:

@@ -8,7 +8,8 @@ import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.collections import LineCollection
 
-from src.evaluation.figures import learning_curves, pearson_per_roi, residuals, save_figure
+from src.evaluation.drawing import save_figure
+from src.evaluation.figures import learning_curves, pearson_per_roi, residuals
 from src.evaluation.scores import ScoreRow
 from src.evaluation.surface import brain_maps, load_mesh
 

@@ -10,7 +10,7 @@ import pytest
 
 from src.errors import InputError
 from src.evaluation.scores import ScoreRow, target_scores
-from src.evaluation.tables import read_scores, write_scores, write_targets
+from src.evaluation.tables import read_scores, write_rows, write_targets
 from src.recording import Recording, Responses, Roi
 
 ROW = ScoreRow(
@@ -42,14 +42,14 @@ HEADER = (
 def test_scores_read_back_exactly_with_the_promised_columns(tmp_path: Path) -> None:
     path = tmp_path / "run" / "scores.csv"
     rows = [ROW, replace(ROW, hemisphere="both", pearson_mean=None)]
-    write_scores(path, rows)
+    write_rows(path, rows)
     header, first, second = path.read_text().splitlines()
     assert header == HEADER
     assert first.startswith('test,subj01,lh,"V1, ventral",3,2,0.30000000000000004,0.3333333333333333,-1e-17,0.4,')
     assert second.endswith(",3.0,,52.3")
     assert read_scores(path) == rows
     before = path.read_bytes()
-    write_scores(path, read_scores(path))
+    write_rows(path, read_scores(path))
     assert path.read_bytes() == before
 
 
@@ -95,7 +95,7 @@ def test_targets_hold_what_is_known_of_each(tmp_path: Path) -> None:
     responses = recording.responses.gather(np.arange(6))
     responses[:, 5] = 2.0
     scores = target_scores(predictions, responses, recording.noise_ceiling)
-    write_targets(tmp_path / "targets.csv", [(recording, "validation", scores), (recording, "test", scores)])
+    write_targets(tmp_path / "targets.csv", [(recording, "validation", scores), (recording, "test", scores)], {})
     with (tmp_path / "targets.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert ",".join(rows[0]) == (
@@ -118,7 +118,7 @@ def test_a_full_size_subject_is_written_in_seconds(tmp_path: Path) -> None:
     recording, predictions = tree(39_548)
     scores = target_scores(predictions, recording.responses.gather(np.arange(6)), recording.noise_ceiling)
     begin = time.process_time()  # not the wall clock, which others' load moves
-    write_targets(tmp_path / "targets.csv", [(recording, "validation", scores), (recording, "test", scores)])
+    write_targets(tmp_path / "targets.csv", [(recording, "validation", scores), (recording, "test", scores)], {})
     assert time.process_time() - begin < 15
     with (tmp_path / "targets.csv").open() as file:
         assert sum(1 for _ in file) == 2 * 39_548 + 1

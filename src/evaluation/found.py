@@ -1,0 +1,116 @@
+"""What a model found beside its predictions, as tables and figures in the run's folder."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+from ..findings import Findings
+from ..recording import Recording
+from .band_figures import band_shares, variance_partition
+from .bands import BandRow, band_rows
+from .drawing import save_figure
+from .layer_figures import layer_curves, layer_heat_map
+from .layers import LayerRow, is_pair, layer_rows
+from .report import ReportFigure
+from .tables import write_rows
+from .windows import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
+
+_R2 = "R² is cross-validated on the training split: no held-out stimulus has a part in it."
+
+
+def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+    """Write `layers.csv`, `bands.csv` and the figures of what is known of layers, bands and windows.
+
+    Args:
+        folder: The run's folder.
+        parts: Each subject and what the model found of its targets.
+
+    Returns:
+        The figures in the report's order.
+    """
+    layers = [row for part in parts for row in layer_rows(*part)]
+    bands = [row for part in parts for row in band_rows(*part)]
+    figures = []
+    if layers:
+        write_rows(folder / "layers.csv", layers)
+        figures += _layers(folder / "figures", layers, parts)
+    if bands:
+        write_rows(folder / "bands.csv", bands)
+        figures += _bands(folder / "figures", bands)
+    return [*figures, *_windows(folder / "figures", parts)]
+
+
+def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+    figures = []
+    heat_map = layer_heat_map(rows)
+    optimistic = "it is the highest of several estimates and so a little too high; the scores below are not"
+    if heat_map is not None:
+        caption = (
+            "R² of a model of each layer alone, mean over the targets of each ROI. The frame marks the best layer of "
+            f"the row, where one reaches 0.01; blank means no value. {_R2} Even so the framed R² is no result: "
+            f"{optimistic}. "
+            "layers.csv has the numbers" + (", those of pairs too." if any(is_pair(row.layer) for row in rows) else ".")
+        )
+        path = save_figure(heat_map, folder / "layers_per_roi.png")
+        figures.append(ReportFigure("Layers per ROI", caption, path))
+    caption = (
+        "Mean R² of a model of each layer alone, in the order of the network; the large dot marks the best layer. "
+        + (
+            "Thick: mean over subjects; thin: each subject. "
+            if len(parts) > 1
+            else "Shade: 95 % interval of the mean over targets, taken as independent, which neighbours are not. "
+        )
+        + f"{_R2} The best layer's R² is optimistic: {optimistic}."
+    )
+    path = save_figure(layer_curves(parts), folder / "layers.png")
+    return [*figures, ReportFigure("Explained variance per layer", caption, path)]
+
+
+def _bands(folder: Path, rows: Sequence[BandRow]) -> list[ReportFigure]:
+    figures = []
+    shares = band_shares(rows)
+    if shares is not None:
+        caption = (
+            "What each band contributes to the variance that the whole model explains, as a share of it (product "
+            "measure); the number on a bar is the R² that is shared out, mean over targets. A part below 0 makes the "
+            "predictions worse; bars are cut at −0.5 and 1.5. ROIs with an R² below 0.01 have no bar. "
+            f"{_R2} bands.csv has the numbers."
+        )
+        path = save_figure(shares, folder / "band_shares.png")
+        figures.append(ReportFigure("Bands per ROI", caption, path))
+    partition = variance_partition(rows)
+    if partition is not None:
+        caption = (
+            "Variance that each of the two bands explains beyond the other, and that either explains (shared). The "
+            "number on a bar is their sum, the R² of both together. A shared part below 0 means that the bands "
+            f"explain more together than each alone would lead one to expect. {_R2}"
+        )
+        path = save_figure(partition, folder / "variance_partition.png")
+        figures.append(ReportFigure("Unique and shared variance", caption, path))
+    return figures
+
+
+def _windows(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+    figures = []
+    for recording, findings in parts:
+        by_side = windows_by_side(recording, findings)
+        figure = receptive_fields(by_side)
+        if figure is not None:
+            alone = len(parts) == 1
+            name = "receptive_fields" if alone else f"receptive_fields_{recording.subject}"
+            title = "Receptive fields" if alone else f"Receptive fields, {recording.subject}"
+            caption = _windows_caption(by_side, recording.num_targets)
+            figures.append(ReportFigure(title, caption, save_figure(figure, folder / f"{name}.png")))
+    return figures
+
+
+def _windows_caption(by_side: Mapping[str, Windows], num_targets: int) -> str:
+    local = sum(len(windows.size) for windows in by_side.values())
+    whole = sum(windows.whole for windows in by_side.values())
+    return (
+        f"Where targets look: {local + whole:,} of {num_targets:,} have an R² over {LOCATED}; of these {whole:,} "
+        f"look at the whole image and {local:,} through a window, which are drawn here. Left: the image, with the "
+        f"windows of up to {MOST_CIRCLES} best targets per hemisphere; a circle's radius is one standard deviation. "
+        "Middle: mean of all windows. Right: size against the distance from the image's centre; dots grow with the "
+        "number of targets, the line is their mean. If the eyes rested on the centre, each hemisphere is expected to "
+        f"look at the other side of the image. {_R2}"
+    )
