@@ -42,6 +42,8 @@ class Facts:
         response_scale: Standard deviation, float32 (num_targets,), 1 where a target does not vary.
         feature_mean: By layer, each float32 (*shape); None without an encoder.
         feature_scale: Likewise; 1 where a feature does not vary.
+        standardized: Whether each feature has a scale of its own; otherwise each layer has one, so that components
+            keep their variances beside each other, which is what ridge goes by.
         groups: Set in which each target is stopped in training, int64 (num_targets,): a partition.
         group_names: Name of each group, "lh.V1v".
         rois: Target indices of each ROI by its name, "lh.V1v"; they may overlap.
@@ -51,6 +53,7 @@ class Facts:
     response_scale: Tensor
     feature_mean: Features | None
     feature_scale: Features | None
+    standardized: bool
     groups: Tensor
     group_names: list[str]
     rois: dict[str, Tensor]

@@ -19,12 +19,17 @@ class Stimuli(Protocol):
         """One name per stimulus, as the user knows it (a file name)."""
         ...
 
+    @property
+    def frames(self) -> int | None:
+        """Frames F of each clip; None where stimuli are images."""
+        ...
+
     def __len__(self) -> int: ...
 
     def read(self, index: int) -> np.ndarray:
         """Decode one stimulus: an image to uint8 (height, width, 3), a clip to uint8 (F, height, width, 3).
 
-        All stimuli of a recording are of one kind, and clips have equally many frames F.
+        All stimuli of a recording are of one kind.
         """
         ...
 

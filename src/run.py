@@ -18,15 +18,15 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
 from .errors import InputError
-from .evaluation import History, SplitPredictions, Summary, evaluate_run, write_submission_2023
+from .evaluation import History, SplitPredictions, Summary, evaluate_run
 from .findings import Findings
-from .recording import TEST, WITHHELD, Recording
+from .recording import WITHHELD
 from .resume import CHECKPOINTS
 from .run_folder import rank
+from .submissions import by_recording, write_submission
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
-    from .data.datamodule import EncodingDataModule
 
 log = logging.getLogger(__name__)
 
@@ -74,7 +74,7 @@ def _evaluate(cli: EncodingCLI, folder: Path) -> None:
         SplitPredictions(recording, split, stimuli, predicted)
         for split in data.evaluated
         if split != WITHHELD
-        for recording, stimuli, predicted in _by_recording(data, split, predictions)
+        for recording, stimuli, predicted in by_recording(data, split, predictions)
     ]
     facts = {"Peak memory": peak_memory()}
     summary = evaluate_run(
@@ -87,23 +87,11 @@ def _evaluate(cli: EncodingCLI, folder: Path) -> None:
         seed=cli.config.seed_everything,
     )
     _log_final(cli, summary)
-    submission = _write_submission(data, predictions, folder)
+    submission = write_submission(data, predictions, folder)
     if submission:
         log.info("%s", submission)
     log.info("peak memory %s", peak_memory())
     print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
-
-
-def _by_recording(
-    data: EncodingDataModule, split: str, predictions: Path
-) -> Iterator[tuple[Recording, np.ndarray, np.ndarray]]:
-    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets."""
-    predicted = np.load(predictions / f"{split}.npy", mmap_mode="r", allow_pickle=False)
-    recording_of, stimuli = data.locate(data.positions(split))
-    for index in np.unique(recording_of):
-        rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
-        block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
-        yield data.recordings[index], stimuli[rows], block
 
 
 def _findings(cli: EncodingCLI) -> dict[str, Findings]:
@@ -123,22 +111,6 @@ def _history(folder: Path) -> History:
         return [float(row[name] or "nan") for row in rows]
 
     return History(column("train/loss"), column("validation/loss"), column("validation/pearson"))
-
-
-def _write_submission(data: EncodingDataModule, predictions: Path, folder: Path) -> str | None:
-    """Write `submission.zip` where the recordings make one; what became of it, in a line."""
-    if any(recording.submission != "algonauts2023" for recording in data.recordings):
-        return None
-    split = WITHHELD if WITHHELD in data.evaluated else TEST
-    subjects: dict[str, dict[str, np.ndarray]] = {}
-    for recording, _, predicted in _by_recording(data, split, predictions):
-        hemispheres = {side: recording.hemispheres == side for side in ("lh", "rh")}
-        if not all(members.any() for members in hemispheres.values()):
-            return "no submission.zip: it needs both hemispheres; leave out --data.source.hemisphere"
-        subjects[recording.subject] = {side: predicted[:, members] for side, members in hemispheres.items()}
-    path = folder / "submission.zip"
-    write_submission_2023(path, subjects)
-    return f"{path}: predictions of the {split} images of {', '.join(subjects)}"
 
 
 def _log_final(cli: EncodingCLI, summary: Summary) -> None:

@@ -12,6 +12,8 @@ from src.recording import Recording, Responses, Roi
 class Pictures:
     """Images in memory."""
 
+    frames = None
+
     def __init__(self, images):
         self.images = images
         self.names = [f"{index:04d}.png" for index in range(len(images))]

@@ -26,17 +26,22 @@ from ..npy import create_array
 from ..recording import Stimuli
 
 CHUNK = 256
-"""Stimuli per marker: what a kill costs at most."""
+"""Images per marker: what a kill costs at most. Of clips as many as have so many frames."""
 
 
-def num_chunks(count: int) -> int:
-    """Chunks in which `count` stimuli are filled."""
-    return -(-count // CHUNK)
+def num_chunks(stimuli: Stimuli) -> int:
+    """Chunks in which stimuli are filled."""
+    return -(-len(stimuli) // _size(stimuli))
 
 
-def rows_of(chunk: int, count: int) -> range:
-    """Rows of one chunk among `count` stimuli."""
-    return range(chunk * CHUNK, min((chunk + 1) * CHUNK, count))
+def rows_of(chunk: int, stimuli: Stimuli) -> range:
+    """Rows of one chunk among the stimuli."""
+    size = _size(stimuli)
+    return range(chunk * size, min((chunk + 1) * size, len(stimuli)))
+
+
+def _size(stimuli: Stimuli) -> int:
+    return max(1, CHUNK // (stimuli.frames or 1))
 
 
 class Entry:
@@ -59,6 +64,7 @@ class Entry:
         dtype: np.dtype,
     ) -> None:
         content = hashlib.blake2b("\n".join(stimuli.digests()).encode(), digest_size=16).hexdigest()
+        self.stimuli = stimuli
         self.shape = (len(stimuli), *shape)
         self.manifest = {**identity, "dtype": dtype.name, "shape": list(self.shape), "stimuli": content}
         text = json.dumps(self.manifest, sort_keys=True)
@@ -111,7 +117,7 @@ class Entry:
             )
         try:
             array = np.lib.format.open_memmap(self.partial / "features.npy", mode="r+")
-            own = rows_of(chunk, len(array))
+            own = rows_of(chunk, self.stimuli)
             array[own.start : own.stop] = rows
             array.flush()
             self._marker(chunk).touch()

@@ -13,11 +13,12 @@ import torch
 from lightning.pytorch import LightningDataModule
 from torch import Tensor
 
-from ..batch import Facts, Features, FeatureShapes
+from ..batch import FeatureShapes
 from ..encoders import Encoder, JointEncoder
 from ..errors import InputError
-from ..recording import TRAIN, VALIDATION, Recording, stopping_groups
+from ..recording import TRAIN, VALIDATION, Recording
 from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
+from .facts import feature_statistics, gather_facts
 from .feature_table import FeatureTable
 from .fitted import TrainingImages, fit_encoder
 from .loader import BatchLoader, Rows
@@ -25,7 +26,6 @@ from .reduction import Projection, Reduction
 from .reduction_memo import remembered
 from .sources.base import Source
 from .splits import HELD_OUT, LEAKING, split_stimuli
-from .statistics import in_chunks, mean_and_scale
 
 log = logging.getLogger(__name__)
 
@@ -46,6 +46,8 @@ class EncodingDataModule(LightningDataModule):
         cache_dtype: Precision of cached embeddings; float16 halves the space.
         batch_size: Stimuli per batch and process.
         encode_batch_size: Images per forward pass of the frozen encoder.
+        average_frames: Of clips, serve the mean of each feature over the frames, which is what linear models are
+            fitted to; otherwise every frame's features, (frames, *shape).
         image_size: Side in pixels to which raw images are resized where no encoder is given; none keeps their own.
         validation: Share of the stimuli held out for early stopping, where the format has no validation split.
         test: Share held out for the final scores, where the format has no test split with responses.
@@ -62,6 +64,7 @@ class EncodingDataModule(LightningDataModule):
         cache_dtype: Literal["float16", "float32"] = "float32",
         batch_size: int = 64,
         encode_batch_size: int = 64,
+        average_frames: bool = True,
         image_size: int | None = None,
         validation: float = 0.1,
         test: float = 0.2,
@@ -74,6 +77,8 @@ class EncodingDataModule(LightningDataModule):
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
+        if source.frames is not None and encoder is None:
+            raise InputError("--data.encoder: clips need one, because a model's own backbone takes images")
         if random_control:
             if encoder is None:
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
@@ -84,6 +89,7 @@ class EncodingDataModule(LightningDataModule):
         self.cache = EmbeddingCache(Path(cache_dir), cache_dtype)
         self.batch_size = batch_size
         self.encode_batch_size = encode_batch_size
+        self.average_frames = average_frames
         self.image_size = image_size
         self.shares = (validation, test)
         self.seed = seed
@@ -100,7 +106,14 @@ class EncodingDataModule(LightningDataModule):
         if self.encoder is None:
             return None
         shapes = self.encoder.feature_shapes()
-        return shapes if self.reduction is None else self.reduction.shapes(shapes)
+        if self.reduction is not None:
+            shapes = self.reduction.shapes(shapes)
+        return shapes if self.frames is None else {layer: (self.frames, *shape) for layer, shape in shapes.items()}
+
+    @property
+    def frames(self) -> int | None:
+        """Frames of a clip whose features are served one by one; None where stimuli have one set of features."""
+        return None if self.average_frames else self.source.frames
 
     def prepare_data(self) -> None:
         self.source.prepare()
@@ -125,7 +138,13 @@ class EncodingDataModule(LightningDataModule):
         self._fit_encoder(recordings)
         self.identity = self._identify(recordings, joined)
         self._inputs = self._serve_inputs(recordings)
-        self.facts = self._facts(recordings)
+        recording_of, local = self.locate(self.positions(TRAIN))
+        self.facts = gather_facts(
+            recordings,
+            [local[recording_of == index] for index in range(len(recordings))],
+            None if self.encoder is None else self._feature_statistics(),
+            standardized=self.reduction is None,
+        )
 
     def positions(self, split: str) -> np.ndarray:
         """Positions of a split's stimuli in the table of all recordings, int64 (n,)."""
@@ -195,7 +214,7 @@ class EncodingDataModule(LightningDataModule):
         digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
         sizes = [recording.num_targets for recording in recordings]
         rows = self._response_rows.tolist()
-        parts = json.dumps([digests, splits.tolist(), rows, sizes, encoder, reduction, self.image_size])
+        parts = json.dumps([digests, splits.tolist(), rows, sizes, encoder, reduction, self.image_size, self.frames])
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _shuffle_training(self) -> None:
@@ -230,12 +249,17 @@ class EncodingDataModule(LightningDataModule):
             decoded = [self.cache.decode(recording.stimuli, self.image_size, share) for recording in recordings]
             return {IMAGES: Rows(decoded)}
         maps = [
-            self.cache.embed(recording.stimuli, self.encoder, self._device(), self.encode_batch_size, share)
+            self.cache.embed(
+                recording.stimuli, self.encoder, self._device(), self.encode_batch_size, share, self.average_frames
+            )
             for recording in recordings
         ]
         self.encoder.cpu()
         rows = {layer: Rows([by_layer[layer] for by_layer in maps]) for layer in maps[0]}
         return rows if self.reduction is None else self._reduce(rows, self.reduction)
+
+    def _feature_statistics(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
+        return feature_statistics(self._inputs, self.positions(TRAIN), self.frames, common=self.reduction is not None)
 
     def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
         assert self.encoder is not None
@@ -245,13 +269,15 @@ class EncodingDataModule(LightningDataModule):
             "training": training.tolist(),
             "encoder": self.encoder.fingerprint(),
             "dtype": self.cache.dtype.name,
+            "frames": self.frames,
             "reduction": reduction.identity(),
         }
 
         def reduce(layer: str) -> tuple[Projection, Tensor]:
-            projection = reduction.fit(FeatureTable(rows[layer], training), layer)
-            everything = FeatureTable(rows[layer], np.arange(len(rows[layer])))
-            return projection, torch.cat([projection(piece) for piece in everything.by_rows()])
+            projection = reduction.fit(FeatureTable(rows[layer], training, self.frames), layer)
+            everything = FeatureTable(rows[layer], np.arange(len(rows[layer])), self.frames)
+            reduced = torch.cat([projection(piece) for piece in everything.by_rows()])
+            return projection, reduced if self.frames is None else reduced.unflatten(0, (-1, self.frames))
 
         reduced = {}
         for layer in rows:
@@ -259,42 +285,6 @@ class EncodingDataModule(LightningDataModule):
             projection, features = remembered(self.cache.folder / "reductions", of_layer, partial(reduce, layer))
             self._projections[layer], reduced[layer] = projection, Rows([features.numpy()])
         return reduced
-
-    def _facts(self, recordings: Sequence[Recording]) -> Facts:
-        training = self.positions(TRAIN)
-        feature_mean: Features | None = None
-        feature_scale: Features | None = None
-        if self.encoder is not None:
-            feature_mean, feature_scale = {}, {}
-            for layer, rows in self._inputs.items():
-                pieces = in_chunks(partial(_gathered, rows), training, int(np.prod(rows.shape)))
-                mean, scale = mean_and_scale(pieces)
-                feature_mean[layer], feature_scale[layer] = torch.from_numpy(mean), torch.from_numpy(scale)
-
-        means, scales, groups, group_names = [], [], [], []
-        rois: dict[str, Tensor] = {}
-        recording_of, local = self.locate(training)
-        for index, recording in enumerate(recordings):
-            pieces = in_chunks(recording.responses.gather, local[recording_of == index], recording.num_targets)
-            mean, scale = mean_and_scale(pieces)
-            means.append(mean)
-            scales.append(scale)
-            prefix = f"{recording.subject}." if len(recordings) > 1 else ""
-            own_groups, own_names = stopping_groups(recording)
-            groups.append(own_groups + len(group_names))
-            group_names += [prefix + name for name in own_names]
-            first = self.targets_of(index).start
-            for roi in recording.rois:
-                rois[prefix + f"{roi.hemisphere}.{roi.name}".lstrip(".")] = torch.from_numpy(roi.targets) + first
-        return Facts(
-            torch.from_numpy(np.concatenate(means)),
-            torch.from_numpy(np.concatenate(scales)),
-            feature_mean,
-            feature_scale,
-            torch.from_numpy(np.concatenate(groups)),
-            group_names,
-            rois,
-        )
 
 
 def _agree(error: InputError | None) -> None:
@@ -307,9 +297,3 @@ def _agree(error: InputError | None) -> None:
     torch.distributed.all_gather_object(errors, None if error is None else str(error))
     for message in filter(None, errors):
         raise InputError(message)
-
-
-def _gathered(rows: Rows, positions: np.ndarray) -> np.ndarray:
-    out = torch.empty((len(positions), *rows.shape), dtype=rows.dtype)
-    rows.gather(positions, out)
-    return out.numpy()

@@ -71,6 +71,7 @@ class EmbeddingCache:
         device: torch.device,
         batch_size: int = 64,
         share: Share = ALONE,
+        average_frames: bool = True,
     ) -> dict[str, np.ndarray]:
         """Features of every layer of a frozen encoder, each part of which has its own entries.
 
@@ -80,31 +81,45 @@ class EmbeddingCache:
             device: Where to compute.
             batch_size: Images per forward pass.
             share: Which part of the work is this process's.
+            average_frames: Keep the mean over a clip's frames rather than each frame's features.
 
         Returns:
-            By layer, a memory map (n_stimuli, *shape).
+            By layer, a memory map (n_stimuli, *shape), or (n_stimuli, frames, *shape).
 
         Raises:
             InputError: An image cannot be read, or a feature is not finite in the cache's dtype.
         """
         features: dict[str, np.ndarray] = {}
         for name, part in encoder.parts().items():
-            own = self._embed(stimuli, part, device, batch_size, share, f"embedding {name}".strip())
+            verb = f"embedding {name}".strip()
+            own = self._embed(stimuli, part, device, batch_size, share, average_frames, verb)
             features |= {part_layer(name, layer): array for layer, array in own.items()}
         return features
 
     def _embed(
-        self, stimuli: Stimuli, encoder: Encoder, device: torch.device, batch_size: int, share: Share, verb: str
+        self,
+        stimuli: Stimuli,
+        encoder: Encoder,
+        device: torch.device,
+        batch_size: int,
+        share: Share,
+        average_frames: bool,
+        verb: str,
     ) -> dict[str, np.ndarray]:
         shapes = encoder.feature_shapes()
-        identity = {"encoder": encoder.fingerprint()}
+        identity: dict[str, object] = {"encoder": encoder.fingerprint()}
+        if stimuli.frames is not None:
+            identity["frames"] = "mean" if average_frames else "each"
+            if not average_frames:
+                shapes = {layer: (stimuli.frames, *shape) for layer, shape in shapes.items()}
         entries = {
             layer: Entry(self.folder / "embeddings", stimuli, {**identity, "layer": layer}, shape, self.dtype)
             for layer, shape in shapes.items()
         }
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            blocks = [_forward(encoder, batch, device) for batch in _same_sized(images, batch_size)]
+            step = max(1, batch_size // (stimuli.frames or 1))
+            blocks = [_forward(encoder, batch, device, average_frames) for batch in _same_sized(images, step)]
             return {layer: np.concatenate([block[layer] for block in blocks]) for layer in shapes}
 
         if not all(entry.complete for entry in entries.values()):
@@ -147,7 +162,7 @@ class EmbeddingCache:
             log.info("%s: %d stimuli found in %s, nothing to extract", verb, len(stimuli), self.folder)
         # No rank leaves early: what one finds complete, another may have found missing a moment before.
         share.agree(None)
-        chunks = range(num_chunks(len(stimuli)))
+        chunks = range(num_chunks(stimuli))
         own = chunks[share.rank :: share.world_size]
         # Ranks that share no disk find each other's chunks missing in the second pass, and compute them.
         for todo, show in ((own, share.rank == 0), (chunks, False)):
@@ -173,7 +188,7 @@ class EmbeddingCache:
         verb: str,
     ) -> None:
         todo = [chunk for chunk in chunks if not all(entry.has(chunk) for entry in entries.values())]
-        count = sum(len(rows_of(chunk, len(stimuli))) for chunk in todo)
+        count = sum(len(rows_of(chunk, stimuli)) for chunk in todo)
         with tqdm(total=count, desc=verb, unit="image", disable=not show or not todo) as progress:
             for chunk, images in self._decoded(stimuli, todo):
                 features = compute(images)
@@ -186,7 +201,7 @@ class EmbeddingCache:
         with ThreadPoolExecutor(self.threads) as pool:
 
             def submit(chunk: int) -> list[Future[np.ndarray]]:
-                return [pool.submit(stimuli.read, row) for row in rows_of(chunk, len(stimuli))]
+                return [pool.submit(stimuli.read, row) for row in rows_of(chunk, stimuli)]
 
             ahead = [submit(chunk) for chunk in chunks[:1]]
             try:
@@ -213,6 +228,7 @@ class _OfOneSize:
         self.stimuli = stimuli
         self.shape = shape
         self.names = stimuli.names
+        self.frames = stimuli.frames
 
     def __len__(self) -> int:
         return len(self.stimuli)
@@ -232,7 +248,7 @@ class _OfOneSize:
 
 
 def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
-    """Runs of images of one size as batches, uint8 (n, height, width, 3)."""
+    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3)."""
     for _, run in groupby(images, key=lambda image: image.shape):
         equal = list(run)
         for start in range(0, len(equal), batch_size):
@@ -240,9 +256,16 @@ def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.nd
 
 
 @torch.inference_mode()
-def _forward(encoder: Encoder, images: np.ndarray, device: torch.device) -> dict[str, np.ndarray]:
-    batch = torch.from_numpy(images).permute(0, 3, 1, 2).to(device)  # (n, 3, H, W)
-    return {layer: features.float().cpu().numpy() for layer, features in encoder(batch).items()}
+def _forward(
+    encoder: Encoder, stimuli: np.ndarray, device: torch.device, average_frames: bool
+) -> dict[str, np.ndarray]:
+    batch = torch.from_numpy(stimuli).movedim(-1, -3)  # (n, 3, H, W), or (n, F, 3, H, W)
+    features = encoder(batch.flatten(0, -4).to(device))
+    if batch.ndim == 5:
+        features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}
+        if average_frames:
+            features = {layer: each.mean(1) for layer, each in features.items()}
+    return {layer: each.float().cpu().numpy() for layer, each in features.items()}
 
 
 def _resized(image: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:

@@ -20,12 +20,17 @@ class FeatureTable:
     Args:
         rows: Features of all stimuli, each (*shape).
         positions: Those that the table has, int64 (N,).
+        frames: Frames of each stimulus, which are then the table's rows, one after another; None for images.
     """
 
-    def __init__(self, rows: Rows, positions: np.ndarray) -> None:
-        self._arrays = [array.flatten(1).numpy() for array in rows.arrays]
-        self._positions = positions
-        self.shape = (len(positions), self._arrays[0].shape[1])
+    def __init__(self, rows: Rows, positions: np.ndarray, frames: int | None = None) -> None:
+        if frames is None:
+            self._arrays = [array.flatten(1).numpy() for array in rows.arrays]
+            self._positions = positions
+        else:
+            self._arrays = [array.flatten(0, 1).flatten(1).numpy() for array in rows.arrays]
+            self._positions = (positions[:, None] * frames + np.arange(frames)).ravel()
+        self.shape = (len(self._positions), self._arrays[0].shape[1])
 
     def by_rows(self) -> Iterator[Tensor]:
         """Pieces of whole rows in order, each float32 (n, D), the caller's to write to."""

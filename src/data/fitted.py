@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 class TrainingImages:
     """Images of a training split, decoded when they are asked for, each uint8 (3, height, width).
 
+    Of a clip it is the frame in the middle.
+
     Args:
         stimuli: For each image, the stimuli that it is in and its place among them.
     """
@@ -41,7 +43,8 @@ class TrainingImages:
 
     def __getitem__(self, index: int) -> Tensor:
         stimuli, row = self.stimuli[index]
-        return torch.tensor(stimuli.read(row)).permute(2, 0, 1)
+        image = stimuli.read(row)
+        return torch.tensor(image if image.ndim == 3 else image[len(image) // 2]).permute(2, 0, 1)
 
     def digests(self) -> list[str]:
         """Hash of each image's content."""

@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 
-def mean_and_scale(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+def mean_and_scale(chunks: Iterable[np.ndarray], common: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over rows that come in chunks.
 
     Chunks are merged as in Chan, Golub & LeVeque (1983), in float64, so that an offset far larger than the
@@ -13,6 +13,7 @@ def mean_and_scale(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray
 
     Args:
         chunks: Arrays (n_i, *shape), at least one row in all.
+        common: Give all columns that vary one scale: the root of their mean variance.
 
     Returns:
         Mean and population standard deviation, each float32 (*shape). The scale is 1 where a column does not
@@ -31,6 +32,8 @@ def mean_and_scale(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray
     deviation = np.sqrt(squares / count)
     # A constant column leaves rounding noise of the order of its offset times float32's precision.
     varies = deviation > np.abs(mean) * np.finfo(np.float32).eps
+    if common and varies.any():
+        deviation = np.full_like(deviation, np.sqrt(np.square(deviation[varies]).mean()))
     return mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32)
 
 

@@ -52,6 +52,8 @@ class StimulusFiles(ABC):
         paths: One file per stimulus.
     """
 
+    frames: int | None = None
+
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = list(paths)
         self.names = [path.name for path in self.paths]

@@ -1,6 +1,6 @@
 """Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
 
-from .challenge import algonauts2023_score, noise_normalised, write_submission_2023
+from .challenge import algonauts2023_score, noise_normalised, write_submission_2021, write_submission_2023
 from .evaluate import History, SplitPredictions, evaluate_run
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .summary import Summary
@@ -20,5 +20,6 @@ __all__ = [
     "write_targets",
     "algonauts2023_score",
     "noise_normalised",
+    "write_submission_2021",
     "write_submission_2023",
 ]

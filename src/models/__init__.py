@@ -1,10 +1,32 @@
 """Features → responses. What users name in a config is re-exported here."""
 
+from .banded_module import BandedRidgeModule
 from .early_stopping import RoiEarlyStopping
 from .encoding import EncodingModule
 from .heads.base import Head
 from .heads.linear import LinearHead
+from .heads.similarity import SimilarityHead
+from .layer_module import LayerSelectionModule
+from .linear_fit import Regression
 from .losses import Loss, MeanSquaredError
+from .ridge import Ridge
 from .ridge_module import RidgeModule
+from .similarity_module import SimilarityModule
+from .windowed_module import WindowedModule
 
-__all__ = ["EncodingModule", "Head", "LinearHead", "Loss", "MeanSquaredError", "RidgeModule", "RoiEarlyStopping"]
+__all__ = [
+    "BandedRidgeModule",
+    "EncodingModule",
+    "Head",
+    "LayerSelectionModule",
+    "LinearHead",
+    "Loss",
+    "MeanSquaredError",
+    "Regression",
+    "Ridge",
+    "RidgeModule",
+    "RoiEarlyStopping",
+    "SimilarityHead",
+    "SimilarityModule",
+    "WindowedModule",
+]

@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import numpy as np
 import torch
@@ -69,6 +69,9 @@ class ClosedFormModule(EncodingModule):
     Raises:
         InputError: The data serve images, or a penalty or the number of folds is out of range.
     """
+
+    penalties_flag: ClassVar[str] = "--model.penalties"
+    """Where a user gives the penalties."""
 
     def __init__(
         self,
@@ -220,10 +223,10 @@ class ClosedFormModule(EncodingModule):
             share = float((chosen == np.float32(end)).mean()) if len(chosen) else 0.0
             if share > AT_EDGE and end > 0:
                 log.warning(
-                    "%s: %.0f %% of the targets that it explains chose %g, the end of --model.penalties; "
-                    "give it %s ones too",
+                    "%s: %.0f %% of the targets that it explains chose %g, the end of %s; give it %s ones too",
                     type(self).__name__,
                     100 * share,
                     end,
+                    self.penalties_flag,
                     beyond,
                 )

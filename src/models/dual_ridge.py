@@ -32,6 +32,24 @@ def center(features: Tensor, training: Tensor, standardize: bool) -> tuple[Tenso
     return centered / scale, mean, scale
 
 
+def kernel_of(features: Tensor, training: Tensor, standardize: bool) -> Tensor:
+    """Products of all stimuli with the training ones, the features about their mean over the latter.
+
+    Args:
+        features: (N, D).
+        training: Indices of the training stimuli, int64 (n,).
+        standardize: Divide the features by their standard deviation over the training stimuli.
+
+    Returns:
+        float64 (N, n).
+    """
+    kernel = torch.zeros(len(features), len(training), dtype=torch.float64, device=features.device)
+    for columns in features.split(COLUMN_BLOCK, dim=1):
+        part, _, _ = center(columns, training, standardize)
+        kernel.addmm_(part, part[training].T)
+    return kernel
+
+
 @dataclass(frozen=True)
 class KernelAxes:
     """The features of the training stimuli in the axes of their own scatter, found through their kernel.
@@ -54,15 +72,28 @@ class KernelAxes:
     def of(cls, features: Tensor, held_out: Tensor, standardize: bool) -> "KernelAxes":
         """Decompose the features (N, D) of the stimuli that are not held out, given as a mask (N,)."""
         training, others = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
+        return cls.of_kernel(kernel_of(features, training, standardize), training, others)
+
+    @classmethod
+    def of_kernel(cls, kernel: Tensor, training: Tensor, held_out: Tensor) -> "KernelAxes":
+        """Decompose a kernel, float64 (N, n), of all stimuli with the training ones, centred on the latter."""
         check_training(len(training))
-        kernel = torch.zeros(len(features), len(training), dtype=torch.float64, device=features.device)
-        for columns in features.split(COLUMN_BLOCK, dim=1):
-            part, _, _ = center(columns, training, standardize)
-            kernel.addmm_(part, part[training].T)
         check_finite(kernel)
         eigenvalues, vectors = range_of(kernel[training], len(training))
         roots = eigenvalues.sqrt()
-        return cls(training, others, eigenvalues, vectors * roots, kernel[others] @ (vectors / roots))
+        return cls(training, held_out, eigenvalues, vectors * roots, kernel[held_out] @ (vectors / roots))
+
+    def coefficients(self, responses: Tensor, penalty: Tensor) -> Tensor:
+        """Weights of the training stimuli, (n, t), in the precision of the responses.
+
+        Args:
+            responses: Centred responses to the training stimuli, (n, t).
+            penalty: Of each target, (t,).
+        """
+        dtype = responses.dtype
+        from_axes = (self.training_scores / self.eigenvalues).to(dtype)  # (n, R)
+        damped = self.eigenvalues.to(dtype)[:, None] + penalty.to(dtype)  # (R, t)
+        return from_axes @ (self.training_scores.to(dtype).T @ responses / damped)
 
 
 class DualRidge:
@@ -89,7 +120,7 @@ class DualRidge:
         self.standardize = standardize
         self.dtype = dtype
         nothing = torch.zeros(len(features), dtype=torch.bool, device=features.device)
-        self.axes = KernelAxes.of(features, nothing, standardize)
+        self.axes = self._axes(nothing)
 
     def errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-validated errors of all targets.
@@ -104,9 +135,9 @@ class DualRidge:
         errors = null_errors.new_zeros(len(self.penalties), len(null_errors))
         folds = [] if self.fold is None else self.fold.unique().tolist()
         for k in folds:
-            axes = KernelAxes.of(self.features, self.fold == k, self.standardize)
+            axes = self._axes(self.fold == k)
             for part in target_blocks(len(null_errors)):
-                fold_errors, fold_null_errors = self._held_out_errors(axes, responses[:, part])
+                fold_errors, fold_null_errors = held_out_errors(axes, responses[:, part], self.penalties, self.dtype)
                 errors[:, part] += fold_errors / len(folds)
                 null_errors[part] += fold_null_errors / len(folds)
         if not folds:
@@ -116,14 +147,7 @@ class DualRidge:
 
     def solve(self, responses: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         """Fit all stimuli with each target's penalty (T,): writes the weight (T, D), returns the bias, float64 (T,)."""
-        coefficients = weight.new_empty(responses.shape)  # of the stimuli, (N, T)
-        bias = penalty.new_empty(len(penalty))
-        scores = self.axes.training_scores.to(self.dtype)
-        from_axes = (self.axes.training_scores / self.axes.eigenvalues).to(self.dtype)  # (N, R)
-        for part in target_blocks(len(penalty)):
-            bias[part], block = center_responses(responses[:, part], self.dtype)
-            damped = self.axes.eigenvalues.to(self.dtype)[:, None] + penalty[part].to(self.dtype)  # (R, t)
-            coefficients[:, part] = from_axes @ (scores.T @ block / damped)
+        coefficients, bias = self._coefficients(responses, penalty)
         for first in range(0, self.num_features, COLUMN_BLOCK):
             columns = slice(first, first + COLUMN_BLOCK)
             centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
@@ -131,24 +155,50 @@ class DualRidge:
             bias -= weight[:, columns].double() @ mean
         return bias
 
+    def _axes(self, held_out: Tensor) -> KernelAxes:
+        """Decompose the stimuli that are not held out, given as a mask (N,)."""
+        return KernelAxes.of(self.features, held_out, self.standardize)
+
+    def _coefficients(self, responses: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """Weights of the stimuli, (N, T), with each target's penalty (T,), and its mean, float64 (T,)."""
+        coefficients = torch.empty(responses.shape, dtype=self.dtype, device=responses.device)
+        mean = penalty.new_empty(len(penalty))
+        for part in target_blocks(len(penalty)):
+            mean[part], block = center_responses(responses[:, part], self.dtype)
+            coefficients[:, part] = self.axes.coefficients(block, penalty[part])
+        return coefficients, mean
+
     def _generalized_errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         _, block = center_responses(responses, self.dtype)
         variation = block.square().sum(0).double()
         projected = self.axes.training_scores.to(self.dtype).T @ block
         return generalized_errors(self.axes.eigenvalues, projected, variation, len(block), self.penalties)
 
-    def _held_out_errors(self, axes: KernelAxes, responses: Tensor) -> tuple[Tensor, Tensor]:
-        """Mean squared errors (P, t) and (t,) on one fold's held-out stimuli."""
-        mean, training = center_responses(responses[axes.training], self.dtype)
-        held_out = (responses[axes.held_out].double() - mean).to(self.dtype)  # (m, t)
-        projected = axes.training_scores.to(self.dtype).T @ training  # (R, t)
-        scores = axes.held_out_scores.to(self.dtype)
-        null_errors = held_out.double().square().mean(0)
-        errors = null_errors.repeat(len(self.penalties), 1)
-        for row, penalty in zip(errors, self.penalties, strict=True):
-            predicted = scores @ (projected / (axes.eigenvalues + penalty).to(self.dtype)[:, None])
-            row -= (predicted * (2 * held_out - predicted)).mean(0)
-        return errors, null_errors
+
+def held_out_errors(
+    axes: KernelAxes, responses: Tensor, penalties: Tensor, dtype: torch.dtype
+) -> tuple[Tensor, Tensor]:
+    """Mean squared errors on one fold's held-out stimuli.
+
+    Args:
+        axes: Of the fold's training part.
+        responses: (N, t).
+        penalties: float64 (P,).
+        dtype: Precision of the work on targets.
+
+    Returns:
+        The errors, float64 (P, t), and those of the training mean as prediction, float64 (t,).
+    """
+    mean, training = center_responses(responses[axes.training], dtype)
+    held_out = (responses[axes.held_out].double() - mean).to(dtype)  # (m, t)
+    projected = axes.training_scores.to(dtype).T @ training  # (R, t)
+    scores = axes.held_out_scores.to(dtype)
+    null_errors = held_out.double().square().mean(0)
+    errors = null_errors.repeat(len(penalties), 1)
+    for row, penalty in zip(errors, penalties, strict=True):
+        predicted = scores @ (projected / (axes.eigenvalues + penalty).to(dtype)[:, None])
+        row -= (predicted * (2 * held_out - predicted)).mean(0)
+    return errors, null_errors
 
 
 def center_responses(responses: Tensor, dtype: torch.dtype) -> tuple[Tensor, Tensor]:

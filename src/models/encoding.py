@@ -125,7 +125,7 @@ class EncodingModule(LightningModule):
         self._metrics("validation").update(prediction, batch.response)
 
     def on_validation_epoch_end(self) -> None:
-        self.target_losses = self.loss_meter.compute()  # (num_targets,)
+        self.target_losses = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
         self.loss_meter.reset()
         self.log("validation/loss", self.target_losses.mean())
         self._log_metrics("validation")
@@ -165,7 +165,7 @@ class EncodingModule(LightningModule):
     def _log_metrics(self, split: str) -> None:
         """Log the split's mean correlation, over all targets and by ROI; targets without variance have none."""
         metrics = self._metrics(split)
-        pearson = metrics.compute()["pearson"]
+        pearson = metrics.compute()["pearson"].reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
         metrics.reset()
         self.log(f"{split}/pearson", pearson.nanmean())
         by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.facts.rois.items()}

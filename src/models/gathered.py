@@ -46,10 +46,16 @@ class SummedRows:
         self._add_waiting()
         return list(self.moments.sums().values())
 
-    def fit(self, penalties: Sequence[float], groups: Tensor | None, coarse: torch.dtype | None = None) -> LinearFit:
+    def fit(
+        self,
+        penalties: Sequence[float],
+        groups: Tensor | None,
+        standardize: bool = True,
+        coarse: torch.dtype | None = None,
+    ) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         self._add_waiting()
-        return solve_ridge(self.moments, penalties, groups, standardize=True, coarse=coarse)
+        return solve_ridge(self.moments, penalties, groups, standardize, coarse)
 
     def _add_waiting(self) -> None:
         if self.waiting:
@@ -93,10 +99,16 @@ class KeptRows:
             fold = None if fold is None else fold[rows].unique(return_inverse=True)[1]
         return features, responses, fold
 
-    def fit(self, penalties: Sequence[float], groups: Tensor | None, coarse: torch.dtype | None = None) -> LinearFit:
+    def fit(
+        self,
+        penalties: Sequence[float],
+        groups: Tensor | None,
+        standardize: bool = True,
+        coarse: torch.dtype | None = None,
+    ) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         features, responses, fold = self.training()
-        return fit_ridge(features, responses, penalties, fold, groups, standardize=True, coarse=coarse)
+        return fit_ridge(features, responses, penalties, fold, groups, standardize, coarse)
 
 
 def keep_rows(fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> SummedRows | KeptRows:

@@ -106,8 +106,8 @@ class ResponseMoments:
             self.total[k] += part.sum(0)
             self.square[k] += part.square_().sum(0)
 
-    def targets(self, part: slice) -> "ResponseMoments":
-        """The moments of some targets, as views."""
+    def targets(self, part: Rows) -> "ResponseMoments":
+        """The moments of some targets; views where they are a slice."""
         view = object.__new__(ResponseMoments)
         view.shift = self.shift[part]
         view.total, view.square = self.total[:, part], self.square[:, part]
@@ -163,8 +163,17 @@ class PrincipalAxes:
     rotation: Tensor
 
 
-def principal_axes(features: FeatureMoments, held_out: int | None = None, standardize: bool = False) -> PrincipalAxes:
+def principal_axes(
+    features: FeatureMoments, held_out: int | None = None, standardize: bool = False, prior: Tensor | None = None
+) -> PrincipalAxes:
     """Axes of all stimuli, or of those outside one fold.
+
+    Args:
+        features: Their moments.
+        held_out: A fold to leave out.
+        standardize: Divide the features by their standard deviation.
+        prior: Prior variance of each feature's weight, float64 (D,), by whose root the feature is multiplied; a
+            feature of 0 has no weight. Ones where not given.
 
     Raises:
         InputError: Fewer than two stimuli are left, or a feature is NaN or infinite.
@@ -180,6 +189,8 @@ def principal_axes(features: FeatureMoments, held_out: int | None = None, standa
     mean_square = scatter.diagonal() / count
     rounding = count * torch.finfo(mean.dtype).eps * mean_square
     scale = scale_of(mean_square - mean.square(), rounding) if standardize else torch.ones_like(mean)
+    if prior is not None:
+        scale = scale / prior.sqrt()  # infinite where the prior is 0, which leaves no scatter and no rotation
     scatter.addr_(mean, mean, alpha=-count).div_(scale).div_(scale[:, None])
     eigenvalues, axes = range_of(scatter, count)
     return PrincipalAxes(count, mean, eigenvalues, axes / scale[:, None])
@@ -188,7 +199,7 @@ def principal_axes(features: FeatureMoments, held_out: int | None = None, standa
 def check_training(count: float) -> None:
     """Raise InputError where too few stimuli are left to fit on."""
     if count < 2:
-        raise InputError(f"ridge: every fold needs at least 2 training stimuli, found {count:.0f}; use fewer folds")
+        raise InputError(f"folds: every one needs at least 2 training stimuli, found {count:.0f}; use fewer folds")
 
 
 def check_finite(scatter: Tensor) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from math import prod
+from typing import ClassVar
 
 from ..batch import FeatureShapes
 from ..findings import Findings
@@ -38,6 +39,8 @@ class LayerSelectionModule(ClosedFormModule):
         InputError: The data serve images, or the number of folds is out of range.
     """
 
+    penalties_flag: ClassVar[str] = "--model.regression.penalties"
+
     def __init__(
         self,
         num_targets: int,
@@ -66,6 +69,7 @@ class LayerSelectionModule(ClosedFormModule):
             self.groups(targets),
             self.pairs,
             self.head.weight[targets],
+            self.facts.standardized,
         )
         self.head.bias[targets] = choice.fit.bias
         names, wins = list(choice.r2), choice.layer.bincount(minlength=len(choice.r2))

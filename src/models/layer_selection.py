@@ -35,6 +35,7 @@ def select_layers(
     groups: Tensor | None,
     pairs: bool = False,
     weight: Tensor | None = None,
+    standardize: bool = True,
 ) -> LayerChoice:
     """Fit every layer on the same folds and keep, of each target, the fit of the least cross-validated error.
 
@@ -51,6 +52,7 @@ def select_layers(
             least mean error. None for a choice per target.
         pairs: Try every pair of layers too.
         weight: Where to write the weight, (T, D); made where not given.
+        standardize: Divide the features by their standard deviation over the training part of each fold.
 
     Raises:
         InputError: Features or responses are not finite, or folds are too small.
@@ -63,7 +65,7 @@ def select_layers(
     layer = torch.zeros(num_targets, dtype=torch.int64, device=weight.device)
     r2: dict[str, Tensor] = {}
     for index, (name, columns) in enumerate(_candidates(widths, pairs, weight.device).items()):
-        fit = regression.fit(features[:, columns], responses, fold, groups)
+        fit = regression.fit(features[:, columns], responses, fold, groups, standardize)
         r2[name] = fit.cv_r2
         null_error = fit.null_error
         better = choose(torch.stack([error, fit.error]), groups) == 1 if index else torch.ones_like(layer).bool()

@@ -33,12 +33,14 @@ class LinearFit:
 
 
 class Regression(ABC):
-    """Fits data that are in memory; the features are standardised within the training part of each fold."""
+    """Fits data that are in memory."""
 
     penalties: Sequence[float]
 
     @abstractmethod
-    def fit(self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None) -> LinearFit:
+    def fit(
+        self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None, standardize: bool
+    ) -> LinearFit:
         """Choose the strength of the regularisation by cross-validation and fit all stimuli with it.
 
         Args:
@@ -46,6 +48,7 @@ class Regression(ABC):
             responses: (N, T).
             fold: Fold of each stimulus, int64 (N,); None for generalised cross-validation, where there is one.
             groups: Group of each target that shares a choice, int64 (T,); None where each has its own.
+            standardize: Divide the features by their standard deviation over the training part of each fold.
 
         Raises:
             InputError: Features or responses are not finite, or folds are too small.

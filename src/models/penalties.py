@@ -51,6 +51,14 @@ def generalized_errors(
     return errors, count * variation / (count - 1) ** 2
 
 
+def pooled(errors: Tensor, groups: Tensor | None) -> Tensor:
+    """Errors (P, T); where groups of targets, int64 (T,), share a choice, with the group's sum in place of its own."""
+    if groups is None:
+        return errors
+    per_group = errors.new_zeros(len(errors), int(groups.max()) + 1).index_add_(1, groups, errors)
+    return per_group[:, groups]
+
+
 def choose(errors: Tensor, groups: Tensor | None) -> Tensor:
     """Index of the penalty with the least error, for each target or for the mean of each group of targets.
 
@@ -61,10 +69,7 @@ def choose(errors: Tensor, groups: Tensor | None) -> Tensor:
     Returns:
         int64 (T,).
     """
-    if groups is None:
-        return errors.argmin(0)
-    per_group = errors.new_zeros(len(errors), int(groups.max()) + 1).index_add_(1, groups, errors)
-    return per_group.argmin(0)[groups]
+    return pooled(errors, groups).argmin(0)
 
 
 def target_blocks(num_targets: int) -> Iterator[slice]:

@@ -1,6 +1,7 @@
 """Ridge in the D×D form: everything from the folds' moments; the stimuli themselves are not seen again."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -38,13 +39,18 @@ class HeldOutFold:
 
     @classmethod
     def of(
-        cls, features: FeatureMoments, index: int, standardize: bool, dtype: torch.dtype, coarse: torch.dtype
+        cls,
+        features: FeatureMoments,
+        index: int,
+        standardize: bool,
+        dtype: torch.dtype,
+        coarse: torch.dtype,
+        prior: Tensor | None = None,
     ) -> "HeldOutFold":
         """Decompose the features of one fold; `coarse` is the precision in which penalties are compared."""
-        axes = principal_axes(features, index, standardize)
+        axes = principal_axes(features, index, standardize, prior)
         count, total = float(features.count[index]), features.total[index]
-        scatter = features.gram[index] - torch.outer(axes.mean, total) - torch.outer(total, axes.mean)
-        scatter.addr_(axes.mean, axes.mean, alpha=count)
+        scatter = held_out_scatter(features, index, axes.mean)
         rotated = axes.rotation.T @ scatter @ axes.rotation
         upper = 2 * rotated.triu(1) + rotated.diagonal().diag()
         return cls(index, count, total, axes, axes.rotation.to(dtype), upper.to(coarse))
@@ -60,6 +66,11 @@ class HeldOutFold:
             X'Y of the training part in the axes (R, T), X'Y of the held-out part in the axes (R, T), and the held-out
             sum of squares, float64 (T,).
         """
+        training, held_out, variation = self.about_training(responses, cross)
+        return self.rotation.T @ training, self.rotation.T @ held_out, variation
+
+    def about_training(self, responses: ResponseMoments, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """What `project` returns, in the features (D, T) themselves."""
         dtype, total = cross.dtype, responses.total[self.index]
         mean = (responses.total.sum(0) - total) / self.axes.count
         feature_mean = self.axes.mean.to(dtype)
@@ -68,7 +79,7 @@ class HeldOutFold:
         held_out = torch.addr(responses.cross[self.index], feature_mean, (self.count * mean - total).to(dtype))
         held_out.addr_(self.total.to(dtype), mean.to(dtype), alpha=-1)
         variation = responses.square[self.index] - 2 * mean * total + self.count * mean.square()
-        return self.rotation.T @ training, self.rotation.T @ held_out, variation.clamp(min=0)
+        return training, held_out, variation.clamp(min=0)
 
     def gains(self, training: Tensor, held_out: Tensor, penalties: Tensor) -> Tensor:
         """What the solution of each penalty takes from the held-out sum of squares.
@@ -93,6 +104,13 @@ class HeldOutFold:
                 torch.mm(self.upper[rows, first:], solution[first:], out=product[rows])
             gain -= product.mul_(solution).sum(0, dtype=gain.dtype)
         return gains
+
+
+def held_out_scatter(features: FeatureMoments, index: int, mean: Tensor) -> Tensor:
+    """X'X of one fold's stimuli about a mean of the others, (D,): float64 (D, D)."""
+    total = features.total[index]
+    scatter = features.gram[index] - torch.outer(mean, total) - torch.outer(total, mean)
+    return scatter.addr_(mean, mean, alpha=float(features.count[index]))
 
 
 @dataclass(frozen=True)
@@ -122,6 +140,7 @@ class PrimalRidge:
         standardize: Divide the features by their standard deviation over the training part of each fold.
         dtype: Precision of the work on targets.
         coarse: Precision in which the folds' errors of the penalties are compared; None for `dtype`.
+        prior: Prior variance of each feature's weight, as in `principal_axes`.
 
     Raises:
         InputError: A fold is empty or leaves fewer than two training stimuli, or features are not finite.
@@ -134,6 +153,7 @@ class PrimalRidge:
         standardize: bool,
         dtype: torch.dtype,
         coarse: torch.dtype | None = None,
+        prior: Tensor | None = None,
     ) -> None:
         num_folds = len(features.count)
         if num_folds > 1 and not features.count.all():
@@ -142,10 +162,29 @@ class PrimalRidge:
         self.num_features = len(features.shift)
         self.dtype = dtype
         self.shift = features.shift
-        self.axes = principal_axes(features, None, standardize)
-        self.rotation = self.axes.rotation.to(dtype)  # (D, R)
-        indices = range(num_folds) if num_folds > 1 else ()
-        self.folds = [HeldOutFold.of(features, k, standardize, dtype, coarse or dtype) for k in indices]
+        self.features = features
+        self.standardize = standardize
+        self.coarse = coarse or dtype
+        self.prior = prior
+
+    @cached_property
+    def axes(self) -> PrincipalAxes:
+        """Axes of all stimuli."""
+        return principal_axes(self.features, None, self.standardize, self.prior)
+
+    @cached_property
+    def rotation(self) -> Tensor:
+        """Their rotation in the precision of the work on targets, (D, R)."""
+        return self.axes.rotation.to(self.dtype)
+
+    @cached_property
+    def folds(self) -> list[HeldOutFold]:
+        """The folds of the cross-validation; none where there is a single one."""
+        num_folds = len(self.features.count)
+        return [
+            HeldOutFold.of(self.features, k, self.standardize, self.dtype, self.coarse, self.prior)
+            for k in range(num_folds if num_folds > 1 else 0)
+        ]
 
     def project(self, responses: ResponseMoments) -> ProjectedTargets:
         """Take some targets to the axes of all stimuli."""
@@ -158,10 +197,14 @@ class PrimalRidge:
 
     def errors(self, targets: ProjectedTargets) -> tuple[Tensor, Tensor]:
         """Cross-validated errors, float64 (P, T), and those of the training mean as prediction, float64 (T,)."""
-        responses, count = targets.responses, self.axes.count
-        if not self.folds:
-            variation = (responses.square.sum(0) - count * targets.mean.square()).clamp(min=0)
-            return generalized_errors(self.axes.eigenvalues, targets.cross, variation, count, self.penalties)
+        if self.folds:
+            return self.fold_errors(targets.responses)
+        count = self.axes.count
+        variation = (targets.responses.square.sum(0) - count * targets.mean.square()).clamp(min=0)
+        return generalized_errors(self.axes.eigenvalues, targets.cross, variation, count, self.penalties)
+
+    def fold_errors(self, responses: ResponseMoments) -> tuple[Tensor, Tensor]:
+        """What `errors` returns, by k-fold cross-validation: it needs no axes of all stimuli."""
         cross = responses.cross.sum(0)
         null_errors = torch.zeros_like(responses.total[0])
         gains = null_errors.new_zeros(len(self.penalties), len(null_errors))

@@ -29,8 +29,10 @@ class Ridge(Regression):
         sort_penalties(penalties, torch.device("cpu"))  # refuses what is not a penalty
         self.penalties = list(penalties)
 
-    def fit(self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None) -> LinearFit:
-        return fit_ridge(features, responses, self.penalties, fold, groups, standardize=True)
+    def fit(
+        self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None, standardize: bool
+    ) -> LinearFit:
+        return fit_ridge(features, responses, self.penalties, fold, groups, standardize)
 
 
 def fit_ridge(
@@ -62,14 +64,14 @@ def fit_ridge(
         InputError: Penalties, folds, features or responses are not what they have to be.
     """
     if len(features) != len(responses):
-        raise InputError(f"ridge: {len(features)} stimuli have features, {len(responses)} have responses")
+        raise InputError(f"responses: {len(features)} stimuli have features, {len(responses)} have responses")
     candidates = sort_penalties(penalties, features.device)
     dtype = torch.promote_types(responses.dtype, torch.float32)
     if fold is not None and len(fold.unique()) < 2:
         raise InputError("folds: expected at least 2, found 1; leave folds out for generalised cross-validation")
     if features.shape[1] > len(features):
         solver = DualRidge(features, fold, candidates, standardize, dtype)
-        return _solve(solver, lambda part: responses[:, part], [slice(0, responses.shape[1])], groups)
+        return solve_blocks(solver, lambda part: responses[:, part], [slice(0, responses.shape[1])], groups)
     if fold is None:
         fold = torch.zeros(len(features), dtype=torch.int64, device=features.device)
     moments, shifted = _feature_moments(features, fold, dtype)
@@ -81,7 +83,7 @@ def fit_ridge(
         block_moments.update(shifted, responses[:, part], fold)
         return solver.project(block_moments)
 
-    return _solve(solver, block, list(target_blocks(responses.shape[1])), groups)
+    return solve_blocks(solver, block, list(target_blocks(responses.shape[1])), groups)
 
 
 def solve_ridge(
@@ -100,7 +102,7 @@ def solve_ridge(
     solver = PrimalRidge(moments.features, candidates, standardize, moments.responses.cross.dtype, coarse)
     responses = moments.responses
     blocks = list(target_blocks(len(responses.shift)))
-    return _solve(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)
+    return solve_blocks(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)
 
 
 def _feature_moments(features: Tensor, fold: Tensor, dtype: torch.dtype) -> tuple[FeatureMoments, Tensor]:
@@ -134,7 +136,7 @@ class _Solver(Protocol[Block]):
     def solve(self, targets: Block, penalty: Tensor, weight: Tensor, /) -> Tensor: ...
 
 
-def _solve(
+def solve_blocks(
     solver: _Solver[Block], block: Callable[[slice], Block], parts: Sequence[slice], groups: Tensor | None
 ) -> LinearFit:
     """Choose penalties and refit on all stimuli.
@@ -150,7 +152,7 @@ def _solve(
     for part in parts:
         targets = block(part)
         errors[:, part], null_errors[part] = solver.errors(targets)
-        _check_measured(null_errors[part], part.start)
+        check_measured(null_errors[part], part.start)
         if groups is None:
             choice[part] = choose(errors[:, part], None)
             bias[part] = solver.solve(targets, penalties[choice[part]], weight[part])
@@ -162,11 +164,11 @@ def _solve(
     return LinearFit(weight, bias, penalties[choice], error, null_errors)
 
 
-def _check_measured(null_errors: Tensor, first: int) -> None:
+def check_measured(null_errors: Tensor, first: int) -> None:
     """Raise InputError where a target's responses are NaN or infinite for some stimulus."""
     bad = (~null_errors.isfinite()).nonzero()
     if len(bad):
         raise InputError(
-            f"ridge: expected a measured response of every target to every stimulus, found NaN or infinity in target "
-            f"{first + int(bad[0])}; fit targets that were measured on other stimuli apart"
+            f"responses: expected a measured response of every target to every stimulus, found NaN or infinity in "
+            f"target {first + int(bad[0])}; fit targets that were measured on other stimuli apart"
         )

@@ -54,7 +54,7 @@ class RidgeModule(ClosedFormModule):
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(self.head, LinearHead)
-        fit = rows.fit(self.penalties, self.groups(targets), self.coarse)
+        fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
         self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
         self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
         return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())

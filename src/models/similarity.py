@@ -49,15 +49,16 @@ def similarity_weights(patterns: Tensor, training: Tensor) -> Tensor:
 
 
 def similarity_errors(
-    features: Tensor, widths: Sequence[int], responses: Tensor, fold: Tensor
+    features: Tensor, widths: Sequence[int], responses: Tensor, fold: Tensor, standardize: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Cross-validated squared errors; features are standardised by the training part of each fold.
+    """Cross-validated squared errors.
 
     Args:
         features: All layers side by side, (N, D).
         widths: Features of each layer, in their order.
         responses: (N, T).
         fold: Fold of each stimulus, int64 (N,).
+        standardize: Divide the features by their standard deviation over the training part of each fold.
 
     Returns:
         The mean over folds of the mean over stimuli, and the same of the training mean as prediction, each float64
@@ -72,7 +73,7 @@ def similarity_errors(
     for k in folds:
         training, held_out = (fold != k).nonzero().squeeze(1), (fold == k).nonzero().squeeze(1)
         check_training(len(training))
-        scaled = [center(layer, training, standardize=True)[0].float() for layer in features.split(list(widths), 1)]
+        scaled = [center(layer, training, standardize)[0].float() for layer in features.split(list(widths), 1)]
         patterns = unit_patterns(torch.cat(scaled, 1), widths)
         check_finite(patterns)
         weights = similarity_weights(patterns[held_out], patterns[training])  # (m, n)

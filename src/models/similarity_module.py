@@ -44,6 +44,6 @@ class SimilarityModule(ClosedFormModule):
         assert isinstance(self.head, SimilarityHead)
         features, responses, fold = rows.training()
         assert fold is not None
-        error, null_error = similarity_errors(features, self.head.widths, responses, fold)
+        error, null_error = similarity_errors(features, self.head.widths, responses, fold, self.facts.standardized)
         self.head.append(features, responses)
         return Findings(cv_r2=(1 - error / null_error).float().cpu().numpy())

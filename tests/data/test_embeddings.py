@@ -41,6 +41,8 @@ class Means(Encoder):
 class Noise:
     """Images of seeded noise in memory."""
 
+    frames = None
+
     def __init__(self, count, seed=0, sizes=(8,)):
         rng = np.random.default_rng(seed)
         self.images = [rng.integers(0, 255, (sizes[i % len(sizes)], 8, 3), dtype=np.uint8) for i in range(count)]

@@ -17,6 +17,8 @@ CPU = torch.device("cpu")
 class Pictures:
     """Images of seeded noise in memory."""
 
+    frames = None
+
     def __init__(self, count, seed=0, size=20):
         rng = np.random.default_rng(seed)
         self.images = [rng.integers(0, 255, (size, size, 3), dtype=np.uint8) for _ in range(count)]

@@ -6,7 +6,7 @@ import torch
 from lightning.pytorch import Trainer
 from planted import Identity, Planted
 from sklearn.decomposition import PCA
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.pipeline import make_pipeline
 
 from src.cli import build_cli
@@ -50,6 +50,25 @@ def test_components_and_least_squares_are_scikit_learns(make):
     features, responses = served(raw, "train")
     reference = make_pipeline(PCA(20, svd_solver="full"), LinearRegression()).fit(features, responses)
     np.testing.assert_allclose(predicted, reference.predict(served(raw, "test")[0]), atol=1e-4)
+
+
+@pytest.mark.parametrize("stimuli", [150, 40])  # 105 and 28 training stimuli: the D×D form and the N×N form
+def test_ridge_on_components_keeps_their_variances(make, stimuli):
+    """As scikit-learn's PCA and Ridge do; components of one variance each would all be shrunken alike."""
+    data = make(PrincipalComponents(20), Planted(stimuli))
+    raw = make(source=Planted(stimuli), folder="raw")
+    for one in (data, raw):
+        one.setup()
+    features, responses = served(raw, "train")
+    scale = data.facts.feature_scale["pixels"]
+    assert (scale == scale[0]).all()
+    assert not data.facts.standardized
+    predicted, _ = fit(data, penalties=[50.0])
+    standard = responses.std(0)
+    reference = make_pipeline(PCA(20, svd_solver="full"), Ridge(50.0 * float(scale[0]) ** 2))
+    reference.fit(features, (responses - responses.mean(0)) / standard)
+    expected = reference.predict(served(raw, "test")[0]) * standard + responses.mean(0)
+    np.testing.assert_allclose(predicted, expected, atol=1e-3)
 
 
 @pytest.mark.parametrize("stimuli", [150, 40])  # 105 and 28 training stimuli, for 48 features

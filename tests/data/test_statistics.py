@@ -25,3 +25,10 @@ def test_in_chunks_keeps_order_and_budget():
     pieces = list(in_chunks(lambda index: rows[index], np.arange(25)[::-1], width=4, budget=12))
     assert max(piece.size for piece in pieces) <= 12
     assert np.array_equal(np.concatenate(pieces), rows[::-1])
+
+
+def test_a_common_scale_is_the_root_of_the_mean_variance_of_what_varies():
+    rows = np.random.default_rng(0).standard_normal((90, 3)) * [1.0, 3.0, 0.0] + 5
+    scale = mean_and_scale([rows[:40], rows[40:]], common=True)[1]
+    assert scale[2] == 1
+    np.testing.assert_allclose(scale[:2], np.sqrt(rows[:, :2].var(0).mean()), rtol=1e-6)

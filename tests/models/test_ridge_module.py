@@ -249,6 +249,12 @@ def test_the_command_line_runs_it_and_resumes_without_refitting(flags, monkeypat
         assert {row["split"] for row in csv.DictReader(file)} == {"validation", "test"}
     last = torch.load(run.parent / "checkpoints/last.ckpt", weights_only=True)
     assert last["findings"]["penalty"].shape == (6,)
+    with (run.parent / "targets.csv").open(newline="") as file:
+        targets = list(csv.DictReader(file))
+    assert list(targets[0])[-3:] == ["score", "penalty", "cv_r2"]
+    for split in ("validation", "test"):
+        penalties = [float(row["penalty"]) for row in targets if row["split"] == split]
+        np.testing.assert_allclose(penalties, last["findings"]["penalty"])
     run.unlink()
     monkeypatch.setattr(RidgeModule, "_solve", lambda self: pytest.fail("it was fitted again"))
     assert main([*flags, "--ckpt_path=last"]) == 0

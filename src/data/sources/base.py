@@ -16,6 +16,9 @@ class Source(ABC):
             module applies it, because only it knows which stimuli are in training.
     """
 
+    frames: int | None = None
+    """Frames of each clip; None where stimuli are images."""
+
     def __init__(self, shuffle: bool = False) -> None:
         self.shuffle = shuffle
 

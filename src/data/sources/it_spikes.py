@@ -91,6 +91,8 @@ class Hdf5Images:
         counts: Rows of each split's images, in order.
     """
 
+    frames: int | None = None
+
     def __init__(self, path: Path, counts: dict[str, int]) -> None:
         self.path = path
         self.rows = [(f"stimulus_{split}", row) for split, count in counts.items() for row in range(count)]

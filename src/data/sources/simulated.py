@@ -165,6 +165,8 @@ class ImageArray:
         training: How many of them, at the start, are training images; the rest are test images.
     """
 
+    frames: int | None = None
+
     def __init__(self, images: np.ndarray, training: int) -> None:
         self.images = images
         tests = len(images) - training

@@ -1,0 +1,214 @@
+"""The two forms in which banded ridge is solved: from sums over stimuli, or from a kernel of each band.
+
+In both, features are standardised if asked, and then multiplied by the root of a prior variance, one for each band.
+The data are gone through once; each set of prior variances costs one decomposition per fold, and one more where it is
+chosen.
+"""
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .dual_ridge import COLUMN_BLOCK, KernelAxes, center, center_responses, held_out_errors, kernel_of
+from .gram import ROW_BLOCK, GramAccumulator, check_training
+from .penalties import target_blocks
+from .primal_ridge import PrimalRidge, held_out_scatter
+
+
+@dataclass(frozen=True)
+class BandedData:
+    """What a form is made from.
+
+    Args:
+        features: (N, D).
+        responses: (N, T).
+        fold: Fold of each stimulus, int64 (N,): 0 to K − 1, none of them empty.
+        band: Band of each feature, int64 (D,): 0 to B − 1.
+        penalties: float64 (P,), largest first.
+        standardize: Divide the features by their standard deviation over the training part of each fold.
+    """
+
+    features: Tensor
+    responses: Tensor
+    fold: Tensor
+    band: Tensor
+    penalties: Tensor
+    standardize: bool
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """Precision of the work on targets."""
+        return torch.promote_types(self.responses.dtype, torch.float32)
+
+
+class BandedForm(ABC):
+    """Ridge of all stimuli and of each fold's training part, for one set of prior variances after another."""
+
+    @abstractmethod
+    def decompose(self, prior: Tensor) -> None:
+        """Take up the prior variance of each band's weights, float64 (B,), for the next two."""
+
+    @abstractmethod
+    def errors(self) -> tuple[Tensor, Tensor]:
+        """Mean over folds of the held-out mean squared errors, float64 (P, T), and of the training mean's, (T,)."""
+
+    @abstractmethod
+    def gains(self, targets: Tensor, penalty: Tensor) -> Tensor:
+        """What each band's part of the prediction takes from the error of the training mean (product measure).
+
+        A part f of the prediction p of the responses y, all about the training mean, takes f·(2 y − p): over all
+        bands that is the whole prediction's gain.
+
+        Args:
+            targets: Indices of some targets, int64 (t,).
+            penalty: Their penalties, float64 (t,).
+
+        Returns:
+            Mean over folds of the mean over held-out stimuli, float64 (B, t).
+        """
+
+    @abstractmethod
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        """Fit all stimuli.
+
+        Args:
+            prior: Sets of prior variances, float64 (C, B).
+            choice: Each target's set, int64 (T,).
+            penalty: Its penalty, float64 (T,).
+
+        Returns:
+            Weights of the features as they were given, (T, D), and biases, float64 (T,).
+        """
+
+
+class PrimalBands(BandedForm):
+    """The D×D form: it holds K (D² + D T) sums, and K decompositions of D×D at a time."""
+
+    def __init__(self, data: BandedData) -> None:
+        self.band, self.penalties, self.dtype = data.band, data.penalties, data.dtype
+        self.standardize = data.standardize
+        shift = data.responses[:ROW_BLOCK].double().mean(0).to(self.dtype)
+        self.moments = GramAccumulator(data.features[:ROW_BLOCK].double().mean(0), shift, int(data.fold.max()) + 1)
+        for k in data.fold.unique():
+            for rows in (data.fold == k).nonzero().squeeze(1).split(ROW_BLOCK):
+                self.moments.update(data.features[rows], data.responses[rows], data.fold[rows])
+
+    def decompose(self, prior: Tensor) -> None:
+        self.prior = prior
+        self.ridge = PrimalRidge(
+            self.moments.features, self.penalties, self.standardize, dtype=self.dtype, prior=prior[self.band]
+        )
+
+    def errors(self) -> tuple[Tensor, Tensor]:
+        responses = self.moments.responses
+        parts = [self.ridge.fold_errors(responses.targets(part)) for part in target_blocks(len(responses.shift))]
+        errors, null_errors = zip(*parts, strict=True)
+        return torch.cat(errors, dim=1), torch.cat(null_errors)
+
+    def gains(self, targets: Tensor, penalty: Tensor) -> Tensor:
+        gains = penalty.new_zeros(len(self.prior), len(targets))
+        scatters = [
+            held_out_scatter(self.moments.features, fold.index, fold.axes.mean).to(self.dtype)
+            for fold in self.ridge.folds
+        ]
+        for part in target_blocks(len(targets)):
+            responses = self.moments.responses.targets(targets[part])
+            cross = responses.cross.sum(0)
+            for fold, scatter in zip(self.ridge.folds, scatters, strict=True):
+                training, held_out, _ = fold.about_training(responses, cross)  # (D, t)
+                damped = fold.axes.eigenvalues.to(self.dtype)[:, None] + penalty[part].to(self.dtype)  # (R, t)
+                weight = fold.rotation @ (fold.rotation.T @ training / damped)  # (D, t)
+                taken = weight * (2 * held_out - scatter @ weight) / (fold.count * len(scatters))
+                gains[:, part].index_add_(0, self.band, taken.double())
+        return gains
+
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        responses = self.moments.responses
+        weight = responses.shift.new_empty(len(choice), len(self.band))
+        bias = penalty.new_empty(len(choice))
+        for index in choice.unique():
+            self.decompose(prior[index])
+            for targets in (choice == index).nonzero().squeeze(1).split(ROW_BLOCK):
+                block = weight.new_empty(len(targets), len(self.band))
+                projected = self.ridge.project(responses.targets(targets))
+                bias[targets] = self.ridge.solve(projected, penalty[targets], block)
+                weight[targets] = block
+        return weight, bias
+
+
+class DualBands(BandedForm):
+    """The N×N form: it holds a kernel of each band for each fold, B (K + 1) N² float64 numbers.
+
+    Beside them K decompositions of N×N are held at a time.
+    """
+
+    def __init__(self, data: BandedData) -> None:
+        self.data = data
+        self.layers = [(data.band == b).nonzero().squeeze(1) for b in range(int(data.band.max()) + 1)]
+        self.rows = [
+            ((data.fold != k).nonzero().squeeze(1), (data.fold == k).nonzero().squeeze(1)) for k in data.fold.unique()
+        ]
+        self.kernels = [self._kernels(training) for training, _ in self.rows]
+
+    def _kernels(self, training: Tensor) -> Tensor:
+        """Products of all stimuli with the training ones in each band, float64 (B, N, n)."""
+        check_training(len(training))
+        features, standardize = self.data.features, self.data.standardize
+        return torch.stack([kernel_of(features[:, columns], training, standardize) for columns in self.layers])
+
+    def decompose(self, prior: Tensor) -> None:
+        self.prior = prior
+        self.axes = [
+            KernelAxes.of_kernel(torch.tensordot(prior, kernels, 1), training, held_out)
+            for kernels, (training, held_out) in zip(self.kernels, self.rows, strict=True)
+        ]
+
+    def errors(self) -> tuple[Tensor, Tensor]:
+        data = self.data
+        null_errors = data.penalties.new_zeros(data.responses.shape[1])
+        errors = null_errors.new_zeros(len(data.penalties), len(null_errors))
+        for part in target_blocks(len(null_errors)):
+            for axes in self.axes:
+                of_fold, null = held_out_errors(axes, data.responses[:, part], data.penalties, data.dtype)
+                errors[:, part] += of_fold / len(self.axes)
+                null_errors[part] += null / len(self.axes)
+        return errors, null_errors
+
+    def gains(self, targets: Tensor, penalty: Tensor) -> Tensor:
+        gains = penalty.new_zeros(len(self.prior), len(targets))
+        for axes, kernels in zip(self.axes, self.kernels, strict=True):
+            for part in target_blocks(len(targets)):
+                responses = self.data.responses[:, targets[part]]
+                mean, training = center_responses(responses[axes.training], self.data.dtype)
+                held_out = (responses[axes.held_out].double() - mean).to(training.dtype)  # (m, t)
+                coefficients = axes.coefficients(training, penalty[part])  # (n, t)
+                predicted = torch.stack(
+                    [
+                        (p * k[axes.held_out]).to(training.dtype) @ coefficients
+                        for p, k in zip(self.prior, kernels, strict=True)
+                    ]
+                )  # (B, m, t)
+                taken = predicted * (2 * held_out - predicted.sum(0))
+                gains[:, part] += taken.double().mean(1) / len(self.axes)
+        return gains
+
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+        data = self.data
+        everything = torch.arange(len(data.features), device=data.features.device)
+        kernels = self._kernels(everything)
+        bias, centered = center_responses(data.responses, data.dtype)
+        coefficients = torch.empty_like(centered)  # of the stimuli, (N, T)
+        for index in choice.unique():
+            axes = KernelAxes.of_kernel(torch.tensordot(prior[index], kernels, 1), everything, everything[:0])
+            for targets in (choice == index).nonzero().squeeze(1).split(ROW_BLOCK):
+                coefficients[:, targets] = axes.coefficients(centered[:, targets], penalty[targets])
+        weight = centered.new_empty(len(choice), len(data.band))
+        for first in range(0, len(data.band), COLUMN_BLOCK):
+            columns = slice(first, first + COLUMN_BLOCK)
+            scaled, mean, scale = center(data.features[:, columns], everything, data.standardize)
+            weight[:, columns] = coefficients.T @ (scaled / scale).to(data.dtype)
+            weight[:, columns] *= prior[:, data.band[columns]].to(data.dtype)[choice]
+            bias -= weight[:, columns].double() @ mean
+        return weight, bias

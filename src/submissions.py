@@ -1,0 +1,54 @@
+"""A run's predictions by recording, and what challenges take of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from .evaluation import write_submission_2021, write_submission_2023
+from .recording import TEST, WITHHELD, Recording
+
+if TYPE_CHECKING:
+    from .data.datamodule import EncodingDataModule
+
+TRACKS: dict[str | None, Literal["mini", "full"]] = {"algonauts2021_mini": "mini", "algonauts2021_full": "full"}
+
+
+def by_recording(
+    data: EncodingDataModule, split: str, predictions: Path
+) -> Iterator[tuple[Recording, np.ndarray, np.ndarray]]:
+    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets."""
+    predicted = np.load(predictions / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    recording_of, stimuli = data.locate(data.positions(split))
+    for index in np.unique(recording_of):
+        rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
+        block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
+        yield data.recordings[index], stimuli[rows], block
+
+
+def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) -> str | None:
+    """Write the zip of the challenge where the recordings are of one; what became of it, in a line."""
+    (challenge, *others) = {recording.submission for recording in data.recordings}
+    if challenge is None or others:
+        return None
+    split = WITHHELD if WITHHELD in data.evaluated else TEST
+    parts = [(recording, predicted) for recording, _, predicted in by_recording(data, split, predictions)]
+    subjects = ", ".join(recording.subject for recording, _ in parts)
+    if challenge in TRACKS:
+        by_roi: dict[str, dict[str, np.ndarray]] = {}
+        for recording, predicted in parts:
+            for roi in recording.rois:
+                by_roi.setdefault(roi.name, {})[recording.subject] = predicted[:, roi.targets]
+        path = write_submission_2021(folder, TRACKS[challenge], by_roi)
+        return f"{path}: predictions of the {split} videos of {subjects}"
+    by_subject: dict[str, dict[str, np.ndarray]] = {}
+    for recording, predicted in parts:
+        hemispheres = {side: recording.hemispheres == side for side in ("lh", "rh")}
+        if not all(members.any() for members in hemispheres.values()):
+            return "no submission.zip: it needs both hemispheres; leave out --data.source.hemisphere"
+        by_subject[recording.subject] = {side: predicted[:, members] for side, members in hemispheres.items()}
+    write_submission_2023(folder / "submission.zip", by_subject)
+    return f"{folder / 'submission.zip'}: predictions of the {split} images of {subjects}"
