@@ -10,6 +10,7 @@ from typing import Any
 import h5py
 import numpy as np
 import pytest
+from trees import write_it_spikes
 
 from src.data import ItSpikes
 from src.errors import InputError
@@ -17,7 +18,6 @@ from src.recording import Stimuli
 
 COUNTS = {"train": 12, "val": 4, "test": 3}
 SIDE, N_TARGETS = 16, 5
-MEAN, SCALE = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
 PIXELS = np.random.default_rng(0).integers(0, 256, (19, SIDE, SIDE, 3), dtype=np.uint8)
 PIXELS[0].flat[:256] = np.arange(256)
 PIXELS[-1] = PIXELS[0]  # a test image that is a training image too
@@ -25,19 +25,7 @@ PIXELS[-1] = PIXELS[0]  # a test image that is a training image too
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
-    path = tmp_path / "IT_data.h5"
-    normalised = ((PIXELS / 255 - MEAN) / SCALE).transpose(0, 3, 1, 2).astype(np.float32)
-    rng = np.random.default_rng(1)
-    first = 0
-    with h5py.File(path, "w") as file:
-        for split, count in COUNTS.items():
-            file[f"stimulus_{split}"] = normalised[first : first + count]
-            names = [["caf\xe9", "elephant"][row % 2].encode("latin-1") for row in range(count)]
-            file[f"object_{split}"] = np.array(names)
-            if split != "test":
-                file[f"spikes_{split}"] = rng.standard_normal((count, N_TARGETS))
-            first += count
-    return path
+    return write_it_spikes(tmp_path, PIXELS, COUNTS, N_TARGETS)
 
 
 def test_reads_images_spikes_and_objects(path: Path) -> None:

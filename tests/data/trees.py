@@ -108,3 +108,23 @@ def write_algonauts2021(
     for clip in range(n_train + n_test):
         write_clip(root / "AlgonautsVideos268_All_30fpsmax" / f"{clip + 1:04d}_clip.mp4", frames, shift=clip)
     return data / "mini_track"
+
+
+def write_it_spikes(root: Path, pixels: np.ndarray, counts: dict[str, int], n_targets: int = 5) -> Path:
+    """The IT spikes' file, of pictures uint8 (n, height, width, 3) and so many of them in "train", "val" and "test"."""
+    import h5py
+
+    path = root / "IT_data.h5"
+    mean, scale = np.array([0.485, 0.456, 0.406]), np.array([0.229, 0.224, 0.225])
+    normalised = ((pixels / 255 - mean) / scale).transpose(0, 3, 1, 2).astype(np.float32)
+    rng = np.random.default_rng(1)
+    first = 0
+    with h5py.File(path, "w") as file:
+        for split, count in counts.items():
+            file[f"stimulus_{split}"] = normalised[first : first + count]
+            names = [["caf\xe9", "elephant"][row % 2].encode("latin-1") for row in range(count)]
+            file[f"object_{split}"] = np.array(names)
+            if split != "test":
+                file[f"spikes_{split}"] = rng.standard_normal((count, n_targets))
+            first += count
+    return path
