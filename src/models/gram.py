@@ -155,12 +155,14 @@ class PrincipalAxes:
         mean: Their mean about the shift, float64 (D,).
         eigenvalues: Scatter along each axis, float64 (R,), all positive; the null space is left out.
         rotation: From centred features to the axes, scale included, float64 (D, R).
+        scale: What the centred features are divided by first, float64 (D,).
     """
 
     count: float
     mean: Tensor
     eigenvalues: Tensor
     rotation: Tensor
+    scale: Tensor
 
 
 def principal_axes(
@@ -193,7 +195,7 @@ def principal_axes(
         scale = scale / prior.sqrt()  # infinite where the prior is 0, which leaves no scatter and no rotation
     scatter.addr_(mean, mean, alpha=-count).div_(scale).div_(scale[:, None])
     eigenvalues, axes = range_of(scatter, count)
-    return PrincipalAxes(count, mean, eigenvalues, axes / scale[:, None])
+    return PrincipalAxes(count, mean, eigenvalues, axes / scale[:, None], scale)
 
 
 def check_training(count: float) -> None:

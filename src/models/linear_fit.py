@@ -35,7 +35,7 @@ class LinearFit:
 class Regression(ABC):
     """Fits data that are in memory."""
 
-    penalties: Sequence[float]
+    penalties: Sequence[float] | None  # the candidates; None where each target has its own
 
     @abstractmethod
     def fit(

@@ -1,0 +1,179 @@
+"""Heads whose every target looks through windows of its own: linear, or with an RBF kernel."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor, nn
+
+from ...batch import Features, FeatureShapes
+from ..dual_ridge import center
+from ..window_ridge import WindowFit, rbf
+from ..windows import WindowPool
+from .stored import StoredHead
+
+
+class WindowedHead(StoredHead):
+    """Each target's mean prediction under its best windows.
+
+    What a window shows is its pooled features, beside those of the whole image if `surround`.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer.
+        num_targets: Targets to predict.
+        windows: Candidates, (W, 3), the whole image first.
+        best: Windows B of each target.
+        surround: Show the whole image beside each window.
+    """
+
+    window: Tensor
+
+    def __init__(
+        self, feature_shapes: FeatureShapes, num_targets: int, windows: Tensor, best: int, surround: bool
+    ) -> None:
+        super().__init__(feature_shapes, num_targets)
+        self.pool = WindowPool(feature_shapes, windows)
+        self.best = best
+        self.surround = surround
+        self.bias = nn.Parameter(torch.zeros(num_targets))
+        self.register_buffer("window", torch.zeros(num_targets, best, dtype=torch.int64))
+
+    def view(self, pooled: Tensor, window: int) -> Tensor:
+        """What one window shows, (batch, D), of what the pool makes, (batch, W, channels)."""
+        if not self.surround:
+            return pooled[:, window]
+        return torch.cat([pooled[:, window], pooled[:, 0]], dim=1)
+
+    @property
+    def view_size(self) -> int:
+        """Number D of features that a window shows."""
+        return sum(self.pool.channels) * (2 if self.surround else 1)
+
+    def write(self, targets: slice, fit: WindowFit) -> None:
+        """Take the windows of some targets, and the mean of their intercepts."""
+        self.window[targets] = fit.window
+        self.bias[targets] = fit.bias.mean(1).to(self.bias.dtype)
+
+    def uses(self, targets: slice) -> Iterator[tuple[int, Tensor, Tensor]]:
+        """The windows in use: each one's number, the targets that look through it and at which place among theirs."""
+        chosen = self.window[targets]
+        for window in chosen.unique().tolist():
+            target, place = (chosen == window).nonzero().T
+            yield window, target, place
+
+
+class LinearWindowedHead(WindowedHead):
+    """A linear readout of each target under each of its windows.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer.
+        num_targets: Targets to predict.
+        windows: Candidates, (W, 3), the whole image first.
+        best: Windows B of each target.
+        surround: Show the whole image beside each window.
+    """
+
+    def __init__(
+        self, feature_shapes: FeatureShapes, num_targets: int, windows: Tensor, best: int, surround: bool
+    ) -> None:
+        super().__init__(feature_shapes, num_targets, windows, best, surround)
+        self.weight = nn.Parameter(torch.zeros(num_targets, best, self.view_size))
+
+    def write(self, targets: slice, fit: WindowFit) -> None:
+        super().write(targets, fit)
+        self.weight[targets] = fit.weight.to(self.weight.dtype)
+
+    def forward(self, features: Features) -> Tensor:
+        pooled = self.pool(features)
+        total = pooled.new_zeros(len(pooled), self.num_targets)
+        for window, target, place in self.uses(slice(None)):
+            total.index_add_(1, target, self.view(pooled, window) @ self.weight[target, place].T)
+        return total / self.best + self.bias  # (batch, num_targets)
+
+
+class KernelWindowedHead(WindowedHead):
+    """A weighted sum, for each target and window, of how near a stimulus is to each training stimulus.
+
+    Nearness is a radial basis function of the window's features, in which each layer counts alike. It holds the
+    pooled features of all training stimuli, (N, W, channels).
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer.
+        num_targets: Targets to predict.
+        windows: Candidates, (W, 3), the whole image first.
+        best: Windows B of each target.
+        surround: Show the whole image beside each window.
+    """
+
+    examples: Tensor
+    mean: Tensor
+    scale: Tensor
+    weight: Tensor
+    sizes: Tensor
+
+    def __init__(
+        self, feature_shapes: FeatureShapes, num_targets: int, windows: Tensor, best: int, surround: bool
+    ) -> None:
+        super().__init__(feature_shapes, num_targets, windows, best, surround)
+        shape = (len(windows), sum(self.pool.channels))
+        # Of one recording after the other: scaled training stimuli, their mean and scale before, and for each target
+        # its windows' weights of these stimuli, (T, B, N) in a row; then how many stimuli and targets these are.
+        self.register_buffer("examples", torch.empty(0, *shape))
+        self.register_buffer("mean", torch.empty(0, *shape))
+        self.register_buffer("scale", torch.empty(0, *shape))
+        self.register_buffer("weight", torch.empty(0))
+        self.register_buffer("sizes", torch.empty(0, 2, dtype=torch.int64))
+
+    def spread(self, length_scale: float) -> Tensor:
+        """Length scale of each feature in a view (D,), so that each layer counts alike.
+
+        Args:
+            length_scale: Of the mean, over layers, of the mean squared difference between two stimuli's features.
+        """
+        layers = [self.bias.new_full((channels,), channels) for channels in self.pool.channels]
+        share = torch.cat(layers * (2 if self.surround else 1)) * len(layers) * (2 if self.surround else 1)
+        return length_scale * share.sqrt()
+
+    def append(self, pooled: Tensor, length_scale: float, fit: WindowFit) -> None:
+        """Take the next recording.
+
+        Args:
+            pooled: Of its training stimuli, (N, W, channels).
+            length_scale: See `spread`.
+            fit: Of its own targets.
+        """
+        first = int(self.sizes[:, 1].sum())
+        self.write(slice(first, first + len(fit.window)), fit)
+        everything = torch.arange(len(pooled), device=pooled.device)
+        examples, mean, scale = center(pooled.flatten(1), everything, standardize=True)
+        spread = self.spread(length_scale)[: pooled.shape[2]]
+        new = {
+            "examples": examples.view(pooled.shape) / spread,
+            "mean": mean.view(1, *pooled.shape[1:]),
+            "scale": scale.view(1, *pooled.shape[1:]) * spread,
+            "weight": fit.weight.flatten(),
+            "sizes": self.sizes.new_tensor([[len(pooled), len(fit.window)]]),
+        }
+        for name, value in new.items():
+            buffer = self.get_buffer(name)
+            setattr(self, name, torch.cat([buffer, value.to(buffer.dtype)]))
+
+    def forward(self, features: Features) -> Tensor:
+        pooled = self.pool(features)
+        stimuli, targets = self.sizes[:, 0], self.sizes[:, 1]
+        parts = zip(
+            self.mean,
+            self.scale,
+            self.examples.split(stimuli.tolist()),
+            self.weight.split((self.sizes.prod(1) * self.best).tolist()),
+            (targets.cumsum(0) - targets).tolist(),
+            targets.tolist(),
+            strict=True,
+        )
+        total = pooled.new_zeros(len(pooled), self.num_targets)
+        for mean, scale, examples, flat, first, count in parts:
+            weight = flat.view(count, self.best, -1)
+            scaled = (pooled - mean) / scale
+            for window, target, place in self.uses(slice(first, first + count)):
+                kernel = rbf(self.view(scaled, window), self.view(examples, window))  # (batch, N)
+                total.index_add_(1, first + target, kernel @ weight[target, place].T)
+        return total / self.best + self.bias  # (batch, num_targets)
