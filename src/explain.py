@@ -12,9 +12,9 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from .data import Reduction, Source
 from .encoders import Encoder
-from .models import EncodingModule, Head, Loss
+from .models import EncodingModule, Head, Loss, Regression
 
-INJECTED = (Source, Encoder, Reduction, EncodingModule, Head, Loss, Optimizer, LRScheduler)
+INJECTED = (Source, Encoder, Reduction, EncodingModule, Head, Loss, Regression, Optimizer, LRScheduler)
 """Classes whose subclasses a user names on the command line."""
 
 _LINKED = ("num_targets", "feature_shapes")  # filled from the data, not by users

@@ -14,10 +14,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 import yaml
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
-from .errors import InputError
+from .errors import InputError, one_line
 from .evaluation import History, SplitPredictions, Summary, evaluate_run
 from .findings import Findings
 from .recording import WITHHELD
@@ -48,6 +49,9 @@ def run(cli: EncodingCLI) -> None:
         if trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
         raise
+    except MisconfigurationException as error:  # what a model that solves by itself cannot obey, such as clipping
+        _discard_if_empty(cli)
+        raise InputError(f"--trainer: {one_line(error)}") from error
     except InputError:
         _discard_if_empty(cli)
         raise

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
@@ -38,6 +38,9 @@ def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) 
     parts = [(recording, predicted) for recording, _, predicted in by_recording(data, split, predictions)]
     subjects = ", ".join(recording.subject for recording, _ in parts)
     if challenge in TRACKS:
+        reason = _unfit_for(TRACKS[challenge], [recording for recording, _ in parts])
+        if reason:
+            return f"no {TRACKS[challenge]}_track.zip: {reason}"
         by_roi: dict[str, dict[str, np.ndarray]] = {}
         for recording, predicted in parts:
             for roi in recording.rois:
@@ -52,3 +55,14 @@ def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) 
         by_subject[recording.subject] = {side: predicted[:, members] for side, members in hemispheres.items()}
     write_submission_2023(folder / "submission.zip", by_subject)
     return f"{folder / 'submission.zip'}: predictions of the {split} images of {subjects}"
+
+
+def _unfit_for(track: Literal["mini", "full"], recordings: Sequence[Recording]) -> str | None:
+    """Why the ROIs of these recordings make no submission of a track; None where they do."""
+    rois = [[roi.name for roi in recording.rois] for recording in recordings]
+    if track == "full" and rois[0] != ["WB"]:
+        return f"it takes WB alone, found {', '.join(rois[0])}; set --data.source.rois [WB]"
+    common = [name for name in rois[0] if all(name in own for own in rois)]
+    if any(len(own) != len(common) for own in rois):
+        return f"it takes the same ROIs of every subject, and all have [{','.join(common)}]; set --data.source.rois so"
+    return None

@@ -21,13 +21,7 @@ def test_windows_predict_real_spikes(
     root = f"--data.source.root={shared_data / 'macaque_v4' / session}"
     correlations = []
     for seed in range(3):
-        flags = [
-            *QUIET,
-            f"--config={CONFIGS / 'v4_windowed.yaml'}",
-            root,
-            f"--seed_everything={seed}",
-            "--name=windows",
-        ]
+        flags = [f"--config={CONFIGS / 'v4_windowed.yaml'}", root, f"--seed_everything={seed}", "--name=windows"]
         assert main([*QUIET, *flags]) == 0
         (row,) = rows_of_test(Path(f"runs/windows/version_{seed}"), "all")
         correlations.append(float(row["pearson_mean"]))

@@ -47,7 +47,7 @@ class ClipFiles(StimulusFiles):
 
     def __init__(self, paths: Sequence[Path], frames: int) -> None:
         super().__init__(paths)
-        self.frames = frames
+        self.frames = self._frames = frames
 
     def read(self, index: int) -> np.ndarray:
         """Decode one clip to uint8 (F, height, width, 3).
@@ -55,7 +55,7 @@ class ClipFiles(StimulusFiles):
         Raises:
             InputError: The file is unreadable or truncated, or has fewer frames than F.
         """
-        return decode_clip(self.paths[index], self.frames)
+        return decode_clip(self.paths[index], self._frames)
 
     def digests(self, memo: Path | None = None) -> list[str]:
         """BLAKE2b of each file's bytes and the number of frames; see `StimulusFiles`."""

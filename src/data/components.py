@@ -143,6 +143,8 @@ def _leading(matrix: Tensor, count: int) -> tuple[Tensor, Tensor]:
     from scipy.sparse.linalg import eigsh
 
     size = len(matrix)
+    if not matrix.diagonal().any():  # no feature varies, and no iteration can start from nothing
+        return torch.zeros(count, dtype=matrix.dtype), torch.eye(size, count, dtype=matrix.dtype)
     if size <= SMALL or count > size // FEW:
         wanted = (size - count, size - 1)
         # LAPACK reads columns: the transpose is taken as it lies, where the matrix would be copied.

@@ -27,6 +27,9 @@ from .reduction_memo import remembered
 from .sources.base import Source
 from .splits import HELD_OUT, LEAKING, split_stimuli
 
+SAMPLED = 32
+"""Training stimuli whose responses tell a resumed run that they are those of the run that it goes on with."""
+
 log = logging.getLogger(__name__)
 
 
@@ -212,9 +215,13 @@ class EncodingDataModule(LightningDataModule):
         encoder = None if self.encoder is None else self.encoder.fingerprint()
         reduction = None if self.reduction is None else self.reduction.identity()
         digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
-        sizes = [recording.num_targets for recording in recordings]
         rows = self._response_rows.tolist()
-        parts = json.dumps([digests, splits.tolist(), rows, sizes, encoder, reduction, self.image_size, self.frames])
+        # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
+        some = self.positions(TRAIN)[:: -(-len(self.positions(TRAIN)) // SAMPLED)]
+        sample = self._respond(some, np.empty((len(some), self.num_targets), dtype=np.float32))
+        responses = hashlib.blake2b(sample.tobytes(), digest_size=16).hexdigest()
+        served = [encoder, self.cache.dtype.name, reduction, self.image_size, self.frames]
+        parts = json.dumps([digests, splits.tolist(), rows, sample.shape, responses, served])
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
 
     def _shuffle_training(self) -> None:
@@ -282,7 +289,9 @@ class EncodingDataModule(LightningDataModule):
         reduced = {}
         for layer in rows:
             of_layer = {**identity, "layer": layer, "shape": rows[layer].shape}
-            projection, features = remembered(self.cache.folder / "reductions", of_layer, partial(reduce, layer))
+            projection, features = remembered(
+                self.cache.folder / "reductions", of_layer, partial(reduce, layer), self._share()
+            )
             self._projections[layer], reduced[layer] = projection, Rows([features.numpy()])
         return reduced
 

@@ -118,8 +118,8 @@ def _target_lines(
     columns = [getattr(scores, name).tolist() for name in TARGET_FIGURES] + [found.get(name, unknown) for name in names]
     figures = zip(*columns, strict=True)
     for target, (hemisphere, vertex, values) in enumerate(zip(recording.hemispheres, vertices, figures, strict=True)):
-        names = ";".join(rois[target])
-        yield (split, recording.subject, hemisphere, str(target), names, vertex, *map(_text, values))
+        own = ";".join(rois[target])
+        yield (split, recording.subject, hemisphere, str(target), own, vertex, *map(_text, values))
 
 
 def _as_typed(values: np.ndarray) -> list[float]:

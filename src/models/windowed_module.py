@@ -26,12 +26,13 @@ class WindowedModule(ClosedFormModule):
 
     Maps are averaged under candidate windows: the whole image, and Gaussians of several widths on a grid of centres.
     Under each window every target is fitted by ridge regression or kernel ridge regression, and it keeps the windows
-    and the penalty with the least cross-validated error on the training split. A target's window is its receptive
-    field. The encoder should return fine maps (`--data.encoder.grid=28` of GaborEncoder); a layer that is no map is
-    the same in every window.
+    and the penalty with the least cross-validated error on the training split. A target's best window is its receptive
+    field; with `surround` or the RBF kernel it predicts better and says less of where a target looks. The encoder
+    should return fine maps (`--data.encoder.grid=28` of GaborEncoder); a layer that is no map is the same in every
+    window.
 
-    It holds N × windows × channels pooled features: 9,841 stimuli, 60 windows and 100 channels are
-    0.24 GB. The RBF kernel decomposes an N × N matrix per window and fold, so it is for few stimuli.
+    It holds N × windows × channels pooled features: 9,841 stimuli, 60 windows and 100 channels are 0.24 GB. The RBF
+    kernel decomposes an N × N matrix per window and fold, so it is for few stimuli.
 
     Args:
         num_targets: Targets to predict; linked from the data.

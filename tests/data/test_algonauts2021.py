@@ -145,6 +145,13 @@ def test_every_fault_is_one_line(tmp_path: Path, mini: Path, fault: str) -> None
     assert "\n" not in message
 
 
+@pytest.mark.parametrize("name", ["all", "none", "a;b"])
+def test_a_roi_with_a_name_of_the_programs_own(tmp_path: Path, mini: Path, name: str) -> None:
+    (mini / "sub01" / "V2.pkl").rename(mini / "sub01" / f"{name}.pkl")
+    with pytest.raises(InputError, match=rf"{name}\.pkl: expected a ROI's name without ';'"):
+        Algonauts2021(tmp_path / "data")
+
+
 class Malicious:
     def __init__(self, trace: Path) -> None:
         self.trace = trace

@@ -1,5 +1,9 @@
 """Reduced features through the data module: into models, checkpoints and the cache."""
 
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -12,7 +16,12 @@ from sklearn.pipeline import make_pipeline
 from src.cli import build_cli
 from src.data import PrincipalComponents, RandomProjection
 from src.data.datamodule import EncodingDataModule
+from src.data.embeddings import Share
+from src.data.reduction import Projection
+from src.data.reduction_memo import remembered
+from src.errors import InputError
 from src.models import RidgeModule
+from src.recording import Responses
 
 
 @pytest.fixture
@@ -132,6 +141,80 @@ def test_a_second_run_fits_nothing(make, reduction, monkeypatch, recwarn):
     for data in changed:
         data.setup()
     assert len(fits) == len(changed)
+
+
+def test_a_damaged_memory_is_made_anew(make, tmp_path):
+    first = make(PrincipalComponents(8))
+    first.setup()
+    (path,) = (tmp_path / "cache/reductions").iterdir()
+    whole = path.read_bytes()
+    path.write_bytes(whole[:300])
+    second = make(PrincipalComponents(8))
+    second.setup()
+    assert len(path.read_bytes()) == len(whole)
+    np.testing.assert_array_equal(served(first, "test")[0], served(second, "test")[0])
+
+
+@pytest.mark.parametrize("shared_disk", [True, False])
+def test_one_rank_reduces_and_the_others_read_it(tmp_path, shared_disk):
+    """Rank 1 arrives at each of its barriers only when rank 0 does."""
+    barrier = threading.Barrier(2, timeout=30)
+    made = []
+
+    def reduce():
+        made.append(1)
+        return Projection(torch.zeros(3), torch.full((3, 2), float(len(made)))), torch.full((5, 2), float(len(made)))
+
+    def rank(index):
+        folder = tmp_path if shared_disk else tmp_path / str(index)
+        return remembered(folder, {"layer": "a"}, reduce, Share(index, 2, lambda _: void(barrier.wait())))
+
+    with ThreadPoolExecutor(2) as pool:
+        (ours, first), (theirs, second) = pool.map(rank, range(2))
+    assert len(made) == (1 if shared_disk else 2)
+    assert torch.equal(ours.basis, theirs.basis) == torch.equal(first, second) == shared_disk
+
+
+def test_what_one_rank_cannot_reduce_all_hear_of(tmp_path):
+    heard = []
+
+    def reduce():
+        raise InputError("ask for fewer")
+
+    def agree(error):
+        heard.append(str(error))
+        if error is not None:
+            raise error
+
+    with pytest.raises(InputError, match="ask for fewer"):
+        remembered(tmp_path, {"layer": "a"}, reduce, Share(0, 2, agree))
+    assert heard == ["ask for fewer"]
+
+
+def void(_):
+    return None
+
+
+class OtherResponses(Planted):
+    """The same images and as many targets: another subject's, or another hemisphere's."""
+
+    def read(self):
+        (recording,) = super().read()
+        responses = recording.responses.gather(np.arange(self.stimuli))[:, ::-1].copy()
+        return [replace(recording, responses=Responses.of(responses))]
+
+
+def test_a_run_goes_on_with_the_same_data_alone(make):
+    same = [{}, {"folder": "other"}, {"batch_size": 7}]
+    others = [{"source": OtherResponses()}, {"source": Planted(shuffle=True)}, {"cache_dtype": "float16"}, {"seed": 1}]
+    others += [{"reduction": PrincipalComponents(8)}, {"reduction": PrincipalComponents(9)}]
+    identities = []
+    for arguments in same + others:
+        data = make(**arguments)
+        data.setup()
+        identities.append(data.identity)
+    assert len(set(identities[: len(same)])) == 1
+    assert len(set(identities)) == 1 + len(others)
 
 
 def test_flags():

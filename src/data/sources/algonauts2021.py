@@ -16,7 +16,7 @@ from ...recording import UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
 from ..clips import ClipFiles, list_clips
 from ..reliability import mean_over_repetitions, split_half_reliability
 from ..unpickle import load_pickle
-from .base import Source
+from .base import OWN_NAMES, Source
 
 Track = Literal["mini", "full"]
 
@@ -57,7 +57,7 @@ class Algonauts2021(Source):
             raise InputError(f"--data.source.frames {frames}: expected 1 or more")
         self.root = Path(root)
         self.track: Track = track
-        self.frames = frames
+        self.frames = self._frames = frames
         numbers = [subject] if isinstance(subject, int) else list(subject)
         if not numbers or len(set(numbers)) < len(numbers):
             raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
@@ -69,7 +69,7 @@ class Algonauts2021(Source):
         return self._num_targets
 
     def read(self) -> Sequence[Recording]:
-        clips = ClipFiles(list_clips(self.root / _VIDEOS), self.frames)
+        clips = ClipFiles(list_clips(self.root / _VIDEOS), self._frames)
         return [subject.read(clips, self.track) for subject in self.subjects]
 
     def _folder(self, number: int) -> Path:
@@ -149,6 +149,12 @@ class _Subject:
         there = {path.stem: path for path in sorted(self.folder.glob("*.pkl")) if not path.name.startswith(".")}
         if not there:
             raise InputError(f"{self.folder}: expected files such as V1.pkl or WB.pkl, found none; put them there")
+        for name, path in there.items():
+            if name in OWN_NAMES or ";" in name:
+                raise InputError(
+                    f"{path}: expected a ROI's name without ';' and other than {' and '.join(OWN_NAMES)}, which the "
+                    f"program uses itself, found {name!r}; rename the file"
+                )
         if self.rois is None:
             return list(there.values())
         unknown = [roi for roi in self.rois if roi not in there]

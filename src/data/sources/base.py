@@ -5,6 +5,9 @@ from collections.abc import Sequence
 
 from ...recording import Recording
 
+OWN_NAMES = ("all", "none")
+"""No ROI's name: rows of all targets in scores.csv, and the targets that are in no ROI."""
+
 
 class Source(ABC):
     """Reads one on-disk format.

@@ -13,10 +13,9 @@ from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
 from ..reliability import ceiling_of_mean, mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
-from .base import Source
+from .base import OWN_NAMES, Source
 
 SPLIT_WORDS = (TRAIN, VALIDATION, TEST)
-_OWN_NAMES = ("all", "none")  # rows of all targets in scores.csv, and the targets that are in no ROI
 
 
 class Folder(Source):
@@ -185,9 +184,9 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
             )
         if not roi:
             raise InputError(f"{path}, line {line}: expected the name of a ROI, found none; name it or remove the row")
-        if roi in _OWN_NAMES or ";" in roi:
+        if roi in OWN_NAMES or ";" in roi:
             raise InputError(
-                f"{path}, line {line}: expected a ROI's name without ';' and other than {' and '.join(_OWN_NAMES)}, "
+                f"{path}, line {line}: expected a ROI's name without ';' and other than {' and '.join(OWN_NAMES)}, "
                 f"which the program uses itself, found {roi!r}; rename it"
             )
         if seen.setdefault(target, hemisphere) != hemisphere:
