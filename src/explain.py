@@ -20,6 +20,9 @@ INJECTED = (Source, Encoder, Reduction, EncodingModule, Head, Loss, Regression, 
 _LINKED = ("num_targets", "feature_shapes")  # filled from the data, not by users
 _UNKNOWN = re.compile(r"Option '([\w.]+)' is not accepted|accept option '([\w.]+)'|unrecognized arguments: -*([\w.]+)")
 _OWNER = re.compile(r"given class_path '([\w.]+)'|Got value: Namespace\([^\n]*?class_path='([\w.]+)'")
+_ABSTRACT = re.compile(
+    r"Parser key \"([\w.]+)\":(?:(?!Parser key)[\s\S])*Expected an instantiatable class, but [\w.]+ is abstract"
+)
 _CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)$", re.MULTILINE)
 _REQUIRED = re.compile(r"the following arguments are required: (.+)")
 _EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
@@ -36,6 +39,9 @@ def explain(message: str, parser: ArgumentParser) -> str:
         parser: The parser that said it, for its valid flags.
     """
     flag = _flag(message)
+    if found := _ABSTRACT.search(message):
+        name = found[1] if "." in found[1] else f"{flag.split('.')[0]}.{found[1]}"
+        return f"--{name}: name its class before its own options"
     if found := _UNKNOWN.search(message):
         return _unknown_option(message, flag, next(filter(None, found.groups())), parser)
     if found := _REQUIRED.search(message):

@@ -86,6 +86,11 @@ def test_injected_classes_take_short_names_and_their_own_flags():
         (["--name", "../x"], r"--name \.\./x: expected a name below runs/"),
         (["--data.batch_size", "0"], r"--data\.batch_size 0: expected 1 or more"),
         (["--data.reduction", "PrincipalComponents", "--data.encoder", "null"], r"--data\.reduction: needs"),
+        (["--model", "LayerSelectionModule", "--model.regression", "Rigde"], r"regression: .*; did you mean Ridge\?"),
+        (
+            ["--model", "LayerSelectionModule", "--model.regression.penalties", "[1]"],
+            r"--model\.regression: name its class before its own options",
+        ),
     ],
 )
 def test_a_wrong_flag_is_one_line_with_the_nearest_name(args, message, capsys):

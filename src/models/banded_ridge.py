@@ -64,8 +64,8 @@ def draw_shares(num_bands: int, candidates: int, seed: int = 0) -> Tensor:
         return torch.ones(1, 1, dtype=torch.float64)
     if candidates < num_bands + 1:
         raise InputError(
-            f"candidates: expected at least {num_bands + 1} (evenly, and each of {num_bands} bands alone), "
-            f"found {candidates}; ask for more, such as 60"
+            f"--model.candidates {candidates}: expected at least {num_bands + 1} (evenly, and each of {num_bands} "
+            "bands alone), such as 60"
         )
     random = np.random.default_rng(seed)
     count = candidates - num_bands - 1

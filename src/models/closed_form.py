@@ -88,7 +88,7 @@ class ClosedFormModule(EncodingModule):
             )
         super().__init__(num_targets, feature_shapes, head)
         if penalties is not None:
-            sort_penalties(penalties, torch.device("cpu"))  # refuses what is not a penalty
+            sort_penalties(penalties, torch.device("cpu"), self.penalties_flag)  # refuses what is not a penalty
         if folds < 0 or folds == 1:
             raise InputError(f"--model.folds {folds}: expected 2 or more, or 0 for generalised cross-validation")
         self.penalties = list(penalties or ())
@@ -128,6 +128,10 @@ class ClosedFormModule(EncodingModule):
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return []
 
+    def trained_state(self) -> dict[str, Tensor]:
+        """Nothing: no epoch is better than the one that solves, and a validation before it sees an empty head."""
+        return {}
+
     def on_train_start(self) -> None:
         if self.findings is not None:
             self.trainer.should_stop = True  # a resumed run that had been solved
@@ -153,6 +157,13 @@ class ClosedFormModule(EncodingModule):
 
     def on_train_epoch_end(self) -> None:
         self.trainer.should_stop = True
+
+    def on_fit_end(self) -> None:
+        if self.findings is None:
+            raise InputError(
+                f"--trainer: {type(self).__name__} solves at the end of one epoch, which was not reached; leave out "
+                "--trainer.max_epochs, --trainer.max_steps, --trainer.max_time and --trainer.limit_train_batches"
+            )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if self.findings is not None:

@@ -82,8 +82,8 @@ class KeptRows:
 
     def update(self, features: Tensor, responses: Tensor, row: Tensor) -> None:
         """Add a batch: standardised features (B, D) and responses (B, T), row of each stimulus int64 (B,)."""
-        self.features[row] = features
-        self.responses[row] = responses
+        self.features[row] = features.to(self.features.dtype)  # they come in float64 under --trainer.precision 64-true
+        self.responses[row] = responses.to(self.responses.dtype)
         self.served[row] = 1
 
     def sums(self) -> list[Tensor]:

@@ -27,7 +27,7 @@ def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0) -> Tensor:
         InputError: There are fewer than two folds, or more folds than stimuli.
     """
     if not 2 <= num_folds <= num_stimuli:
-        raise InputError(f"folds: expected 2 to {num_stimuli} (the training stimuli), found {num_folds}; choose fewer")
+        raise InputError(f"--model.folds {num_folds}: expected 2 to {num_stimuli} (the training stimuli)")
     order = torch.randperm(num_stimuli, generator=torch.Generator().manual_seed(seed))
     return order % num_folds
 

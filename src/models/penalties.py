@@ -11,15 +11,15 @@ PENALTIES = (1e1, 5e1, 2e2, 1e3, 5e3, 2e4, 1e5, 5e5, 2e6, 1e7)
 TARGET_BLOCK = 1024  # what the work on one block touches, a few float32 matrices of (512, 1024), stays in cache
 
 
-def sort_penalties(penalties: Sequence[float] | Tensor, device: torch.device) -> Tensor:
-    """Penalties as float64 (P,), largest first, so that a tie goes to the largest.
+def sort_penalties(penalties: Sequence[float] | Tensor, device: torch.device, flag: str = "penalties") -> Tensor:
+    """Penalties as float64 (P,), largest first, so that a tie goes to the largest; `flag` is where they were given.
 
     Raises:
         InputError: There is none, or one is negative or not finite.
     """
     found = torch.as_tensor(penalties, dtype=torch.float64, device=device).flatten()
     if not len(found) or not (found.isfinite() & (found >= 0)).all():
-        raise InputError(f"penalties: expected one or more finite numbers of at least 0, found {found.tolist()}")
+        raise InputError(f"{flag}: expected one or more finite numbers of at least 0, found {found.tolist()}")
     return found.sort(descending=True).values
 
 

@@ -32,6 +32,7 @@ class Ridge(Regression):
     def fit(
         self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None, standardize: bool
     ) -> LinearFit:
+        assert self.penalties is not None
         return fit_ridge(features, responses, self.penalties, fold, groups, standardize)
 
 

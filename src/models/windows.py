@@ -65,6 +65,7 @@ class WindowPool(nn.Module):
             raise InputError(
                 "--data.encoder: receptive-field windows need a layer that is a map (channels, rows, columns), found "
                 + ", ".join(f"{layer} {shape}" for layer, shape in feature_shapes.items())
+                + "; leave out --data.reduction, or choose layers before the last pooling"
             )
         self.num_windows = len(windows)
         self.channels = [shape[0] if len(shape) == 3 else math.prod(shape) for shape in feature_shapes.values()]

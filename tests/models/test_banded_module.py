@@ -144,8 +144,8 @@ def test_bands_hold_each_layer_once() -> None:
         ({"bands": {"x": list(LAYERS[:2]), "shared": ["b:only"]}}, "none named 'shared' of two"),
         ({"folds": 0}, r"--model\.folds 0: expected 2 or more"),
         ({"folds": 1}, r"--model\.folds 1: expected 2 or more"),
-        ({"candidates": 3}, "candidates: expected at least 4"),
-        ({"penalties": [-1.0]}, "penalties: expected"),
+        ({"candidates": 3}, r"--model\.candidates 3: expected at least 4"),
+        ({"penalties": [-1.0]}, r"--model\.penalties: expected"),
     ],
 )
 def test_wrong_settings_are_refused_in_one_line(settings: dict[str, Any], message: str) -> None:

@@ -341,5 +341,5 @@ def test_wrong_input_is_refused_in_one_line(num_stimuli: int) -> None:
         with pytest.raises(InputError, match=message) as caught:
             fit_banded(x, y, BAND, shares, k, penalties)
         assert "\n" not in str(caught.value)
-    with pytest.raises(InputError, match="candidates: expected at least 4"):
+    with pytest.raises(InputError, match=r"--model\.candidates .*: expected at least 4"):
         draw_shares(3, 3)

@@ -95,5 +95,5 @@ def test_folds_are_balanced_and_seeded() -> None:
 
 @pytest.mark.parametrize("num_folds", [1, 11])
 def test_impossible_folds_are_refused(num_folds: int) -> None:
-    with pytest.raises(InputError, match="folds: expected 2 to 10"):
+    with pytest.raises(InputError, match=r"--model\.folds .*: expected 2 to 10"):
         assign_folds(10, num_folds)

@@ -43,7 +43,7 @@ def fit(tmp_path, source, batch_size=32, validation=0.1, epochs=100, penalties=P
         "callbacks": [RoiEarlyStopping()],
         "accelerator": "cpu",
     }
-    run = Trainer(max_epochs=epochs, **options | (trainer or {}))
+    run = Trainer(**{"max_epochs": epochs} | options | (trainer or {}))
     run.fit(module, data, weights_only=True)
     return module, data, run
 
@@ -195,6 +195,28 @@ def test_one_epoch_is_run_with_and_without_a_validation_split(tmp_path, validati
         assert module.target_losses.mean() < 0.8, "validation must see the solved weights"
 
 
+def test_a_validation_before_the_solution_does_not_undo_it(tmp_path):
+    source = Planted(shuffle=True)  # its solution predicts worse than the weights of 0 before it
+    early, _, _ = fit(tmp_path, source, penalties=[1.0], trainer={"val_check_interval": 1})
+    alone, _, _ = fit(tmp_path, source, penalties=[1.0])
+    assert early.head.weight.any()
+    assert torch.equal(early.head.weight, alone.head.weight)
+
+
+@pytest.mark.parametrize("option", [{"max_epochs": 0}, {"limit_train_batches": 0}])
+def test_a_run_that_ends_before_the_solution_says_so(tmp_path, option):
+    with pytest.raises(InputError, match=r"RidgeModule solves at the end of one epoch.*--trainer\.max_epochs"):
+        fit(tmp_path, Planted(), trainer=option)
+
+
+def test_double_precision_is_taken(tmp_path):
+    weights = []
+    for precision in ("32-true", "64-true"):
+        module, _, _ = fit(tmp_path, Planted(KEPT), trainer={"precision": precision})
+        weights.append(module.head.weight.float())
+    torch.testing.assert_close(*weights, rtol=1e-3, atol=1e-5)
+
+
 def test_its_checkpoint_is_a_linear_heads(tmp_path):
     module, data, run = fit(tmp_path, Planted())
     run.save_checkpoint(tmp_path / "ridge.ckpt")
@@ -220,7 +242,7 @@ def test_wrong_settings_are_refused():
         RidgeModule(3, None)
     with pytest.raises(InputError, match=r"--model\.folds 1: expected 2 or more, or 0"):
         RidgeModule(3, shapes, folds=1)
-    with pytest.raises(InputError, match="penalties: expected"):
+    with pytest.raises(InputError, match=r"--model\.penalties: expected"):
         RidgeModule(3, shapes, penalties=[-1.0])
 
 
@@ -266,8 +288,11 @@ def test_a_wrong_flag_is_one_line(flags, capsys):
     assert "--model.fold: no such option; did you mean --model.folds?" in capsys.readouterr().err
     assert main([*flags, "--model.selection=rois"]) == 2
     assert re.search("--model.selection: expected .*'roi'.*, found 'rois'", capsys.readouterr().err)
+    assert main([*flags, "--trainer.gradient_clip_val=1"]) == 2
+    assert "error: --trainer: Automatic gradient clipping is not supported" in capsys.readouterr().err
+    assert not list(Path("runs").glob("*/*"))
     assert main([*flags, "--model.folds=100"]) == 2
-    assert "folds: expected 2 to 28 (the training stimuli), found 100" in capsys.readouterr().err
+    assert "--model.folds 100: expected 2 to 28 (the training stimuli)" in capsys.readouterr().err
 
 
 @pytest.mark.slow

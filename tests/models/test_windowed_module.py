@@ -15,6 +15,7 @@ from src.errors import InputError
 from src.models import WindowedModule
 from src.models.gram import assign_folds
 from src.models.ridge import fit_ridge
+from src.models.window_ridge import WindowFit
 from src.recording import Recording, Responses, Roi
 
 CENTERS = ((0.25, 0.25), (0.75, 0.25), (0.25, 0.75), (0.75, 0.75))
@@ -98,21 +99,25 @@ def test_a_shuffled_control_explains_nothing(tmp_path, kernel):
     assert module.findings.cv_r2.mean() < 0.05
 
 
-def test_predictions_are_ridge_in_the_chosen_window(tmp_path):
-    module, data, _ = fit(tmp_path, Looking())
-    position = data.positions("train")
-    recording = data.recordings[0]
-    images = np.stack([recording.stimuli.read(i) for i in position]).transpose(0, 3, 1, 2) / 255
-    pooled = module.head.pool({"pixels": torch.from_numpy(images).float()})
-    responses = module.standardize_responses(torch.from_numpy(recording.responses.gather(position)))
+@pytest.mark.parametrize("subjects", [1, 2])
+def test_predictions_are_ridge_in_the_chosen_window_of_the_subjects_own_stimuli(tmp_path, subjects):
+    module, data, _ = fit(tmp_path, Looking(subjects=subjects))
+    recording_of, local = data.locate(data.positions("train"))
     batch = next(iter(data.test_dataloader()["test"]))
     shown, predicted = module.head.pool(batch.features), module(batch)
     for target, window in enumerate(module.head.window[:, 0].tolist()):
+        subject = target // 8
+        own = local[recording_of == subject]
+        recording = data.recordings[subject]
+        images = np.stack([recording.stimuli.read(i) for i in own]).transpose(0, 3, 1, 2) / 255
+        pooled = module.head.pool({"pixels": torch.from_numpy(images).float()})
+        response = torch.from_numpy(recording.responses.gather(own)[:, target % 8, None])
+        standard = module.standardize_responses
         one = fit_ridge(
             pooled[:, window],
-            responses[:, target, None],
+            (response - standard.mean[target]) / standard.scale[target],
             module.penalties,
-            assign_folds(len(position), 4, data.seed),
+            assign_folds(len(own), 4, data.seed),
             standardize=True,
         )
         assert one.penalty == module.findings.penalty[target]
@@ -122,7 +127,7 @@ def test_predictions_are_ridge_in_the_chosen_window(tmp_path):
 
 
 @pytest.mark.parametrize("kernel", ["linear", "rbf"])
-def test_several_subjects_get_the_fit_they_get_alone(tmp_path, kernel):
+def test_a_subject_is_predicted_by_its_own_part_of_the_head(tmp_path, kernel):
     both, data, _ = fit(tmp_path, Looking(subjects=2), kernel=kernel, best=2)
     batch = next(iter(data.test_dataloader()["test"]))
     module = WindowedModule(8, data.feature_shapes, **SETTINGS, kernel=kernel, best=2)
@@ -179,3 +184,19 @@ def test_wrong_settings_are_refused():
         WindowedModule(3, {"pixels": (48,)})
     with pytest.raises(InputError, match="needs features"):
         WindowedModule(3, None)
+
+
+@pytest.mark.parametrize("kernel", ["linear", "rbf"])
+def test_a_map_beside_a_vector_is_predicted_in_mixed_precision(kernel):
+    module = WindowedModule(2, {"map": (3, 4, 4), "vector": (5,)}, **SETTINGS, kernel=kernel)
+    features = {"map": torch.randn(6, 3, 4, 4), "vector": torch.randn(6, 5)}
+    if kernel == "rbf":
+        pooled = module.head.pool(features)
+        fit = WindowFit(
+            torch.zeros(2, 1, dtype=torch.int64), torch.randn(2, 1, 6), torch.zeros(2, 1), *torch.ones(3, 2).double()
+        )
+        with torch.no_grad():
+            module.head.append(pooled, 1.0, fit)
+    with torch.autocast("cpu", torch.bfloat16):
+        mixed = module.head(features)
+    torch.testing.assert_close(mixed.float(), module.head(features), atol=0.1, rtol=0.1)

@@ -86,7 +86,8 @@ class LinearWindowedHead(WindowedHead):
         pooled = self.pool(features)
         total = pooled.new_zeros(len(pooled), self.num_targets)
         for window, target, place in self.uses(slice(None)):
-            total.index_add_(1, target, self.view(pooled, window) @ self.weight[target, place].T)
+            shown = self.view(pooled, window) @ self.weight[target, place].T
+            total.index_add_(1, target, shown.to(total.dtype))  # autocast's products are narrower
         return total / self.best + self.bias  # (batch, num_targets)
 
 
@@ -175,5 +176,6 @@ class KernelWindowedHead(WindowedHead):
             scaled = (pooled - mean) / scale
             for window, target, place in self.uses(slice(first, first + count)):
                 kernel = rbf(self.view(scaled, window), self.view(examples, window))  # (batch, N)
-                total.index_add_(1, first + target, kernel @ weight[target, place].T)
+                shown = kernel @ weight[target, place].T
+                total.index_add_(1, first + target, shown.to(total.dtype))  # autocast's products are narrower
         return total / self.best + self.bias  # (batch, num_targets)
