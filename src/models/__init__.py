@@ -2,6 +2,8 @@
 
 from .banded_module import BandedRidgeModule
 from .early_stopping import RoiEarlyStopping
+from .elastic_net import ElasticNet
+from .elastic_net_module import ElasticNetModule
 from .encoding import EncodingModule
 from .heads.base import Head
 from .heads.linear import LinearHead
@@ -16,6 +18,8 @@ from .windowed_module import WindowedModule
 
 __all__ = [
     "BandedRidgeModule",
+    "ElasticNet",
+    "ElasticNetModule",
     "EncodingModule",
     "Head",
     "LayerSelectionModule",

@@ -18,8 +18,8 @@ from torch import Tensor
 
 from .gram import PrincipalAxes
 
-RELAXATION = 1.6  # of the iteration; 1.5 to 1.8 are usual
-DAMPING = 0.5  # beside a mean eigenvalue of 1: 1 is faster on white features, 0.2 on very correlated ones
+RELAXATION = 1.8  # of the iteration: 1 is none, and 2 would not converge
+DAMPING = 0.5  # beside a mean eigenvalue of 1; very correlated features would like less, white ones more
 ROUND = 3  # iterations between two looks at the duality gap, whose cost is that of one or two
 MAX_ROUNDS = 10_000  # at one penalty
 
@@ -35,19 +35,19 @@ class Design:
     Args:
         axes: V, float64 (D, R).
         eigenvalues: Λ, float64 (R,).
-        scale: Standard deviation of each feature, float64 (D,); 1 where it does not vary.
+        factor: What multiplies α for each feature, float64 (D,), so that features can be standardised for the solver
+            alone; None for ones. A weight that was 1/s of its size beside the feature itself costs α / s.
     """
 
     axes: Tensor
     eigenvalues: Tensor
-    scale: Tensor
+    factor: Tensor | None = None
 
     @classmethod
-    def of(cls, found: PrincipalAxes) -> "Design":
-        """Take the axes of standardised features: what is in them of a feature, n in all, gives its scale."""
-        precision = found.rotation.square() @ found.eigenvalues / found.count  # (D,)
-        scale = torch.where(precision > 0, precision.rsqrt(), 1.0)
-        return cls(found.rotation * scale[:, None], found.eigenvalues / found.count, scale)
+    def of(cls, found: PrincipalAxes, standardize: bool) -> "Design":
+        """Take the axes of standardised features; if not `standardize`, penalise the features as they were given."""
+        factor = None if standardize else 1 / found.scale
+        return cls(found.rotation * found.scale[:, None], found.eigenvalues / found.count, factor)
 
     @property
     def slim(self) -> bool:
@@ -145,17 +145,20 @@ class _Path:
 
     def weight_and_gap(self) -> tuple[Tensor, Tensor]:
         """Weights (P, S, D), exactly 0 where they are, and their duality gaps, (P,)."""
-        weight, l1, l2 = self._prox(), self.l1.flatten(), self.l2.flatten()
+        weight = self._prox()
         gradient = self.design.add_gram(self._rows(self.cross), self._rows(weight), -1.0).view_as(weight)
         fitted = (weight * self.cross).sum((1, 2))
         residual = self.square - fitted - (weight * gradient).sum((1, 2))  # ‖y − Xw‖² / n
-        norm = _over_targets(weight).sum(1)
-        squared = weight.square().sum((1, 2)) if self.l1_ratio < 1 else torch.zeros_like(norm)
+        l1 = self.l1.squeeze(1)  # (P, 1), or with factors (P, D)
+        norm = (l1 * over_targets(weight)).sum(1)
+        squared = torch.zeros_like(norm)
         if self.l1_ratio < 1:
-            gradient.addcmul_(weight, self.l2, value=-1)
-        feasible = (l1 / _over_targets(gradient).amax(1)).clamp(max=1)  # the dual point is the residual times this
-        both = 0.5 * (1 + feasible.square())
-        return weight, both * (residual + l2 * squared) + l1 * norm - feasible * (self.square - fitted)
+            shrunk = self.l2 * weight
+            squared = (shrunk * weight).sum((1, 2))
+            gradient -= shrunk
+        feasible = (l1 / over_targets(gradient)).amin(1).clamp(max=1)  # the dual point is the residual times this
+        gap = 0.5 * (1 + feasible.square()) * (residual + squared) + norm - feasible * (self.square - fitted)
+        return weight, gap
 
     def advance(self, done: Tensor) -> None:
         """Move problems to their next penalty, and let those go that have none."""
@@ -178,13 +181,15 @@ class _Path:
     def _set_penalty(self) -> None:
         penalty = self.penalties.gather(1, self.step[:, None])[:, :, None]  # (P, 1, 1)
         self.l1, self.l2 = penalty * self.l1_ratio, penalty * (1 - self.l1_ratio)
+        if self.design.factor is not None:
+            self.l1, self.l2 = self.l1 * self.design.factor, self.l2 * self.design.factor.square()  # (P, 1, D)
 
     def _prox(self) -> Tensor:
         bound = self.l1 / DAMPING
         if self.state.shape[1] == 1:
             clipped = self.state.clamp(-bound, bound)
         else:
-            clipped = (bound / _over_targets(self.state)[:, None]).clamp_(max=1) * self.state
+            clipped = (bound / over_targets(self.state)[:, None]).clamp_(max=1) * self.state
         weight = torch.sub(self.state, clipped, out=clipped)
         return weight if self.l1_ratio == 1 else weight.div_(1 + self.l2 / DAMPING)
 
@@ -193,6 +198,6 @@ class _Path:
         return tensor.view(-1, tensor.shape[-1])
 
 
-def _over_targets(weight: Tensor) -> Tensor:
+def over_targets(weight: Tensor) -> Tensor:
     """Euclidean norm over the targets of each problem, (P, D)."""
     return weight.abs().squeeze(1) if weight.shape[1] == 1 else torch.linalg.vector_norm(weight, dim=1)

@@ -51,10 +51,12 @@ class LayerSelectionModule(ClosedFormModule):
         pairs: bool = False,
     ) -> None:
         regression = regression or Ridge()
+        self.widths = {layer: prod(shape) for layer, shape in (feature_shapes or {}).items()}
+        widest = sorted(self.widths.values())[-2 if pairs else -1 :]
+        regression.check(folds, selection == "target", sum(widest))
         super().__init__(num_targets, feature_shapes, regression.penalties, selection, folds)
         self.regression = regression
         self.pairs = pairs
-        self.widths = {layer: prod(shape) for layer, shape in (feature_shapes or {}).items()}
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(rows, KeptRows)

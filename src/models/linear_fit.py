@@ -37,6 +37,18 @@ class Regression(ABC):
 
     penalties: Sequence[float] | None  # the candidates; None where each target has its own
 
+    def check(self, folds: int, alone: bool, num_features: int) -> None:
+        """Refuse, before any data are read, what it cannot be fitted with.
+
+        Args:
+            folds: Folds of the cross-validation; 0 for generalised cross-validation.
+            alone: Whether each target chooses on its own.
+            num_features: Most features that it will be given.
+
+        Raises:
+            InputError: One of them is not possible.
+        """
+
     @abstractmethod
     def fit(
         self, features: Tensor, responses: Tensor, fold: Tensor | None, groups: Tensor | None, standardize: bool

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 
 from src.data.datamodule import EncodingDataModule
 from src.errors import InputError
-from src.models import EncodingModule, LayerSelectionModule, Ridge
+from src.models import ElasticNet, EncodingModule, LayerSelectionModule, Ridge
 from src.models.gram import assign_folds
 from src.models.layer_selection import select_layers
 
@@ -197,5 +197,13 @@ def test_a_shuffled_control_is_at_zero(tmp_path):
 def test_wrong_settings_are_refused():
     with pytest.raises(InputError, match=r"--data\.encoder: LayerSelectionModule needs features"):
         LayerSelectionModule(3, None)
+    shapes = {"a": (3,), "b": (1500,), "c": (1600,)}
+    for said, settings in {
+        r"--model\.folds 0: expected 2 or more": {"folds": 0},
+        r"--model\.selection target: expected roi or all": {"regression": ElasticNet(multitask=True)},
+        r"at most 2000 features, found 3100": {"pairs": True},
+    }.items():
+        with pytest.raises(InputError, match=said):
+            LayerSelectionModule(3, shapes, **{"regression": ElasticNet(), "selection": "target"} | settings)
     with pytest.raises(InputError, match=r"--model\.folds 1: expected 2 or more"):
         LayerSelectionModule(3, {"a": (4,)}, folds=1)
