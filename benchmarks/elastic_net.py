@@ -11,7 +11,10 @@ scikit-learn's loop is timed on `--loop` targets, evenly drawn, and its time for
 time per target does not depend on their number. `n_jobs` gives it a process for each of two folds, whatever --threads.
 
 Predicted for one thread: 20 times scikit-learn's speed on components, less on correlated features, where both need more
-iterations; two threads not much faster than one. Measured on a busy machine of 4 cores: see the README of figures below.
+iterations; two threads not much faster than one. Measured on a busy machine of 4 cores, one thread against n_jobs=1:
+lasso 22 and elastic net 12 times as fast on components, 10 and 7 times on correlated features; multi-task 2.5 to 8
+times, the more the larger the group. At scikit-learn's usual gap 4 to 10 in 100 targets chose another α on correlated
+features; ours did not.
 """
 
 import argparse
