@@ -233,7 +233,9 @@ def test_what_it_cannot_fit_is_one_line():
         ElasticNet().fit(features, responses, None, None, True)
     with pytest.raises(InputError, match=r"--model\.selection target: expected roi or all"):
         fit(features, responses, fold, multitask=True)
-    with pytest.raises(InputError, match=f"at most {MAX_FEATURES} features, found {MAX_FEATURES + 1}; .*PrincipalComponents"):
+    with pytest.raises(
+        InputError, match=f"at most {MAX_FEATURES} features, found {MAX_FEATURES + 1}; .*PrincipalComponents"
+    ):
         fit(torch.zeros(200, MAX_FEATURES + 1), responses, fold)
     responses[4, 1] = torch.nan
     with pytest.raises(InputError, match="NaN or infinity in target 1"):
