@@ -8,13 +8,13 @@ cross-validation, which does not standardise, then has the task that ours has. s
     uv run benchmarks/elastic_net.py [--targets 500] [--loop 25] [--runs 3] [--threads 1]
 
 scikit-learn's loop is timed on `--loop` targets, evenly drawn, and its time for all is that times their ratio: its
-time per target does not depend on their number. `n_jobs` gives it a process for each of two folds, whatever --threads.
+time per target does not depend on their number. `n_jobs` are threads of its own over folds, whatever --threads.
 
 Predicted for one thread: 20 times scikit-learn's speed on components, less on correlated features, where both need more
-iterations; two threads not much faster than one. Measured on a busy machine of 4 cores, one thread against n_jobs=1:
-lasso 22 and elastic net 12 times as fast on components, 10 and 7 times on correlated features; multi-task 2.5 to 8
-times, the more the larger the group. At scikit-learn's usual gap 4 to 10 in 100 targets chose another α on correlated
-features; ours did not.
+iterations. Measured on a busy machine of 4 cores, one thread against n_jobs=1 (in brackets: at our gap): lasso 14 (15)
+and elastic net 14 (16) times as fast on components, 6 (15) and 5 (11) times on correlated features; multi-task in
+groups of 100 8 and 13 times. A second thread was predicted to give little and gave nothing: the matrices are small. At
+its usual gap scikit-learn chose another α for 1 in 10 lasso targets with correlated features.
 """
 
 import argparse
