@@ -1,9 +1,9 @@
-"""What every test shares: two threads, no network, and the place of the real recordings."""
+"""What every test shares: one thread for each of two workers, no network, and the place of the real recordings."""
 
 import os
 from pathlib import Path
 
-os.environ.setdefault("OMP_NUM_THREADS", "2")
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
