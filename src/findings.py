@@ -6,6 +6,9 @@ from typing import Any
 
 import numpy as np
 
+SHARED = "shared"
+"""Name in `Findings.unique_r2` of the part that either of two bands explains."""
+
 
 @dataclass(frozen=True)
 class Findings:

@@ -31,16 +31,28 @@ def test_a_bare_run_explains_the_early_areas_and_its_control_does_not(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("session", "demanded"), [("201025", 0.44), ("190923", 0.42)])
-def test_gabor_features_predict_real_spikes(
-    shared_data: Path, session: str, demanded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("config", "session", "demanded"),
+    [
+        ("v4_gabor", "201025", 0.44),
+        ("v4_gabor", "190923", 0.42),
+        ("v4_ridge", "201025", 0.47),
+        ("v4_ridge", "190923", 0.45),
+        ("v4_banded", "201025", 0.52),
+        ("v4_banded", "190923", 0.56),
+        ("v4_windowed", "201025", 0.57),
+        ("v4_windowed", "190923", 0.60),
+    ],
+)
+def test_a_config_predicts_real_spikes(
+    shared_data: Path, config: str, session: str, demanded: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Mean over three seeds of the split, as is the figure that it is compared with."""
     monkeypatch.chdir(tmp_path)
     root = f"--data.source.root={shared_data / 'macaque_v4' / session}"
     correlations = []
     for seed in range(3):
-        flags = [*QUIET, f"--config={CONFIGS / 'v4_gabor.yaml'}", root, f"--seed_everything={seed}", "--name=spikes"]
+        flags = [*QUIET, f"--config={CONFIGS / f'{config}.yaml'}", root, f"--seed_everything={seed}", "--name=spikes"]
         assert main(flags) == 0
         (row,) = rows_of_test(Path(f"runs/spikes/version_{seed}"), "all")
         correlations.append(float(row["pearson_mean"]))

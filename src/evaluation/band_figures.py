@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .bands import SHARED, BandRow
+from ..findings import SHARED
+from .bands import BandRow
 from .drawing import EXPLAINED, INK, PALE, new_figure, plain, roi_names, roi_places, rows_of, short_number, sides_of
 
 if TYPE_CHECKING:

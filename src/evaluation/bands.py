@@ -6,8 +6,6 @@ from ..findings import Findings
 from ..recording import Recording
 from .scores import groups_of, mean_known
 
-SHARED = "shared"
-
 
 @dataclass(frozen=True)
 class BandRow:

@@ -89,11 +89,7 @@ class PrimalBands(BandedForm):
     def __init__(self, data: BandedData) -> None:
         self.band, self.penalties, self.dtype = data.band, data.penalties, data.dtype
         self.standardize = data.standardize
-        shift = data.responses[:ROW_BLOCK].double().mean(0).to(self.dtype)
-        self.moments = GramAccumulator(data.features[:ROW_BLOCK].double().mean(0), shift, int(data.fold.max()) + 1)
-        for k in data.fold.unique():
-            for rows in (data.fold == k).nonzero().squeeze(1).split(ROW_BLOCK):
-                self.moments.update(data.features[rows], data.responses[rows], data.fold[rows])
+        self.moments = GramAccumulator.of(data.features, data.responses, data.fold, self.dtype)
 
     def decompose(self, prior: Tensor) -> None:
         self.prior = prior

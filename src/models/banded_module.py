@@ -8,11 +8,10 @@ import torch
 
 from ..batch import FeatureShapes
 from ..errors import InputError
-from ..findings import Findings
-from .banded_ridge import SHARED, draw_shares, findings_of, fit_banded
+from ..findings import SHARED, Findings
+from .banded_ridge import draw_shares, findings_of, fit_banded
 from .closed_form import ClosedFormModule, Selection
 from .gathered import KeptRows, SummedRows
-from .heads.linear import LinearHead
 from .penalties import PENALTIES
 
 
@@ -66,15 +65,13 @@ class BandedRidgeModule(ClosedFormModule):
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(rows, KeptRows)
-        assert isinstance(self.head, LinearHead)
         features, responses, fold = rows.training()
         assert fold is not None
         shares, band = self.shares.to(self.device), self.band.to(self.device)
         fit = fit_banded(
             features, responses, band, shares, fold, self.penalties, self.groups(targets), self.facts.standardized
         )
-        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
-        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
+        self.write_linear(targets, fit)
         return findings_of(fit, list(self.bands))
 
 

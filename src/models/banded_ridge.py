@@ -11,13 +11,12 @@ import torch
 from torch import Tensor
 
 from ..errors import InputError
-from ..findings import Findings
+from ..findings import SHARED, Findings
 from .banded_forms import BandedData, BandedForm, DualBands, PrimalBands
 from .linear_fit import LinearFit
 from .penalties import PENALTIES, pooled, sort_penalties
 from .ridge import check_measured
 
-SHARED = "shared"  # what `Findings.unique_r2` calls the part that either of two bands explains
 CONCENTRATIONS = (0.1, 1.0)  # of the Dirichlet distributions, in turn: few bands at a time, and any mixture
 
 

@@ -20,6 +20,7 @@ from .gathered import KeptRows, SummedRows
 from .gram import assign_folds
 from .heads.base import Head, flatten
 from .heads.linear import LinearHead
+from .linear_fit import LinearFit
 from .penalties import sort_penalties
 
 log = logging.getLogger(__name__)
@@ -172,6 +173,13 @@ class ClosedFormModule(EncodingModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         if "findings" in checkpoint:
             self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
+
+    def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
+        """Put a fit of some targets into the linear head; what it says of them."""
+        assert isinstance(self.head, LinearHead)
+        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
+        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
+        return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
 
     def groups(self, targets: slice) -> Tensor | None:
         """Targets that share a choice, int64 (T,); None where each has its own."""

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..errors import InputError
 from .elastic_net_path import Design, Found, over_targets, solve_path
-from .gram import ROW_BLOCK, GramAccumulator, PrincipalAxes, principal_axes, rows_by_fold
+from .gram import GramAccumulator, PrincipalAxes, principal_axes
 from .linear_fit import LinearFit, Regression
 from .penalties import choose, sort_penalties
 from .primal_ridge import HeldOutFold, held_out_scatter
@@ -98,7 +98,7 @@ class ElasticNet(Regression):
         folds = 0 if fold is None else len(fold.unique())
         self.check(folds, groups is None, num_features)
         assert fold is not None
-        moments = _gather(features, responses, fold.unique(return_inverse=True)[1])
+        moments = GramAccumulator.of(features, responses, fold.unique(return_inverse=True)[1], torch.float64)
         check_measured(moments.responses.square.sum(0), 0)
         problems = self._problems(num_targets, groups, features.device)
         training = _Training.of_all(moments, standardize)
@@ -163,15 +163,6 @@ class ElasticNet(Regression):
                 given_up,
                 own.numel(),
             )
-
-
-def _gather(features: Tensor, responses: Tensor, fold: Tensor) -> GramAccumulator:
-    """Sums over the stimuli of each fold, in float64."""
-    shifts = (part[:ROW_BLOCK].double().mean(0) for part in (features, responses))
-    moments = GramAccumulator(*shifts, num_folds=int(fold.max()) + 1)
-    for _, rows in rows_by_fold(fold):
-        moments.update(features[rows], responses[rows], fold[rows])
-    return moments
 
 
 def _write(out: Tensor, targets: Tensor, problem: Tensor, step: Tensor, weight: Tensor) -> None:

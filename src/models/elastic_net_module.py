@@ -7,7 +7,6 @@ from ..findings import Findings
 from .closed_form import ClosedFormModule, Selection
 from .elastic_net import ElasticNet
 from .gathered import KeptRows, SummedRows
-from .heads.linear import LinearHead
 
 
 class ElasticNetModule(ClosedFormModule):
@@ -53,8 +52,5 @@ class ElasticNetModule(ClosedFormModule):
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
         assert isinstance(rows, KeptRows)
-        assert isinstance(self.head, LinearHead)
         fit = self.regression.fit(*rows.training(), self.groups(targets), self.facts.standardized)
-        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
-        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
-        return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
+        return self.write_linear(targets, fit)

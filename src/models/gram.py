@@ -134,6 +134,18 @@ class GramAccumulator:
         self.features = FeatureMoments(feature_shift, num_folds)
         self.responses = ResponseMoments(response_shift, len(feature_shift), num_folds)
 
+    @classmethod
+    def of(cls, features: Tensor, responses: Tensor, fold: Tensor, dtype: torch.dtype) -> "GramAccumulator":
+        """Moments of data in memory: features (N, D), responses (N, T), fold of each stimulus int64 (N,).
+
+        The products with the responses are kept in `dtype`.
+        """
+        feature_shift, response_shift = (part[:ROW_BLOCK].double().mean(0) for part in (features, responses))
+        moments = cls(feature_shift, response_shift.to(dtype), int(fold.max()) + 1)
+        for _, rows in rows_by_fold(fold):
+            moments.update(features[rows], responses[rows], fold[rows])
+        return moments
+
     def update(self, features: Tensor, responses: Tensor, fold: Tensor) -> None:
         """Add a batch: features (B, D), responses (B, T), fold of each stimulus int64 (B,)."""
         shifted = features.double() - self.features.shift

@@ -9,7 +9,6 @@ from ..batch import FeatureShapes
 from ..findings import Findings
 from .closed_form import ClosedFormModule, Selection
 from .gathered import KeptRows, SummedRows, keep_rows
-from .heads.linear import LinearHead
 from .penalties import PENALTIES
 
 
@@ -53,8 +52,5 @@ class RidgeModule(ClosedFormModule):
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
     def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(self.head, LinearHead)
         fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
-        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
-        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
-        return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
+        return self.write_linear(targets, fit)
