@@ -1,6 +1,6 @@
 """What the data module hands to a model: batches, and once before them the facts of the training split."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
@@ -19,15 +19,20 @@ class Batch:
 
     Args:
         stimulus: Position of each stimulus in the data module's table, int64 (batch,).
+        subject: Recording of each stimulus, counted from 0, int64 (batch,).
         response: float32 (batch, num_targets), NaN where a target was not measured.
         features: Embeddings by layer, each (batch, *shape), float16 or float32; None without an encoder.
-        images: uint8 (batch, 3, height, width); None with an encoder.
+        images: uint8 (batch, 3, height, width), or of clips (batch, frames, 3, height, width); None with an encoder.
+        category: Index into the categories of `Facts`, int64 (batch,), -1 where unknown; None where the recordings
+            have no categories.
     """
 
     stimulus: Tensor
+    subject: Tensor
     response: Tensor
     features: Features | None = None
     images: Tensor | None = None
+    category: Tensor | None = None
 
     def __len__(self) -> int:
         return len(self.stimulus)
@@ -47,6 +52,11 @@ class Facts:
         groups: Set in which each target is stopped in training, int64 (num_targets,): a partition.
         group_names: Name of each group, "lh.V1v".
         rois: Target indices of each ROI by its name, "lh.V1v"; they may overlap.
+        subjects: Targets of each recording by its subject, in the order of `Batch.subject`.
+        hemispheres: Hemisphere of each target, int64 (num_targets,): 0 left, 1 right, -1 unknown.
+        coordinates: Place of each target, float32 (num_targets, 3) in millimetres, NaN where unknown.
+        noise_ceiling: Share of variance that a perfect model could explain, float32 (num_targets,), NaN where unknown.
+        categories: Names of the objects that stimuli show; empty where the recordings know none.
     """
 
     response_mean: Tensor
@@ -57,3 +67,26 @@ class Facts:
     groups: Tensor
     group_names: list[str]
     rois: dict[str, Tensor]
+    subjects: dict[str, slice]
+    hemispheres: Tensor
+    coordinates: Tensor
+    noise_ceiling: Tensor
+    categories: list[str]
+
+    def of(self, targets: slice) -> "Facts":
+        """The facts of one recording's targets, which are numbered from 0 again."""
+        names = {name: part for name, part in self.subjects.items() if part == targets}
+        own, groups = self.groups[targets].unique(return_inverse=True)
+        rois = {name: of_roi[(of_roi >= targets.start) & (of_roi < targets.stop)] for name, of_roi in self.rois.items()}
+        return replace(
+            self,
+            response_mean=self.response_mean[targets],
+            response_scale=self.response_scale[targets],
+            groups=groups,
+            group_names=[self.group_names[group] for group in own.tolist()],
+            rois={name: of_roi - targets.start for name, of_roi in rois.items() if len(of_roi)},
+            subjects={name: slice(0, part.stop - part.start) for name, part in names.items()},
+            hemispheres=self.hemispheres[targets],
+            coordinates=self.coordinates[targets],
+            noise_ceiling=self.noise_ceiling[targets],
+        )

@@ -18,7 +18,7 @@ from ..encoders import Encoder, JointEncoder
 from ..errors import InputError
 from ..recording import TRAIN, VALIDATION, Recording
 from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
-from .facts import feature_statistics, gather_facts
+from .facts import category_indices, category_names, feature_statistics, gather_facts
 from .feature_table import FeatureTable
 from .fitted import TrainingImages, fit_encoder
 from .loader import BatchLoader, Rows
@@ -142,11 +142,15 @@ class EncodingDataModule(LightningDataModule):
         self.identity = self._identify(recordings, joined)
         self._inputs = self._serve_inputs(recordings)
         recording_of, local = self.locate(self.positions(TRAIN))
+        categories = category_names(recordings)
+        self._subject = self.locate(np.arange(len(joined)))[0]
+        self._category = category_indices(recordings, categories) if categories else None
         self.facts = gather_facts(
             recordings,
             [local[recording_of == index] for index in range(len(recordings))],
             None if self.encoder is None else self._feature_statistics(),
-            standardized=self.reduction is None,
+            self.reduction is None,
+            categories,
         )
 
     def positions(self, split: str) -> np.ndarray:
@@ -191,6 +195,8 @@ class EncodingDataModule(LightningDataModule):
             self._inputs,
             self._respond,
             self.num_targets,
+            self._subject,
+            self._category,
             self.batch_size,
             share.rank,
             share.world_size,

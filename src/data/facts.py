@@ -1,6 +1,6 @@
 """The facts of the training split, which a model learns before the first batch."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Facts
-from ..recording import Recording, stopping_groups
+from ..recording import HEMISPHERES, Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
 
@@ -42,6 +42,7 @@ def gather_facts(
     training: Sequence[np.ndarray],
     features: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
     standardized: bool,
+    categories: list[str],
 ) -> Facts:
     """The facts of all recordings, their targets one after another.
 
@@ -50,8 +51,10 @@ def gather_facts(
         training: Indices of each recording's training stimuli, int64 (n,).
         features: `feature_statistics`; None where images are served.
         standardized: As in Facts.
+        categories: `category_names`.
     """
     means, scales, groups = [], [], []
+    subjects: dict[str, slice] = {}
     group_names: list[str] = []
     rois: dict[str, Tensor] = {}
     first = 0
@@ -65,7 +68,9 @@ def gather_facts(
         group_names += [prefix + name for name in own_names]
         for roi in recording.rois:
             rois[prefix + f"{roi.hemisphere}.{roi.name}".lstrip(".")] = torch.from_numpy(roi.targets) + first
+        subjects[recording.subject] = slice(first, first + recording.num_targets)
         first += recording.num_targets
+    hemispheres = np.concatenate([recording.hemispheres for recording in recordings])
     return Facts(
         torch.from_numpy(np.concatenate(means)),
         torch.from_numpy(np.concatenate(scales)),
@@ -75,7 +80,40 @@ def gather_facts(
         torch.from_numpy(np.concatenate(groups)),
         group_names,
         rois,
+        subjects,
+        torch.from_numpy(np.select([hemispheres == side for side in HEMISPHERES], (0, 1), -1)),
+        _of_targets(recordings, lambda recording: recording.coordinates, (3,)),
+        _of_targets(recordings, lambda recording: recording.noise_ceiling, ()),
+        categories,
     )
+
+
+def category_names(recordings: Sequence[Recording]) -> list[str]:
+    """Sorted names of all categories that the stimuli have; "" is none."""
+    named = [recording.categories for recording in recordings if recording.categories is not None]
+    return sorted({str(name) for names in named for name in names} - {""})
+
+
+def category_indices(recordings: Sequence[Recording], names: Sequence[str]) -> np.ndarray:
+    """Index of each stimulus's category among the names, int64 (n_stimuli of all recordings,), -1 where unknown."""
+    index = {name: number for number, name in enumerate(names)}
+    return np.concatenate(
+        [
+            np.full(len(recording.stimuli), -1)
+            if recording.categories is None
+            else np.array([index.get(str(name), -1) for name in recording.categories])
+            for recording in recordings
+        ]
+    )
+
+
+def _of_targets(
+    recordings: Sequence[Recording], read: Callable[[Recording], np.ndarray | None], shape: tuple[int, ...]
+) -> Tensor:
+    """What recordings know of each target, float32 (num_targets, *shape), NaN where they do not."""
+    known = [(recording, read(recording)) for recording in recordings]
+    parts = [np.full((each.num_targets, *shape), np.nan) if value is None else value for each, value in known]
+    return torch.from_numpy(np.concatenate(parts).astype(np.float32))
 
 
 def _gathered(rows: Rows, positions: np.ndarray) -> np.ndarray:

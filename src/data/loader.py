@@ -50,6 +50,8 @@ class BatchLoader:
         inputs: What a model sees, by layer; the key "images" alone means raw images.
         respond: Writes the responses of positions (n,) into a float32 array (n, num_targets).
         num_targets: Columns of the responses.
+        subject: Recording of each position, int64.
+        category: Category of each position, int64, -1 where unknown; None where there are none.
         batch_size: Most stimuli per batch and rank.
         rank: This process's rank, of `world_size`.
         world_size: Number of processes that share the stimuli.
@@ -62,6 +64,8 @@ class BatchLoader:
         inputs: Mapping[str, Rows],
         respond: Callable[[np.ndarray, np.ndarray], object],
         num_targets: int,
+        subject: np.ndarray,
+        category: np.ndarray | None,
         batch_size: int,
         rank: int = 0,
         world_size: int = 1,
@@ -70,6 +74,8 @@ class BatchLoader:
         self.stimuli = np.asarray(stimuli, dtype=np.int64)
         self.inputs = inputs
         self.respond = respond
+        self.subject = subject
+        self.category = category
         self.rank = rank
         self.world_size = world_size
         self.order = order
@@ -105,4 +111,6 @@ class BatchLoader:
             rows.gather(stimuli, inputs[layer][:count])
         served = {layer: tensor[:count] for layer, tensor in inputs.items()}
         images = served.pop("images", None)
-        return Batch(torch.from_numpy(stimuli), response, served or None, images)
+        subject = torch.from_numpy(self.subject[stimuli])
+        category = None if self.category is None else torch.from_numpy(self.category[stimuli])
+        return Batch(torch.from_numpy(stimuli), subject, response, served or None, images, category)

@@ -1,6 +1,8 @@
 """EncodingModule: the one step of every encoding model."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
@@ -13,6 +15,7 @@ from torch.optim.lr_scheduler import StepLR
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError, one_line
+from .finetuning import Finetuning, Full
 from .heads.base import Head
 from .heads.linear import LinearHead
 from .losses import Loss, LossMeter, MeanSquaredError
@@ -20,18 +23,35 @@ from .metrics import TargetMetrics
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
+@dataclass(frozen=True)
+class Outcome:
+    """What one step makes of a batch.
+
+    Args:
+        prediction: In the recording's units, (batch, num_targets).
+        losses: Loss of each target on standardised responses, (num_targets,).
+        features: What the head was given, by layer.
+    """
+
+    prediction: Tensor
+    losses: Tensor
+    features: Features
+
+
 class EncodingModule(LightningModule):
     """Predicts responses from features, or from images through a trainable backbone.
 
     The head works on standardised features and standardised responses; predictions and metrics are in the
-    recording's units.
+    recording's units. Of clips, a backbone sees each frame alone, and the predictions are averaged over frames.
 
     Args:
         num_targets: Targets to predict; linked from the data.
         feature_shapes: Shape of one stimulus's features by layer, None for images; linked from the data.
         head: From features to responses.
         backbone: A trainable encoder, for data that serve images.
+        finetuning: What of the backbone is trained; by default all of it.
         loss: One loss per target, on standardised responses; mean squared error by default.
+        l1: Weight of the L1 norm of the head's weights, biases left out, which is added to the loss.
         optimizer: From parameters to an optimiser; AdamW by default.
         scheduler: From an optimiser to a schedule that steps once an epoch; by default the rate is multiplied by
             0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023 challenge.
@@ -48,17 +68,24 @@ class EncodingModule(LightningModule):
         feature_shapes: FeatureShapes | None,
         head: Callable[[FeatureShapes, int], Head] = LinearHead,
         backbone: Encoder | None = None,
+        finetuning: Finetuning | None = None,
         loss: Loss | None = None,
+        l1: float = 0.0,
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = lambda optimizer: StepLR(optimizer, step_size=10, gamma=0.75),
     ) -> None:
         super().__init__()
+        if l1 < 0:
+            raise InputError(f"--model.l1 {l1:g}: expected 0 or more")
         self.backbone = backbone
+        self.finetuning = finetuning or Full()
+        self.l1 = l1
         self.standardize_features: FeatureStandardizer | None = None
         if backbone is not None:
             if feature_shapes is not None:
                 raise InputError("--model.backbone: --data.encoder serves features already; leave one of the two out")
             shapes = backbone.feature_shapes()
+            self.finetuning.prepare(backbone)
         elif feature_shapes is not None:
             shapes = feature_shapes
             self.standardize_features = FeatureStandardizer(shapes)
@@ -78,6 +105,8 @@ class EncodingModule(LightningModule):
             assert self.facts.feature_mean is not None
             assert self.facts.feature_scale is not None
             self.standardize_features.fill(self.facts.feature_mean, self.facts.feature_scale)
+        self.head.fill(self.facts)
+        self.loss.fill(self.facts)
         mean = self.facts.response_mean
         self.metrics = torch.nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
 
@@ -97,32 +126,41 @@ class EncodingModule(LightningModule):
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         try:
-            optimizer = self.make_optimizer(self.parameters())
+            optimizer = self.make_optimizer(self._parameter_groups())
         except ValueError as error:  # a rate below 0, a momentum that nesterov needs
             raise InputError(f"--model.optimizer: {one_line(error)}") from error
+        for group in optimizer.param_groups:
+            group["lr"] *= group["rate"]
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_scheduler(optimizer)}}
 
+    def on_train_epoch_start(self) -> None:
+        if self.backbone is not None:
+            self.finetuning.train(self.backbone, self.current_epoch)
+
     def forward(self, batch: Batch) -> Tensor:
         """Standardised predictions, (batch, num_targets)."""
-        return self.head(self._features(batch))
+        return self._read(self._features(batch), batch)
 
     def predict(self, batch: Batch) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""
         return self.standardize_responses.invert(self(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        _, loss = self._step(batch)
-        self.log("train/loss", loss.mean(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        losses = self._step(batch).losses
+        self.log("train/loss", losses.mean(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
         # whether it is trained with ten others or with forty thousand.
-        return loss.sum() if self.independent_targets else loss.mean()
+        loss = losses.sum() if self.independent_targets else losses.mean()
+        if self.l1:
+            loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
+        return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        prediction, loss = self._step(batch)
-        self.loss_meter.update(loss, batch.response)
-        self._metrics("validation").update(prediction, batch.response)
+        outcome = self._step(batch)
+        self.loss_meter.update(outcome.losses, batch.response)
+        self._metrics("validation").update(outcome.prediction, batch.response)
 
     def on_validation_epoch_end(self) -> None:
         self.target_losses = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
@@ -131,7 +169,7 @@ class EncodingModule(LightningModule):
         self._log_metrics("validation")
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        prediction, _ = self._step(batch)
+        prediction = self._step(batch).prediction
         split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
         if split in self.metrics:  # a challenge's withheld stimuli have no metrics
             self._metrics(split).update(prediction, batch.response)
@@ -142,16 +180,34 @@ class EncodingModule(LightningModule):
             if split in self.metrics:
                 self._log_metrics(split)
 
-    def _step(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """Predictions in the recording's units (batch, num_targets), and the loss of each target (num_targets,)."""
-        standardised = self(batch)
-        loss = self.loss(standardised, self.standardize_responses(batch.response))
-        return self.standardize_responses.invert(standardised), loss
+    def _step(self, batch: Batch) -> Outcome:
+        features = self._features(batch)
+        standardised = self._read(features, batch)
+        losses = self.loss(standardised, self.standardize_responses(batch.response))
+        return Outcome(self.standardize_responses.invert(standardised), losses, features)
+
+    def _read(self, features: Features, batch: Batch) -> Tensor:
+        """Standardised predictions, (batch, num_targets)."""
+        if batch.images is None or batch.images.ndim == 4:
+            return self.head.read(features, batch.subject)
+        frames = batch.images.shape[1]
+        prediction = self.head.read(features, batch.subject.repeat_interleave(frames))  # (B·F, T)
+        return prediction.unflatten(0, (-1, frames)).mean(1)
+
+    def _parameter_groups(self) -> list[dict[str, Any]]:
+        """Groups for the optimiser, each with its share of the learning rate as "rate"."""
+        others = [each for name, each in self.named_parameters() if not name.startswith("backbone.")]
+        groups = [{"params": others, "rate": 1.0}]
+        if self.backbone is not None:
+            groups += self.finetuning.parameter_groups(self.backbone)
+        return [group for group in groups if group["params"]]
 
     def _features(self, batch: Batch) -> Features:
+        """What the head is given, by layer, each (batch, *shape); of a backbone on clips (batch · frames, *shape)."""
         if self.backbone is not None:
             assert batch.images is not None
-            return self.backbone(batch.images)
+            images = batch.images  # (B, 3, H, W), or (B, F, 3, H, W)
+            return self.backbone(images.flatten(0, -4))
         assert batch.features is not None
         if self.standardize_features is None:
             return {layer: features.float() for layer, features in batch.features.items()}

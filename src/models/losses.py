@@ -6,9 +6,14 @@ import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from ..batch import Facts
+
 
 class Loss(nn.Module, ABC):
     """From predictions and responses to one loss per target."""
+
+    def fill(self, facts: Facts) -> None:
+        """Take what the loss needs of the data, such as noise ceilings, before the first batch."""
 
     @abstractmethod
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:

@@ -10,7 +10,10 @@ def make_loader(stimuli, features, responses, batch_size, rank=0, world_size=1, 
         out[...] = responses[positions]
 
     inputs = {"layer.a": Rows([features])}
-    return BatchLoader(stimuli, inputs, respond, responses.shape[1], batch_size, rank, world_size, order)
+    subject = np.arange(len(features)) % 2
+    category = np.arange(len(features)) % 3 - 1
+    targets = responses.shape[1]
+    return BatchLoader(stimuli, inputs, respond, targets, subject, category, batch_size, rank, world_size, order)
 
 
 @pytest.fixture
@@ -45,6 +48,8 @@ def test_every_stimulus_once_and_equal_steps(arrays, world_size, batch_size, cou
             assert len(batch) <= batch_size
             assert np.array_equal(batch.features["layer.a"].numpy(), features[index])
             assert np.array_equal(batch.response.numpy(), responses[index])
+            assert np.array_equal(batch.subject.numpy(), index % 2)
+            assert np.array_equal(batch.category.numpy(), index % 3 - 1)
             served += index.tolist()
         assert batches == len(loader)
         steps.add(batches)
@@ -80,7 +85,7 @@ def test_a_batch_outlives_the_next_one(arrays):
 
 def test_images_are_served_apart_from_features():
     images = np.random.default_rng(0).integers(0, 255, (103, 3, 8, 8), dtype=np.uint8)
-    loader = BatchLoader(np.arange(10), {"images": Rows([images])}, lambda p, out: None, 3, 4)
+    loader = BatchLoader(np.arange(10), {"images": Rows([images])}, lambda p, out: None, 3, np.zeros(10, int), None, 4)
     batch = next(iter(loader))
     assert batch.features is None
     assert batch.images.dtype == torch.uint8

@@ -6,7 +6,7 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ...batch import Features, FeatureShapes
+from ...batch import Facts, Features, FeatureShapes
 
 
 class Head(nn.Module, ABC):
@@ -24,6 +24,19 @@ class Head(nn.Module, ABC):
         super().__init__()
         self.num_features = sum(prod(shape) for shape in feature_shapes.values())
         self.num_targets = num_targets
+
+    def fill(self, facts: Facts) -> None:
+        """Take what the head needs of the data, before the first batch and once more before the test.
+
+        What it keeps are buffers, so that a checkpoint restores them. Parts that depend on the data are made here.
+        """
+
+    def read(self, features: Features, subject: Tensor) -> Tensor:
+        """Predictions (batch, num_targets) for stimuli of these recordings, int64 (batch,).
+
+        A target of another recording than the stimulus's may be given any finite number: nothing is measured there.
+        """
+        return self(features)
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:

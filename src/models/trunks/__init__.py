@@ -1,0 +1,1 @@
+"""Trunks: features → features, trained, before a readout of each subject's own."""
