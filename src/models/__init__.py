@@ -1,43 +1,72 @@
 """Features → responses. What users name in a config is re-exported here."""
 
 from .banded_module import BandedRidgeModule
+from .categories import CategoryObjective
 from .early_stopping import RoiEarlyStopping
 from .elastic_net import ElasticNet
 from .elastic_net_module import ElasticNetModule
 from .encoding import EncodingModule
-from .finetuning import Finetuning, Frozen, Full
+from .finetuning import Finetuning, Frozen, Full, Gradual, Lora
 from .heads.base import Head
+from .heads.factorized import FactorizedReadout
+from .heads.framewise import FramewiseHead
+from .heads.fully_connected import FullyConnectedHead
+from .heads.gaussian import GaussianMaskReadout, GaussianReadout
 from .heads.linear import LinearHead
+from .heads.mlp import MlpHead, ResidualMlpHead
+from .heads.recurrent import RecurrentHead
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
 from .layer_module import LayerSelectionModule
 from .linear_fit import Regression
-from .losses import Loss, MeanSquaredError
+from .losses import Loss, MeanSquaredError, NoiseCeilingWeightedMse, OneMinusCorrelation, SmoothL1
 from .ridge import Ridge
 from .ridge_module import RidgeModule
+from .schedules import OneCycle
 from .similarity_module import SimilarityModule
 from .trunks.base import Trunk
+from .trunks.mlp import MlpTrunk
+from .trunks.shallow_cnn import ShallowCnn
+from .weight_averaging import ExponentialMovingAverage
 from .windowed_module import WindowedModule
 
 __all__ = [
     "BandedRidgeModule",
+    "CategoryObjective",
     "ElasticNet",
     "ElasticNetModule",
     "EncodingModule",
+    "ExponentialMovingAverage",
+    "FactorizedReadout",
     "Finetuning",
+    "FramewiseHead",
     "Frozen",
     "Full",
+    "FullyConnectedHead",
+    "GaussianMaskReadout",
+    "GaussianReadout",
+    "Gradual",
     "Head",
     "LayerSelectionModule",
     "LinearHead",
+    "Lora",
     "Loss",
     "MeanSquaredError",
+    "MlpHead",
+    "MlpTrunk",
+    "NoiseCeilingWeightedMse",
+    "OneCycle",
+    "OneMinusCorrelation",
+    "RecurrentHead",
     "Regression",
+    "ResidualMlpHead",
     "Ridge",
     "RidgeModule",
     "RoiEarlyStopping",
+    "ShallowCnn",
     "SimilarityHead",
     "SimilarityModule",
+    "SmoothL1",
     "Trunk",
     "TrunkHead",
     "WindowedModule",

@@ -17,18 +17,26 @@ class RoiEarlyStopping(Callback):
     The targets of a linear head are independent, so one run in which each ROI's best rows are kept gives what a
     separate run per ROI, each with its own early stopping, gives. Freezing a stopped ROI by zeroing its gradient
     would not: momentum and weight decay still move it. A head that shares parameters among targets is one ROI:
-    its best epoch is restored whole.
+    its best epoch is restored whole; and one network per hemisphere is two ROIs.
 
     Args:
         patience: Epochs without a better validation loss after which a ROI stops.
         min_delta: A loss is better if it is lower than the best by more than this.
+        decimals: Round validation losses to so many decimals before they are compared.
+        per_roi: Stop each ROI on its own; otherwise all targets by their mean loss.
     """
 
-    def __init__(self, patience: int = 20, min_delta: float = 0.0) -> None:
+    def __init__(
+        self, patience: int = 20, min_delta: float = 0.0, decimals: int | None = None, per_roi: bool = True
+    ) -> None:
         if patience < 1:
             raise InputError(f"--early_stopping.patience {patience}: expected 1 or more")
         self.patience = patience
+        if decimals is not None and decimals < 0:
+            raise InputError(f"--early_stopping.decimals {decimals}: expected 0 or more")
         self.min_delta = min_delta
+        self.decimals = decimals
+        self.per_roi = per_roi
         self.best_loss = torch.empty(0)  # (n_groups,)
         self.best_epoch = torch.empty(0, dtype=torch.int64)  # (n_groups,)
         self.stopped = torch.empty(0, dtype=torch.bool)  # (n_groups,)
@@ -43,8 +51,12 @@ class RoiEarlyStopping(Callback):
             return
         assert isinstance(pl_module, EncodingModule)
         groups = pl_module.stopping_groups.cpu()  # (num_targets,)
+        if not self.per_roi:
+            groups = torch.zeros_like(groups)
         sizes = groups.bincount()
         loss = groups.bincount(weights=pl_module.target_losses.cpu()) / sizes.clamp_min(1)  # (n_groups,)
+        if self.decimals is not None:
+            loss = loss.round(decimals=self.decimals)
         if not loss.isfinite().any():
             raise InputError(
                 f"--model.optimizer: training diverged, no validation loss is finite in epoch {trainer.current_epoch}; "
@@ -76,9 +88,10 @@ class RoiEarlyStopping(Callback):
             setattr(self, name, value)
 
     def _keep(self, module: EncodingModule, better: Tensor) -> None:
-        """Copy the rows of targets (num_targets,) that are better now; all weights where targets share some."""
+        """Copy the rows of targets (num_targets,) that are better now; a network's weights where targets share them."""
+        improved = [bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for own in module.networks]
         for name, tensor in module.trained_state().items():
             if module.independent_targets and name in self.best:
                 self.best[name][better] = tensor[better.to(tensor.device)].cpu()
-            else:
+            elif name not in self.best or improved[module.network_of(name)]:
                 self.best[name] = tensor.detach().to("cpu", copy=True)

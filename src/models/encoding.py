@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -9,17 +10,21 @@ from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
-from torch.optim import AdamW
+from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError, one_line
-from .finetuning import Finetuning, Full
+from .calibration import Calibration
+from .categories import CategoryObjective
+from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
+from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead, hemisphere_of
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import TargetMetrics
+from .schedules import lightning_schedule
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
@@ -52,6 +57,9 @@ class EncodingModule(LightningModule):
         finetuning: What of the backbone is trained; by default all of it.
         loss: One loss per target, on standardised responses; mean squared error by default.
         l1: Weight of the L1 norm of the head's weights, biases left out, which is added to the loss.
+        hemisphere_networks: Train one network, backbone and head, for each hemisphere's targets, as two runs of a
+            hemisphere each would but for the random numbers of dropout and the common norm of clipped gradients.
+        categories: Name the objects that stimuli show as well, from the same features.
         optimizer: From parameters to an optimiser; AdamW by default.
         scheduler: From an optimiser to a schedule that steps once an epoch; by default the rate is multiplied by
             0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023 challenge.
@@ -71,14 +79,23 @@ class EncodingModule(LightningModule):
         finetuning: Finetuning | None = None,
         loss: Loss | None = None,
         l1: float = 0.0,
+        hemisphere_networks: bool = False,
+        categories: CategoryObjective | None = None,
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = lambda optimizer: StepLR(optimizer, step_size=10, gamma=0.75),
     ) -> None:
         super().__init__()
         if l1 < 0:
             raise InputError(f"--model.l1 {l1:g}: expected 0 or more")
+        finetuning = finetuning or Full()
+        if hemisphere_networks:
+            if categories is not None:
+                raise InputError("--model.categories: needs one network; leave out --model.hemisphere_networks")
+            head = partial(HemisphereHead, head=head, shared=backbone is None)
+            finetuning = HemisphereFinetuning(finetuning)
+            backbone = None if backbone is None else HemisphereEncoder(backbone)
         self.backbone = backbone
-        self.finetuning = finetuning or Full()
+        self.finetuning = finetuning
         self.l1 = l1
         self.standardize_features: FeatureStandardizer | None = None
         if backbone is not None:
@@ -94,6 +111,8 @@ class EncodingModule(LightningModule):
         self.standardize_responses = ResponseStandardizer(num_targets)
         self.head = head(shapes, num_targets)
         self.loss = loss or MeanSquaredError()
+        self.categories = categories
+        self.calibration = Calibration(num_targets) if self.loss.scale_free else None
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.loss_meter = LossMeter(num_targets)
@@ -101,28 +120,45 @@ class EncodingModule(LightningModule):
     def setup(self, stage: str) -> None:
         self.facts = self.trainer.datamodule.facts  # type: ignore[attr-defined]
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
+        statistics = self.head.feature_statistics(self.facts)
         if self.standardize_features is not None:
-            assert self.facts.feature_mean is not None
-            assert self.facts.feature_scale is not None
-            self.standardize_features.fill(self.facts.feature_mean, self.facts.feature_scale)
+            assert statistics is not None
+            self.standardize_features.fill(*statistics)
         self.head.fill(self.facts)
         self.loss.fill(self.facts)
+        if self.categories is not None:
+            self.categories.fill(self.facts, self.head.num_features)
         mean = self.facts.response_mean
         self.metrics = torch.nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
 
     @property
     def independent_targets(self) -> bool:
-        """Whether no target's fit depends on another's."""
-        return self.head.independent_targets and self.backbone is None
+        """Whether no target's fit depends on another's; categories belong to no target, and make all one network."""
+        return self.head.independent_targets and self.backbone is None and self.categories is None
+
+    @property
+    def networks(self) -> list[Tensor | slice]:
+        """Targets of each network: networks share no weights."""
+        return [*self.head.targets] if isinstance(self.head, HemisphereHead) else [slice(None)]
+
+    def network_of(self, name: str) -> int:
+        """Which network a weight belongs to, by its name in the state dict."""
+        return hemisphere_of(name) if isinstance(self.head, HemisphereHead) else 0
 
     @property
     def stopping_groups(self) -> Tensor:
         """Set in which each target is stopped, (num_targets,): one set where targets share weights."""
-        return self.facts.groups if self.independent_targets else torch.zeros_like(self.facts.groups)
+        if self.independent_targets:
+            return self.facts.groups
+        groups = torch.zeros_like(self.facts.groups)
+        for index, own in enumerate(self.networks):
+            groups[own.cpu() if isinstance(own, Tensor) else own] = index
+        return groups
 
     def trained_state(self) -> dict[str, Tensor]:
         """Weights and buffers that training changes, by their names in the state dict."""
-        return {name: value for name, value in self.state_dict().items() if name.startswith(("head.", "backbone."))}
+        parts = ("head.", "backbone.", "categories.")
+        return {name: value for name, value in self.state_dict().items() if name.startswith(parts)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         try:
@@ -133,11 +169,26 @@ class EncodingModule(LightningModule):
             group["lr"] *= group["rate"]
         if self.make_scheduler is None:
             return {"optimizer": optimizer}
-        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": self.make_scheduler(optimizer)}}
+        schedule = lightning_schedule(self.make_scheduler(optimizer), self)
+        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
+
+    def on_fit_start(self) -> None:
+        fused = any(group.get("fused") for each in self.trainer.optimizers for group in each.param_groups)
+        if fused and self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed"):
+            raise InputError(
+                "--trainer.gradient_clip_val: a fused optimizer under mixed precision takes its gradients as they are; "
+                "set --model.optimizer.fused false, or leave one of the two out"
+            )
 
     def on_train_epoch_start(self) -> None:
         if self.backbone is not None:
             self.finetuning.train(self.backbone, self.current_epoch)
+            loader: Any = self.trainer.train_dataloader
+            check_batch_norm(self.backbone, len(loader.stimuli) // (len(loader) * self.trainer.world_size))
+
+    def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
+        if self.backbone is not None:
+            drop_gradients(self.backbone)
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised predictions, (batch, num_targets)."""
@@ -145,46 +196,81 @@ class EncodingModule(LightningModule):
 
     def predict(self, batch: Batch) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""
-        return self.standardize_responses.invert(self(batch))
+        return self._in_units(self(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        losses = self._step(batch).losses
-        self.log("train/loss", losses.mean(), on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        outcome = self._step(batch)
+        losses = outcome.losses
+        # Every measurement weighs the same: a subject of whom a batch has one stimulus does not weigh as one of whom
+        # it has sixty, and over an epoch each weighs by its stimuli and its targets.
+        measured = (~batch.response.isnan()).sum(0).to(losses)  # (num_targets,)
+        mean = _weighted_mean(losses, measured)
+        self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
         # whether it is trained with ten others or with forty thousand.
-        loss = losses.sum() if self.independent_targets else losses.mean()
+        if self.independent_targets:
+            loss = losses.sum()
+        else:
+            loss = torch.stack([_weighted_mean(losses[own], measured[own]) for own in self.networks]).sum()
         if self.l1:
             loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
+        if self.categories is not None:
+            loss = loss + self.categories.loss(outcome.features, batch)
         return loss
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outcome = self._step(batch)
         self.loss_meter.update(outcome.losses, batch.response)
         self._metrics("validation").update(outcome.prediction, batch.response)
+        if self.categories is not None:
+            self.categories.update("validation", outcome.features, batch)
 
     def on_validation_epoch_end(self) -> None:
-        self.target_losses = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
+        mean = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
         self.loss_meter.reset()
+        pearson = self._metrics("validation").compute()["pearson"].reshape(-1)
+        self.target_losses = self.loss.over_split(mean, pearson)
         self.log("validation/loss", self.target_losses.mean())
         self._log_metrics("validation")
+        self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        prediction = self._step(batch).prediction
+        outcome = self._step(batch)
         split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
         if split in self.metrics:  # a challenge's withheld stimuli have no metrics
-            self._metrics(split).update(prediction, batch.response)
-        return {"prediction": prediction}
+            self._metrics(split).update(outcome.prediction, batch.response)
+        if self.categories is not None:
+            self.categories.update(split, outcome.features, batch)
+        return {"prediction": outcome.prediction}
 
     def on_test_epoch_end(self) -> None:
         for split in self.trainer.datamodule.evaluated:  # type: ignore[attr-defined]
             if split in self.metrics:
                 self._log_metrics(split)
+        self._log_categories()
+
+    def on_fit_end(self) -> None:
+        """Bring predictions to the responses' scale where the loss is blind to it, by held-out stimuli if any."""
+        if self.calibration is None:
+            return
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        loader = data.val_dataloader() if len(data.positions("validation")) else data.train_dataloader()
+        self.eval()
+        with torch.no_grad(), self.trainer.precision_plugin.forward_context():
+            batches = (self.trainer.strategy.batch_to_device(batch) for batch in loader)
+            self.calibration.fit((self(batch), self.standardize_responses(batch.response)) for batch in batches)
 
     def _step(self, batch: Batch) -> Outcome:
         features = self._features(batch)
         standardised = self._read(features, batch)
         losses = self.loss(standardised, self.standardize_responses(batch.response))
-        return Outcome(self.standardize_responses.invert(standardised), losses, features)
+        return Outcome(self._in_units(standardised), losses, features)
+
+    def _in_units(self, standardised: Tensor) -> Tensor:
+        """Predictions in the recording's units, (batch, num_targets)."""
+        if self.calibration is not None:
+            standardised = self.calibration(standardised)
+        return self.standardize_responses.invert(standardised)
 
     def _read(self, features: Features, batch: Batch) -> Tensor:
         """Standardised predictions, (batch, num_targets)."""
@@ -218,6 +304,10 @@ class EncodingModule(LightningModule):
         assert isinstance(metrics, TargetMetrics)
         return metrics
 
+    def _log_categories(self) -> None:
+        if self.categories is not None:
+            self.log_dict(self.categories.accuracies())
+
     def _log_metrics(self, split: str) -> None:
         """Log the split's mean correlation, over all targets and by ROI; targets without variance have none."""
         metrics = self._metrics(split)
@@ -226,3 +316,8 @@ class EncodingModule(LightningModule):
         self.log(f"{split}/pearson", pearson.nanmean())
         by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.facts.rois.items()}
         self.log_dict({f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)})
+
+
+def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
+    """Mean of some targets' losses (n,), each weighted by its measurements (n,)."""
+    return losses @ weights / weights.sum().clamp_min(1)

@@ -3,14 +3,22 @@
 from abc import ABC, abstractmethod
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
 from ..batch import Facts
+from ..errors import InputError
+
+FLAT = 1e-6
+"""Variance below which a standardised prediction or response counts as constant."""
 
 
 class Loss(nn.Module, ABC):
     """From predictions and responses to one loss per target."""
+
+    scale_free: bool = False
+    """Whether it is blind to the scale and offset of predictions, which are then found when training has ended."""
 
     def fill(self, facts: Facts) -> None:
         """Take what the loss needs of the data, such as noise ceilings, before the first batch."""
@@ -27,14 +35,112 @@ class Loss(nn.Module, ABC):
             (num_targets,); 0 for a target that no stimulus of the batch measured.
         """
 
+    def over_split(self, mean: Tensor, pearson: Tensor) -> Tensor:
+        """Loss over a whole split, however it is batched: for what is a mean over stimuli, the mean.
+
+        Args:
+            mean: Mean of the batches' losses, weighted by how often each target was measured, (num_targets,).
+            pearson: Correlation over the split, (num_targets,), NaN where a response does not vary.
+
+        Returns:
+            (num_targets,).
+        """
+        return mean
+
 
 class MeanSquaredError(Loss):
     """Mean squared error."""
 
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
-        measured = ~response.isnan()
-        error = torch.where(measured, prediction - response, 0.0)
+        error, measured = _errors(prediction, response)
         return error.square().sum(0) / measured.sum(0).clamp_min(1)
+
+
+class SmoothL1(Loss):
+    """Mean squared error for small errors, mean absolute error for large ones (Girshick 2015, "Fast R-CNN").
+
+    Args:
+        beta: Error, in standard deviations of the response, at which one becomes the other; 0 is absolute error.
+    """
+
+    def __init__(self, beta: float = 1.0) -> None:
+        super().__init__()
+        if beta < 0:
+            raise InputError(f"--model.loss.beta {beta:g}: expected 0 or more")
+        self.beta = beta
+
+    def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
+        error, measured = _errors(prediction, response)
+        loss = F.smooth_l1_loss(error, torch.zeros_like(error), reduction="none", beta=self.beta)
+        return loss.sum(0) / measured.sum(0).clamp_min(1)
+
+
+class OneMinusCorrelation(Loss):
+    """One minus Pearson's correlation over the batch's stimuli: the dissimilarity of prediction and response.
+
+    It is 1 for a target that is constant in the batch or is predicted by a constant, with a finite gradient. Training
+    takes each rank's batch by itself, so batches should be large: of n stimuli a correlation is known to 1/√n.
+    Validation takes the correlation over the whole split.
+
+    Correlation leaves the scale and offset of predictions undetermined. When training has ended, a line per target
+    brings them to the responses' units (`Calibration`).
+    """
+
+    scale_free = True
+
+    def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
+        measured = ~response.isnan()
+        count = measured.sum(0)  # (num_targets,)
+
+        def centred(values: Tensor) -> Tensor:
+            values = torch.where(measured, values, 0.0)
+            return torch.where(measured, values - values.sum(0) / count.clamp_min(1), 0.0)
+
+        p, y = centred(prediction.to(response.dtype)), centred(response)
+        covariance, variance_p, variance_y = ((a * b).sum(0) / count.clamp_min(1) for a, b in ((p, y), (p, p), (y, y)))
+        # FLAT inside the root, rather than a case for constants: heads that start at zero predict a constant, and
+        # have to get a gradient that leads away from it.
+        correlation = covariance / ((variance_p + FLAT) * (variance_y + FLAT)).sqrt()
+        return torch.where(count > 0, 1 - correlation, 0.0)
+
+    def over_split(self, mean: Tensor, pearson: Tensor) -> Tensor:
+        return 1 - pearson.nan_to_num(0.0)
+
+
+class NoiseCeilingWeightedMse(Loss):
+    """Mean squared error, weighted by each target's noise ceiling: what cannot be explained is not fitted.
+
+    Weights are ceilings divided by their mean over the targets that have one, so their mean is 1. A target of unknown
+    ceiling has weight 1, one of ceiling 0 has weight 0.
+
+    Raises:
+        InputError: No target has a ceiling above 0.
+    """
+
+    weight: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("weight", torch.empty(0), persistent=False)  # (num_targets,), from the facts
+
+    def fill(self, facts: Facts) -> None:
+        ceiling = facts.noise_ceiling.clamp_min(0)
+        if not ceiling.nansum() > 0:
+            raise InputError(
+                "--model.loss NoiseCeilingWeightedMse: expected noise ceilings, found none above 0; set "
+                "--data.source.noise_ceiling, give repeats, or leave the loss out"
+            )
+        self.weight = (ceiling / ceiling.nanmean()).nan_to_num(1.0).to(self.weight.device)
+
+    def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
+        error, measured = _errors(prediction, response)
+        return self.weight * error.square().sum(0) / measured.sum(0).clamp_min(1)
+
+
+def _errors(prediction: Tensor, response: Tensor) -> tuple[Tensor, Tensor]:
+    """Prediction minus response, 0 where a target was not measured; and where it was, both (batch, num_targets)."""
+    measured = ~response.isnan()
+    return torch.where(measured, prediction - response, 0.0), measured
 
 
 class LossMeter(Metric):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from planted import Identity, Planted
 from scipy.stats import pearsonr
 from torch.optim import AdamW
@@ -12,10 +12,10 @@ from src.errors import InputError
 from src.models import EncodingModule, RoiEarlyStopping
 
 
-def fit(tmp_path, source, epochs=30, patience=5, ckpt_path=None, batch_size=32, **trainer):
+def fit(tmp_path, source, epochs=30, patience=5, ckpt_path=None, batch_size=32, stopping=None, **trainer):
     data = EncodingDataModule(source, Identity(), cache_dir=tmp_path / "cache", batch_size=batch_size)
     model = EncodingModule(data.num_targets, data.feature_shapes, optimizer=lambda p: AdamW(p, lr=3e-3, fused=True))
-    stopping = RoiEarlyStopping(patience)
+    stopping = stopping or RoiEarlyStopping(patience)
     options = {
         "logger": False,
         "enable_checkpointing": False,
@@ -55,6 +55,37 @@ def test_best_rows_are_those_of_each_rois_best_epoch(tmp_path):
         upto, *_ = fit(tmp_path, Planted(noise=2.0), epochs=epoch + 1, patience=100)
         rows = data.facts.groups == group
         assert torch.equal(model.head.weight[rows], upto.head.weight[rows])
+
+
+class Losses(Callback):
+    """Validation losses of all targets, epoch by epoch."""
+
+    def __init__(self):
+        self.seen = []
+
+    def on_validation_end(self, trainer, pl_module):
+        if not trainer.sanity_checking:
+            self.seen.append(float(pl_module.target_losses.mean()))
+
+
+@pytest.mark.parametrize("decimals", [None, 2])
+def test_all_targets_stop_together_by_their_rounded_loss(tmp_path, decimals):
+    """As published: patience 3 on the validation loss rounded to two decimals, here of all ROIs at once."""
+    stopping, losses = RoiEarlyStopping(3, decimals=decimals, per_roi=False), Losses()
+    model, data, *_ = fit(tmp_path, Planted(noise=1.0), epochs=200, stopping=stopping, callbacks=[losses, stopping])
+    best, expected = float("inf"), -1
+    for epoch, loss in enumerate(losses.seen):
+        loss = loss if decimals is None else round(loss, decimals)
+        best, expected = (loss, epoch) if loss < best else (best, expected)
+        if epoch - expected == 3:
+            break
+    assert len(losses.seen) == epoch + 1 < 200
+    assert stopping.best_epoch.tolist() == [expected]
+    if decimals is not None:
+        assert expected < int(np.argmin(losses.seen)), "rounding must matter for this test to mean anything"
+    upto, *_ = fit(tmp_path, Planted(noise=1.0), epochs=expected + 1, callbacks=[])
+    last = torch.cat([upto(batch).detach() for batch in data.val_dataloader()])
+    assert torch.equal(torch.cat([model(batch).detach() for batch in data.val_dataloader()]), last)
 
 
 def test_a_resumed_run_ends_like_an_undisturbed_one(tmp_path):

@@ -1,0 +1,195 @@
+"""One network per hemisphere: two copies of a backbone, and two heads, in one model."""
+
+from collections.abc import Callable
+from copy import deepcopy
+from dataclasses import replace
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor, nn
+
+from ..batch import Facts, Features, FeatureShapes
+from ..encoders import Encoder
+from ..errors import InputError
+from .finetuning import Finetuning
+from .heads.base import Head
+
+SIDES = ("lh", "rh")
+"""In the order of `Facts.hemispheres`."""
+
+Each = TypeVar("Each")
+
+
+class HemisphereEncoder(Encoder):
+    """Two copies of an encoder, which start alike; layers are named "lh:LAYER" and "rh:LAYER".
+
+    Args:
+        encoder: What is copied.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoders = nn.ModuleDict({"lh": encoder, "rh": deepcopy(encoder)})
+
+    def forward(self, images: Tensor) -> Features:
+        return {
+            f"{side}:{layer}": features
+            for side, encoder in self.encoders.items()
+            for layer, features in encoder(images).items()
+        }
+
+    def settings(self) -> dict[str, object]:
+        return {side: encoder.identity() for side, encoder in self.encoders.items() if isinstance(encoder, Encoder)}
+
+
+class HemisphereFinetuning(Finetuning):
+    """The same policy for each copy of the backbone.
+
+    Args:
+        finetuning: What is copied.
+    """
+
+    def __init__(self, finetuning: Finetuning) -> None:
+        super().__init__(finetuning.rate)
+        self.policies = {side: deepcopy(finetuning) for side in SIDES}
+
+    def prepare(self, backbone: nn.Module) -> None:
+        random_state = torch.get_rng_state()  # of which each copy takes what it would take alone: adapters are random
+        for policy, encoder in self._pairs(backbone):
+            torch.set_rng_state(random_state)
+            policy.prepare(encoder)
+
+    def parameter_groups(self, backbone: nn.Module) -> list[dict[str, Any]]:
+        return [group for policy, encoder in self._pairs(backbone) for group in policy.parameter_groups(encoder)]
+
+    def train(self, backbone: nn.Module, epoch: int) -> None:
+        for policy, encoder in self._pairs(backbone):
+            policy.train(encoder, epoch)
+
+    def _pairs(self, backbone: nn.Module) -> list[tuple[Finetuning, nn.Module]]:
+        assert isinstance(backbone, HemisphereEncoder)
+        return [(policy, backbone.encoders[side]) for side, policy in self.policies.items()]
+
+
+class HemisphereHead(Head):
+    """A head for each hemisphere's targets, which share no weights.
+
+    The heads are made when the targets' hemispheres are known, both from the same state of the random numbers: each
+    starts as it would in a run of its own.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer, of a HemisphereEncoder or shared by both.
+        num_targets: Targets of both hemispheres.
+        head: From one hemisphere's features to its responses.
+        shared: Whether both hemispheres read the same features; otherwise each reads its own encoder's.
+    """
+
+    lh: Tensor
+    rh: Tensor
+    order: Tensor
+
+    def __init__(
+        self,
+        feature_shapes: FeatureShapes,
+        num_targets: int,
+        head: Callable[[FeatureShapes, int], Head],
+        shared: bool,
+    ) -> None:
+        super().__init__(feature_shapes, num_targets)
+        self.shapes = feature_shapes
+        self.make_head = head
+        self.shared = shared
+        self.random_state = torch.get_rng_state()
+        sample = self._make(SIDES[0], num_targets)  # what is wrong with its flags is said before any data are read
+        if shared and sample.independent_targets:
+            raise InputError(
+                f"--model.hemisphere_networks true: every target of {type(sample).__name__} has weights of its own "
+                "already; leave it out"
+            )
+        self.heads = nn.ModuleDict()
+        # Not in checkpoints: they are the data's, which a resumed run has again.
+        self.register_buffer("lh", torch.empty(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("rh", torch.empty(0, dtype=torch.int64), persistent=False)
+        self.register_buffer("order", torch.empty(0, dtype=torch.int64), persistent=False)
+
+    @property
+    def targets(self) -> list[Tensor]:
+        """Targets of the left hemisphere and of the right one, int64."""
+        return [self.lh, self.rh]
+
+    def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
+        self._make_heads(facts)
+        return self._head("lh").feature_statistics(facts)
+
+    def fill(self, facts: Facts) -> None:
+        self._make_heads(facts)
+        for side, own in zip(SIDES, self.targets, strict=True):
+            self._head(side).fill(_facts_of(facts, own.cpu()))
+
+    def _make_heads(self, facts: Facts) -> None:
+        lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(SIDES)))
+        if not len(lh) or not len(rh) or len(lh) + len(rh) < self.num_targets:
+            raise InputError(
+                "--model.hemisphere_networks true: expected targets of both hemispheres and no others, found "
+                f"{len(lh)} left, {len(rh)} right and {self.num_targets - len(lh) - len(rh)} unknown; leave it out"
+            )
+        self.lh, self.rh = lh.to(self.lh.device), rh.to(self.rh.device)
+        self.order = torch.cat(self.targets).argsort()
+        for side, own in zip(SIDES, (lh, rh), strict=True):
+            if side not in self.heads:
+                self.heads[side] = self._make(side, len(own))
+
+    def _make(self, side: str, num_targets: int) -> Head:
+        with torch.random.fork_rng(devices=[]):
+            torch.set_rng_state(self.random_state)
+            return self.make_head(self._of(side, self.shapes), num_targets)
+
+    def forward(self, features: Features) -> Tensor:
+        return self._joined([self._head(side)(self._of(side, features)) for side in SIDES])
+
+    def read(self, features: Features, subject: Tensor) -> Tensor:
+        return self._joined([self._head(side).read(self._of(side, features), subject) for side in SIDES])
+
+    def _joined(self, predictions: list[Tensor]) -> Tensor:
+        """Left and right predictions in the order of the targets, (batch, num_targets)."""
+        return torch.cat(predictions, dim=1).index_select(1, self.order)
+
+    def _head(self, side: str) -> Head:
+        head = self.heads[side]
+        assert isinstance(head, Head)
+        return head
+
+    def _of(self, side: str, by_layer: dict[str, Each]) -> dict[str, Each]:
+        """What one hemisphere's head is given of features, or of their shapes, by layer."""
+        if self.shared:
+            return by_layer
+        prefix = f"{side}:"
+        return {layer.removeprefix(prefix): value for layer, value in by_layer.items() if layer.startswith(prefix)}
+
+
+def hemisphere_of(name: str) -> int:
+    """Hemisphere of a weight, 0 left, 1 right, by its name in the module's state dict, "backbone.encoders.lh.…"."""
+    return SIDES.index(name.split(".")[2])
+
+
+def _facts_of(facts: Facts, targets: Tensor) -> Facts:
+    """The facts of these targets, int64 (n,) and rising, which are numbered from 0 again."""
+    own, groups = facts.groups[targets].unique(return_inverse=True)
+    place = torch.full_like(facts.groups, -1).index_put((targets,), torch.arange(len(targets)))
+    rois = {name: place[of_roi] for name, of_roi in facts.rois.items()}
+    subjects = {
+        name: torch.searchsorted(targets, torch.tensor([part.start, part.stop])).tolist()
+        for name, part in facts.subjects.items()
+    }
+    return replace(
+        facts,
+        response_mean=facts.response_mean[targets],
+        response_scale=facts.response_scale[targets],
+        groups=groups,
+        group_names=[facts.group_names[group] for group in own.tolist()],
+        rois={name: of_roi[of_roi >= 0] for name, of_roi in rois.items() if (of_roi >= 0).any()},
+        subjects={name: slice(start, stop) for name, (start, stop) in subjects.items()},
+        hemispheres=facts.hemispheres[targets],
+        coordinates=facts.coordinates[targets],
+        noise_ceiling=facts.noise_ceiling[targets],
+    )
