@@ -7,9 +7,9 @@ import logging
 import resource
 import shutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -36,14 +36,34 @@ BEST = "best.ckpt"
 
 def run(cli: EncodingCLI) -> None:
     """Train, evaluate and write the run's folder; the last line says where it is and how well it did."""
+    folder = train(cli, keep=True)
+    if folder is not None and cli.trainer.is_global_zero:
+        _evaluate(cli, folder)
+
+
+def train(cli: EncodingCLI, keep: bool) -> Path | None:
+    """Fit, restore the best and write the predictions of the held-out stimuli.
+
+    Args:
+        cli: The run.
+        keep: Write the restored model's checkpoint.
+
+    Returns:
+        The run's folder; None where it was to be tried out alone.
+
+    Raises:
+        InputError: A flag cannot be obeyed, or the training diverged.
+        KeyboardInterrupt: It was interrupted.
+    """
     trainer, model, data = cli.trainer, cli.model, cli.datamodule
     try:
         trainer.fit(model, data, ckpt_path=cli.checkpoint and str(cli.checkpoint), weights_only=True)
         if cli.config.trainer.fast_dev_run:
             log.info("fast_dev_run: one batch of each split ran, nothing was written")
-            return
+            return None
         folder = Path(str(trainer.log_dir))
-        trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
+        if keep:
+            trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
         trainer.test(model, data, verbose=False)
     except SystemExit:
         if trainer.state.status == TrainerStatus.INTERRUPTED:
@@ -55,8 +75,18 @@ def run(cli: EncodingCLI) -> None:
     except InputError:
         _discard_if_empty(cli)
         raise
-    if trainer.is_global_zero:
-        _evaluate(cli, folder)
+    return folder
+
+
+def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
+    """What a trained run predicts for each subject, of each split with responses."""
+    data = cli.datamodule
+    return [
+        SplitPredictions(recording, split, stimuli, predicted)
+        for split in data.evaluated
+        if split != WITHHELD
+        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions")
+    ]
 
 
 def _discard_if_empty(cli: EncodingCLI) -> None:
@@ -73,14 +103,9 @@ def encode(cli: EncodingCLI) -> None:
 
 
 def _evaluate(cli: EncodingCLI, folder: Path) -> None:
-    data, predictions = cli.datamodule, folder / "predictions"
-    splits = [
-        SplitPredictions(recording, split, stimuli, predicted)
-        for split in data.evaluated
-        if split != WITHHELD
-        for recording, stimuli, predicted in by_recording(data, split, predictions)
-    ]
-    facts = {"Peak memory": peak_memory()}
+    splits = predicted_splits(cli, folder)
+    categories = _categories(cli)
+    facts = {**categories, "Peak memory": peak_memory()}
     summary = evaluate_run(
         folder,
         splits,
@@ -91,11 +116,24 @@ def _evaluate(cli: EncodingCLI, folder: Path) -> None:
         seed=cli.config.seed_everything,
     )
     _log_final(cli, summary)
-    submission = write_submission(data, predictions, folder)
+    submission = write_submission(cli.datamodule, folder / "predictions", folder)
     if submission:
         log.info("%s", submission)
+    for name, value in categories.items():
+        log.info("%s: %s", name, value)
     log.info("peak memory %s", peak_memory())
     print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
+
+
+def _categories(cli: EncodingCLI) -> dict[str, str]:
+    """How many stimuli of each split a hybrid network names rightly."""
+    shares = cli.trainer.callback_metrics
+    choice = f"of stimuli, among {len(cli.datamodule.facts.categories)}"
+    return {
+        f"Category named rightly, {split}": f"{float(shares[name]):.1%} {choice}"
+        for split in cli.datamodule.evaluated
+        if (name := f"{split}/category_accuracy") in shares
+    }
 
 
 def _findings(cli: EncodingCLI) -> dict[str, Findings]:
@@ -120,7 +158,7 @@ def _history(folder: Path) -> History:
 def _log_final(cli: EncodingCLI, summary: Summary) -> None:
     """Put the hyperparameters beside the final metric, and the figures, into TensorBoard."""
     logger = cli.run_logger
-    hyperparameters = _flat(cli.parser.dump(cli.config, skip_link_targets=True))
+    hyperparameters = flat(yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True)))
     logger.log_hyperparams(hyperparameters, {f"final/{summary.split}_pearson": summary.correlation})
     for name, path in summary.figures.items():
         picture = np.asarray(Image.open(path).convert("RGB"))
@@ -128,17 +166,13 @@ def _log_final(cli: EncodingCLI, summary: Summary) -> None:
     logger.finalize("success")
 
 
-def _flat(config: str) -> dict[str, object]:
-    """A config's leaves by dotted name."""
-
-    def leaves(prefix: str, node: object) -> Iterator[tuple[str, object]]:
-        if isinstance(node, dict):
-            for key, value in node.items():
-                yield from leaves(f"{prefix}.{key}" if prefix else str(key), value)
-        else:
-            yield prefix, node
-
-    return dict(leaves("", yaml.safe_load(config)))
+def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
+    """A nested config's leaves by dotted name."""
+    leaves: dict[str, Any] = {}
+    for key, value in config.items():
+        name = f"{prefix}.{key}" if prefix else str(key)
+        leaves |= flat(value, name) if isinstance(value, Mapping) else {name: value}
+    return leaves
 
 
 def peak_memory() -> str:

@@ -22,7 +22,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     layers = commands.add_parser("layers", help="list a model's layers with their output shapes")
-    layers.add_argument("model", metavar="LIBRARY:MODEL", help="LIBRARY is torchvision, timm or open_clip")
+    layers.add_argument("model", metavar="LIBRARY:MODEL", help="LIBRARY is torchvision, timm, open_clip or vone")
     layers.set_defaults(run=_layers)
 
     commands.add_parser("encode", help="fill the embedding cache ahead of training; takes train.py's flags")

@@ -8,6 +8,7 @@ from .patches import PatchEncoder
 from .pixels import PixelEncoder
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
+from .vone import VOneEncoder
 
 __all__ = [
     "Encoder",
@@ -18,4 +19,5 @@ __all__ = [
     "TorchvisionEncoder",
     "TimmEncoder",
     "OpenClipEncoder",
+    "VOneEncoder",
 ]

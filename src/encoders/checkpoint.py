@@ -25,7 +25,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a file of weights, found {'a folder' if path.is_dir() else 'nothing'}")
-    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else _read_pickle(path)
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
     while isinstance(content, Mapping):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -120,8 +120,12 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         raise InputError(f"{path}: expected a safetensors file, could not read it: {one_line(error)}") from error
 
 
-def _read_pickle(path: Path) -> Any:
-    """Read a PyTorch file; `weights_only` admits tensors and plain types and runs nothing."""
+def read_pickle(path: Path) -> Any:
+    """Read a PyTorch file; `weights_only` admits tensors and plain types and runs nothing.
+
+    Raises:
+        InputError: The file is damaged, or holds other objects.
+    """
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:

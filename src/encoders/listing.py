@@ -10,9 +10,10 @@ from .open_clip_encoder import OpenClipEncoder
 from .pretrained import EMBEDDING, PretrainedEncoder, pool_features, trace_model
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
+from .vone import VOneEncoder
 
 LIBRARIES: dict[str, type[PretrainedEncoder]] = {
-    encoder.library: encoder for encoder in (TorchvisionEncoder, TimmEncoder, OpenClipEncoder)
+    encoder.library: encoder for encoder in (TorchvisionEncoder, TimmEncoder, OpenClipEncoder, VOneEncoder)
 }
 
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import partial
 from hashlib import sha256
 from pathlib import Path
-from typing import ClassVar, Literal, TypeVar
+from typing import Any, ClassVar, Literal, TypeVar
 
 import torch
 import torch.nn.functional as F
@@ -92,7 +92,7 @@ class PretrainedEncoder(Encoder):
                 )
         self.check_model(model)
         tag, file = self._weights(weights)
-        network, spec = _seeded(seed, partial(self.build, model, tag, image_size))
+        network, spec = _seeded(seed, partial(self.build, model, tag, image_size, **self.options()))
         traced = trace_model(network, spec, what)
         embedding = self.embedding_tap(network, traced.events)
         if layers is None and embedding is None:
@@ -133,6 +133,10 @@ class PretrainedEncoder(Encoder):
             InputError: The weights could not be fetched, are damaged, or hold other things than weights.
         """
 
+    def options(self) -> dict[str, Any]:
+        """Further arguments of the constructor that a subclass's `build` takes."""
+        return {}
+
     @classmethod
     @abstractmethod
     def embedding_tap(cls, network: nn.Module, events: Sequence[Event]) -> Tap | None:
@@ -171,6 +175,7 @@ class PretrainedEncoder(Encoder):
             "mean": list(self.spec.mean),
             "std": list(self.spec.std),
             "interpolation": self.spec.interpolation,
+            **self.options(),
         }
 
     def randomised(self) -> "PretrainedEncoder":
@@ -180,7 +185,7 @@ class PretrainedEncoder(Encoder):
                 "others, or leave it out"
             )
         size = self.spec.size
-        control = type(self)(self.model, "random", list(self.taps), self.pool, size, self.seed)
+        control = type(self)(self.model, "random", list(self.taps), self.pool, size, self.seed, **self.options())
         # A library may give a model without these weights another normalisation.
         control.spec, control.mean, control.std = self.spec, self.mean, self.std
         return control

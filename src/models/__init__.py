@@ -17,14 +17,17 @@ from .heads.mlp import MlpHead, ResidualMlpHead
 from .heads.recurrent import RecurrentHead
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
+from .heads.vertex_decoder import VertexDecoder
 from .layer_module import LayerSelectionModule
 from .linear_fit import Regression
 from .losses import Loss, MeanSquaredError, NoiseCeilingWeightedMse, OneMinusCorrelation, SmoothL1
 from .ridge import Ridge
 from .ridge_module import RidgeModule
 from .schedules import OneCycle
+from .shifted import ShiftedEncoder
 from .similarity_module import SimilarityModule
 from .trunks.base import Trunk
+from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
 from .trunks.shallow_cnn import ShallowCnn
 from .weight_averaging import ExponentialMovingAverage
@@ -35,6 +38,7 @@ __all__ = [
     "CategoryObjective",
     "ElasticNet",
     "ElasticNetModule",
+    "CompressiveTrunk",
     "EncodingModule",
     "ExponentialMovingAverage",
     "FactorizedReadout",
@@ -64,10 +68,12 @@ __all__ = [
     "RidgeModule",
     "RoiEarlyStopping",
     "ShallowCnn",
+    "ShiftedEncoder",
     "SimilarityHead",
     "SimilarityModule",
     "SmoothL1",
     "Trunk",
     "TrunkHead",
+    "VertexDecoder",
     "WindowedModule",
 ]
