@@ -6,11 +6,10 @@ the coordinates that localiser studies report. Everything is on fsaverage, in th
 """
 
 from dataclasses import dataclass
-from functools import cache
 
 import numpy as np
 
-from ..fsaverage import MESH_VERTICES, load_fsaverage5
+from ..fsaverage import MESH_VERTICES, load_mesh
 
 ROI_CLASSES: dict[str, tuple[str, ...]] = {
     "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
@@ -93,7 +92,7 @@ def visual_patch(hemisphere: str, targets: int) -> Patch:
         targets: How many.
     """
     level = next((level for level, count in MESH_VERTICES.items() if targets * 8 <= count), 7)
-    sphere, pial = _mesh(hemisphere, level)
+    sphere, pial = load_mesh(hemisphere, level)
     right = np.array([1.0 if hemisphere == "rh" else -1.0, 1, 1])
 
     def place(point: tuple[int, int, int]) -> np.ndarray:
@@ -186,52 +185,3 @@ def _field(along: np.ndarray, across: np.ndarray, hemisphere: str) -> np.ndarray
     eccentricity = _MAX_ECCENTRICITY * np.expm1(1.6 * share) / np.expm1(1.6)
     side = 1 if hemisphere == "lh" else -1
     return 0.5 + eccentricity[:, None] * np.stack([side * np.cos(polar), -np.sin(polar)], axis=1)
-
-
-@cache
-def _mesh(hemisphere: str, level: int) -> tuple[np.ndarray, np.ndarray]:
-    """Directions of the vertices on the sphere and places on the pial surface (mm), float64 (n_vertices, 3) each.
-
-    fsaverage5 is the mesh that nilearn ships. The finer ones are not to be had without a network: their vertices
-    are put at the middle of the edges that they split, in fsaverage's order.
-    """
-    (sphere, faces), (pial, _) = load_fsaverage5("sphere", hemisphere), load_fsaverage5("pial", hemisphere)
-    sphere, pial = sphere.astype(np.float64), pial.astype(np.float64)
-    for _ in range(level - 5):
-        faces, edges = refine_faces(faces)
-        sphere = np.concatenate([sphere, sphere[edges].mean(axis=1)])
-        pial = np.concatenate([pial, pial[edges].mean(axis=1)])
-    return sphere / np.linalg.norm(sphere, axis=1, keepdims=True), pial
-
-
-def refine_faces(faces: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Split each triangle of a closed icosahedral mesh into four, in the order of FreeSurfer's meshes.
-
-    That order is a rule: new vertices are numbered as the faces first meet their edges, and the new faces at all
-    first corners come before the rest. It makes fsaverage5's faces from those of the level below exactly, and so
-    on down to the icosahedron, so it is taken to hold upwards too.
-
-    Args:
-        faces: (n_faces, 3) vertices.
-
-    Returns:
-        The finer faces (4 n_faces, 3), and the edges (n_new_vertices, 2) that the new vertices split.
-    """
-    first, second, third = faces.T
-    count = int(faces.max()) + 1
-    edges = np.stack([first, third, second, third, first, second], axis=1).reshape(-1, 2)  # met in this order
-    edges = np.sort(edges, axis=1).astype(np.int64)
-    _, met, which = np.unique(edges @ [count, 1], return_index=True, return_inverse=True)
-    number = np.empty(len(met), dtype=np.int64)
-    number[np.argsort(met)] = count + np.arange(len(met))
-    third_first, second_third, first_second = number[which].reshape(-1, 3).T
-    corners = np.stack([first, first_second, third_first], axis=1)
-    rest = np.stack(
-        [
-            np.stack([third_first, second_third, third], axis=1),
-            np.stack([first_second, second_third, third_first], axis=1),
-            np.stack([first_second, second, second_third], axis=1),
-        ],
-        axis=1,
-    ).reshape(-1, 3)
-    return np.concatenate([corners, rest]).astype(faces.dtype), edges[np.sort(met)]

@@ -11,6 +11,7 @@ from trees import FSAVERAGE_VERTICES, VERTICES, write_algonauts, write_array, wr
 
 from src.data.sources.algonauts2023 import Algonauts2023
 from src.errors import InputError
+from src.fsaverage import load_fsaverage5
 
 N_TRAIN, N_TEST = 6, 3
 TRAIN_FMRI, TEST_FMRI = "training_split/training_fmri", "test_split/test_fmri"
@@ -48,6 +49,54 @@ def test_vertices_are_where_the_mask_is_1(subject: Path) -> None:
     (recording,) = Algonauts2023(subject.parent).read()
     masks = [load(subject, f"roi_masks/{hemisphere}.all-vertices_fsaverage_space.npy") for hemisphere in VERTICES]
     np.testing.assert_array_equal(recording.vertices, np.r_[np.flatnonzero(masks[0]), np.flatnonzero(masks[1])])  # type: ignore[arg-type]
+
+
+def test_places_are_those_of_the_interpolated_pial_surface(subject: Path) -> None:
+    (recording,) = Algonauts2023(subject.parent).read()
+    assert recording.coordinates is not None
+    assert recording.vertices is not None
+    assert recording.coordinates.dtype == np.float32
+    for hemisphere, own in (("lh", slice(0, 7)), ("rh", slice(7, None))):
+        shipped = load_fsaverage5("pial", hemisphere)[0]  # the vertices of this tree are all among the first
+        np.testing.assert_allclose(recording.coordinates[own], shipped[recording.vertices[own]], atol=1e-4)
+
+
+@pytest.fixture
+def surfaces(tmp_path: Path) -> tuple[Path, dict[str, np.ndarray]]:
+    """FreeSurfer's surf folder, and the places that it holds."""
+    from nibabel.freesurfer.io import write_geometry
+
+    (tmp_path / "surf").mkdir()
+    places = {}
+    for seed, hemisphere in enumerate(VERTICES):
+        points = np.random.default_rng(seed).uniform(-90, 90, (FSAVERAGE_VERTICES, 3)).astype(np.float32)
+        places[hemisphere] = points
+        write_geometry(tmp_path / "surf" / f"{hemisphere}.pial", points, np.array([[0, 1, 2]]), create_stamp="a test")
+    return tmp_path / "surf", places
+
+
+def test_places_of_a_surface(subject: Path, surfaces: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder, places = surfaces
+    both = [folder / "lh.pial", folder / "rh.pial"]
+    for surface in (folder, both):
+        (recording,) = Algonauts2023(subject.parent, surface=surface).read()
+        vertices = recording.vertices
+        assert vertices is not None
+        expected = np.concatenate([places["lh"][vertices[:7]], places["rh"][vertices[7:]]])
+        np.testing.assert_array_equal(recording.coordinates, expected)  # type: ignore[arg-type]
+    (right,) = Algonauts2023(subject.parent, hemisphere="rh", surface=both[1]).read()
+    np.testing.assert_array_equal(right.coordinates, places["rh"][right.vertices])  # type: ignore[arg-type]
+
+
+def test_a_wrong_surface_is_one_line(subject: Path, surfaces: tuple[Path, dict[str, np.ndarray]]) -> None:
+    folder, _ = surfaces
+    with pytest.raises(InputError, match=r"one file for each of lh, rh, found 1; give as many"):
+        Algonauts2023(subject.parent, surface=folder / "lh.pial")
+    with pytest.raises(InputError, match=r"absent: expected a folder with fsaverage's lh\.pial or .*, found none"):
+        Algonauts2023(subject.parent, surface=folder / "absent")
+    os.truncate(folder / "rh.pial", 1_000_000)
+    with pytest.raises(InputError, match=r"rh\.pial: expected a surface of fsaverage, .* cannot be read"):
+        Algonauts2023(subject.parent, surface=folder).read()
 
 
 def test_rois_of_all_classes_overlap_and_may_be_empty(subject: Path) -> None:

@@ -3,40 +3,9 @@
 import numpy as np
 import pytest
 
-from src.data import cortex
-from src.data.cortex import ROI_CLASSES, refine_faces, visual_patch
+from src.data.cortex import ROI_CLASSES, visual_patch
 from src.data.simulated_subject import hemisphere_sizes
-from src.fsaverage import MESH_VERTICES, load_fsaverage5
-
-
-@pytest.fixture(scope="module")
-def faces() -> np.ndarray:
-    return load_fsaverage5("sphere", "lh")[1]
-
-
-def coarsen(faces: np.ndarray) -> np.ndarray:
-    count = len(faces) // 4
-    rest = faces[count:].reshape(count, 3, 3)
-    return np.stack([faces[:count, 0], rest[:, 2, 1], rest[:, 0, 2]], axis=1)
-
-
-def test_refining_the_icosahedron_gives_fsaverage5(faces):
-    """The rule that is taken to lead from fsaverage5 to fsaverage makes fsaverage5 from the icosahedron, exactly."""
-    coarse = faces
-    for _ in range(5):
-        coarse = coarsen(coarse)
-    assert coarse.shape == (20, 3)
-    for _ in range(5):
-        coarse, _ = refine_faces(coarse)
-    assert np.array_equal(coarse, faces)
-
-
-def test_fine_meshes_extend_coarse_ones():
-    sphere5, pial5 = cortex._mesh("rh", 5)
-    sphere7, pial7 = cortex._mesh("rh", 7)
-    assert len(sphere7) == len(pial7) == MESH_VERTICES[7]
-    assert sphere7[: MESH_VERTICES[5]] == pytest.approx(sphere5)
-    assert pial7[: MESH_VERTICES[5]] == pytest.approx(pial5)
+from src.fsaverage import load_mesh
 
 
 @pytest.mark.parametrize(("hemisphere", "targets"), [("lh", 485), ("rh", 1188), ("lh", 3000), ("rh", 20544)])
@@ -69,7 +38,7 @@ def test_retinotopy(hemisphere):
 def test_maps_are_smooth_over_the_surface():
     patch = visual_patch("lh", 1188)
     v1 = np.concatenate([patch.rois()["V1v"], patch.rois()["V1d"]])
-    sphere, _ = cortex._mesh("lh", 5)
+    sphere, _ = load_mesh("lh", 5)
     angle = np.arccos(np.clip(sphere[patch.vertices[v1]] @ sphere[patch.vertices[v1]].T, -1, 1))
     apart = np.linalg.norm(patch.field[v1][:, None] - patch.field[v1][None], axis=-1)
     neighbours = (angle > 0) & (angle < np.radians(2.3))
@@ -78,7 +47,7 @@ def test_maps_are_smooth_over_the_surface():
 
 def test_rois_are_compact_and_overlap_across_classes():
     patch = visual_patch("rh", 20544)
-    sphere, _ = cortex._mesh("rh", 7)
+    sphere, _ = load_mesh("rh", 7)
     rois = patch.rois()
     for name in ("EBA", "FFA-1", "PPA", "VWFA-2"):
         places = sphere[patch.vertices[rois[name]]]

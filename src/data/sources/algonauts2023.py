@@ -4,7 +4,7 @@ Gifford et al. 2023, "The Algonauts Project 2023 Challenge: how the human brain 
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -13,7 +13,7 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError
-from ...fsaverage import MESH_VERTICES
+from ...fsaverage import MESH_VERTICES, load_mesh, pial_file, read_surface
 from ...recording import HEMISPHERES, TEST, UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
@@ -38,6 +38,10 @@ class Algonauts2023(Source):
         hemisphere: One hemisphere; both where not given.
         noise_ceiling: A folder that holds `subj01/lh.npy`, `subj01/rh.npy` and so on, per cent or fraction of
             variance, one value per vertex in challenge space.
+        surface: Where fsaverage's vertices lie in mm: a folder that holds `lh.pial` and `rh.pial` (FreeSurfer's
+            `subjects/fsaverage/surf`) or `pial_left.gii.gz` and `pial_right.gii.gz` (nilearn's fsaverage), or one
+            file per hemisphere, the left first. Where not given, the vertices beyond fsaverage5's are put at the
+            middle of the edges that they split, which is about 0.3 mm off.
         shuffle: Permute the responses over the training stimuli: a control that must score about 0.
 
     Raises:
@@ -50,6 +54,7 @@ class Algonauts2023(Source):
         subject: int | list[int] = 1,
         hemisphere: Hemisphere | None = None,
         noise_ceiling: Path | None = None,
+        surface: Path | list[Path] | None = None,
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
@@ -61,6 +66,7 @@ class Algonauts2023(Source):
         hemispheres: tuple[Hemisphere, ...] = (hemisphere,) if hemisphere else HEMISPHERES
         self.folders = [self._folder(number) for number in numbers]
         self.hemispheres = hemispheres
+        self.surfaces = self._surfaces(surface)
         self._num_targets = sum(_Tree(folder, hemispheres).num_targets for folder in self.folders)
 
     @property
@@ -68,7 +74,25 @@ class Algonauts2023(Source):
         return self._num_targets
 
     def read(self) -> Sequence[Recording]:
-        return [_Tree(folder, self.hemispheres).read(self.noise_ceiling) for folder in self.folders]
+        places: dict[Hemisphere, np.ndarray] = {
+            hemisphere: read_surface(self.surfaces[hemisphere]) if self.surfaces else load_mesh(hemisphere, 7)[1]
+            for hemisphere in self.hemispheres
+        }
+        return [_Tree(folder, self.hemispheres).read(self.noise_ceiling, places) for folder in self.folders]
+
+    def _surfaces(self, surface: Path | list[Path] | None) -> dict[Hemisphere, Path]:
+        """The surface file of each hemisphere; empty where none was given."""
+        if surface is None:
+            return {}
+        files = [Path(path) for path in (surface if isinstance(surface, list) else [surface])]
+        if len(files) == 1 and not files[0].is_file():
+            return {hemisphere: pial_file(files[0], hemisphere) for hemisphere in self.hemispheres}
+        if len(files) != len(self.hemispheres):
+            raise InputError(
+                f"--data.source.surface: expected a folder, or one file for each of {', '.join(self.hemispheres)}, "
+                f"found {len(files)}; give as many"
+            )
+        return dict(zip(self.hemispheres, files, strict=True))
 
     def _folder(self, number: int) -> Path:
         if not self.root.is_dir():
@@ -101,11 +125,17 @@ class _Tree:
     def num_targets(self) -> int:
         return sum(array.shape[1] for array in self.training.values())
 
-    def read(self, noise_ceiling: Path | None) -> Recording:
-        """Read and check everything about this subject."""
+    def read(self, noise_ceiling: Path | None, places: Mapping[Hemisphere, np.ndarray]) -> Recording:
+        """Read and check everything about this subject.
+
+        Args:
+            noise_ceiling: The folder of noise ceilings.
+            places: Of all fsaverage vertices of each hemisphere, (163842, 3) in mm.
+        """
         train_images = self._list_images("training", "train")
         _check_rows(self.training, train_images)
         vertices = [self._read_vertices(hemisphere) for hemisphere in self.hemispheres]
+        coordinates = [places[side][own] for side, own in zip(self.hemispheres, vertices, strict=True)]
         rois = self._read_rois()
         ceilings = None if noise_ceiling is None else self._read_ceilings(noise_ceiling)
         has_test = (self.folder / "test_split").is_dir()
@@ -129,6 +159,7 @@ class _Tree:
             hemispheres=np.repeat(self.hemispheres, sizes),
             rois=rois,
             noise_ceiling=ceilings,
+            coordinates=np.concatenate(coordinates).astype(np.float32),
             vertices=np.concatenate(vertices),
             submission="algonauts2023" if has_test else None,
         )
