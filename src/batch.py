@@ -57,6 +57,8 @@ class Facts:
         coordinates: Place of each target, float32 (num_targets, 3) in millimetres, NaN where unknown.
         noise_ceiling: Share of variance that a perfect model could explain, float32 (num_targets,), NaN where unknown.
         categories: Names of the objects that stimuli show; empty where the recordings know none.
+        frames: Frames of a clip that are served one by one, the first axis of every layer's features; None where
+            stimuli have one set of features.
     """
 
     response_mean: Tensor
@@ -72,6 +74,7 @@ class Facts:
     coordinates: Tensor
     noise_ceiling: Tensor
     categories: list[str]
+    frames: int | None = None
 
     def of(self, targets: slice) -> "Facts":
         """The facts of one recording's targets, which are numbered from 0 again."""

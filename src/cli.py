@@ -7,9 +7,10 @@ from argparse import ArgumentError
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentParser, Namespace
 from jsonargparse.typing import NonNegativeInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
@@ -74,11 +75,7 @@ class EncodingCLI(LightningCLI):
         parser.link_arguments("data.feature_shapes", "model.init_args.feature_shapes", apply_on="instantiate")
 
     def parse_arguments(self, parser: ArgumentParser, args: Any) -> None:
-        argv = sys.argv[1:] if args is None else args
-        try:
-            self.config = parser.parse_args(argv)
-        except ArgumentError as error:
-            raise InputError(explain(str(error), parser)) from error
+        self.config = parse_flags(parser, sys.argv[1:] if args is None else args)
 
     def instantiate_classes(self) -> None:
         try:
@@ -91,8 +88,11 @@ class EncodingCLI(LightningCLI):
             raise (cause or error) from None
 
     def before_instantiate_classes(self) -> None:
-        """Choose the run's folder, and what is written into it."""
         _check_trainer(self.config.trainer)
+        self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
+
+    def place(self) -> list[Callback]:
+        """Choose the run's folder; returns what writes into it."""
         files = self.config.get("config") or [DEFAULT_CONFIG]
         name = self.config.name or Path(str(files[-1])).stem
         if Path(name).is_absolute() or ".." in Path(name).parts:
@@ -102,12 +102,10 @@ class EncodingCLI(LightningCLI):
         self.checkpoint = checkpoint
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
         self.run_logger = RunLogger(name, version)
-        callbacks: list[Callback] = [EpochSeed(self.config.seed_everything)]
-        if checkpoint is not None:
-            callbacks.append(ResumeGuard(checkpoint))
+        callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [History(), PredictionWriter()]
-        self.trainer_defaults["callbacks"] = callbacks
+        return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         given = self.config_init["trainer"]
@@ -145,6 +143,28 @@ def _check_trainer(trainer: Any) -> None:
         trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
 
 
+def parse_flags(parser: ArgumentParser, args: Sequence[str]) -> Namespace:
+    """Parse flags, and instantiate nothing.
+
+    Raises:
+        InputError: A flag, a config file or a value is not valid.
+    """
+    try:
+        with patch("jsonargparse._typehints.discard_init_args_on_class_path_change", _forget_settings):
+            return parser.parse_args(args)
+    except ArgumentError as error:
+        raise InputError(explain(str(error), parser)) from error
+
+
+def _forget_settings(_parser: Any, before: Any, now: Any) -> None:
+    """Have a class that a flag or a config names start from its own defaults.
+
+    jsonargparse carries over what it was told or knew of the class before, defaults too: AdamW's weight decay into SGD.
+    """
+    if before and "init_args" in before and before["class_path"] != now["class_path"]:
+        before["init_args"] = Namespace()
+
+
 def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
     """Parse flags and instantiate the data module, the model and the trainer.
 
@@ -159,11 +179,11 @@ def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
 
 def main(args: Sequence[str] | None = None) -> int:
     """One run from its flags; returns the exit status."""
-    _quieten()
+    quieten()
     return enter(lambda: run(build_cli(args)))
 
 
-def _quieten() -> None:
+def quieten() -> None:
     """Say what a run does, once per run, and leave out what Lightning says of itself."""
     leading = rank() == 0
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
@@ -172,5 +192,6 @@ def _quieten() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch
     warnings.filterwarnings("ignore", "Total length of .* is zero")  # no validation split, as asked
+    warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # a frozen trunk, as asked
     warnings.filterwarnings("ignore", ".*treespec.*")  # a deprecation inside Lightning
     warnings.filterwarnings("ignore", ".*dirpath has changed.*|.*exists and is not empty.*")  # resuming means that

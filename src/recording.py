@@ -135,8 +135,8 @@ class Recording:
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
             fsaverage5's; or None.
         categories: str (n_stimuli,) name of the object that each stimulus shows; or None.
-        submission: The challenge whose submission the withheld (or test) predictions make: "algonauts2023",
-            "algonauts2021_mini", "algonauts2021_full" or None.
+        submission: The challenge whose submission the withheld (or test) predictions make, and whose score is theirs:
+            "algonauts2023", "algonauts2021_mini", "algonauts2021_full" or None.
     """
 
     subject: str

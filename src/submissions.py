@@ -35,6 +35,8 @@ def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) 
     if challenge is None or others:
         return None
     split = WITHHELD if WITHHELD in data.evaluated else TEST
+    if challenge in TRACKS and split == TEST:
+        return f"no {TRACKS[challenge]}_track.zip: every video has responses, so there is none to predict"
     parts = [(recording, predicted) for recording, _, predicted in by_recording(data, split, predictions)]
     subjects = ", ".join(recording.subject for recording, _ in parts)
     if challenge in TRACKS:

@@ -56,6 +56,12 @@ def test_injected_classes_take_short_names_and_their_own_flags():
     assert optimizer.defaults["lr"] == 0.1
 
 
+@pytest.mark.parametrize(("name", "weight_decay"), [("SGD", 0), ("Adam", 0), ("AdamW", 0.01)])
+def test_a_class_starts_from_its_own_defaults_not_from_those_of_the_class_before(name, weight_decay):
+    cli = build_cli([f"--model.optimizer={name}"])
+    assert cli.model.configure_optimizers()["optimizer"].defaults["weight_decay"] == weight_decay
+
+
 @pytest.mark.parametrize(
     ("args", "message"),
     [

@@ -19,11 +19,14 @@ SMALL: dict[str, dict[str, Any]] = {
     "TimmEncoder": {"weights": "random", "image_size": 64},
     "OpenClipEncoder": {"weights": "random", "image_size": 32},
     "PrincipalComponents": {"components": 10},
+    "RecurrentHead": {"hidden_dim": 16, "fully_connected_dim": 16},
 }
+# VGG16's classifier, one per hemisphere, would take 8 GB.
+SMALL_MODELS: dict[object, dict[str, Any]] = {"vgg16": {"layers": "features", "pool": "avg"}}
 WRITERS: dict[str, Callable[[Path], object]] = {
     "src.data.Folder": lambda root: write_folder(root, 60),
     "src.data.Algonauts2023": lambda root: write_algonauts(root, 60),
-    "src.data.Algonauts2021": lambda root: write_algonauts2021(root, 60, frames=15),
+    "src.data.Algonauts2021": lambda root: write_algonauts2021(root, 60, frames=16),
     "src.data.ItSpikes": lambda root: write_noise_spikes(root),
 }
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -43,7 +46,10 @@ def small(node: Any) -> Any:
         return node
     node = {key: small(value) for key, value in node.items()}
     changes = SMALL.get(str(node.get("class_path")).rpartition(".")[2])
-    return node if changes is None else {**node, "init_args": {**node.get("init_args", {}), **changes}}
+    if changes is None:
+        return node
+    settings = node.get("init_args", {})
+    return {**node, "init_args": {**settings, **changes, **SMALL_MODELS.get(settings.get("model"), {})}}
 
 
 @pytest.fixture(params=CONFIGS, ids=lambda path: path.stem)
@@ -54,9 +60,17 @@ def flags(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.Mo
     assert text.startswith("# "), "the first comment says what it is"
     config = small(yaml.safe_load(text))
     source = config["data"]["source"]
-    if source.get("init_args", {}).get("root") == "???":
+    settings = source.get("init_args", {})
+    if settings.get("root") == "???":
         WRITERS[source["class_path"]](tmp_path / "mine")
-        source["init_args"]["root"] = "mine"
+        settings["root"] = "mine"
+    if settings.get("root") == ["???", "???"]:
+        settings["root"] = ["mine", "other"]
+        for name in settings["root"]:
+            WRITERS[source["class_path"]](tmp_path / name)
+    if isinstance(settings.get("subject"), list):
+        settings["subject"] = [1, 2]
+        (tmp_path / "mine" / "subj02").symlink_to("subj01")
     (tmp_path / request.param.name).write_text(yaml.safe_dump(config, sort_keys=False))
     return [f"--config={request.param.name}", "--trainer.max_epochs=2", *QUIET]
 

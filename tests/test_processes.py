@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from trees import write_folder
+from trees import write_folder, write_images
 
 from src.cli import main
 
@@ -72,6 +72,31 @@ def test_two_ranks_evaluate_every_stimulus_once_like_one(caplog: pytest.LogCaptu
                 assert value == theirs[column]
             else:
                 assert float(value) == pytest.approx(float(theirs[column]), rel=1e-6, abs=1e-6), column
+
+
+@pytest.mark.slow
+def test_two_ranks_share_a_trunk_of_subjects_of_whom_a_batch_may_hold_none(workplace: Path) -> None:
+    """A readout without a stimulus on one rank does not keep the other one waiting."""
+    write_folder(workplace / "other", n_stimuli=12, n_targets=3)
+    write_images(workplace / "other" / "images", [f"image{i}.png" for i in range(1, 13)], seed=9)  # others than mine's
+    ranks = start(
+        "--data.source.root=[mine,other]",
+        "--data.batch_size=4",
+        "--model.head=TrunkHead",
+        "--model.head.trunk=MlpTrunk",
+        "--model.head.trunk.dims=[8]",
+        "--model.head.readout=MlpHead",  # with batch norm, which cannot take one stimulus
+        "--trainer.max_epochs=1",
+        "--trainer.devices=2",
+        "--trainer.strategy=ddp",
+        "--name=shared",
+    )
+    text, _ = ranks.communicate(timeout=300)
+    assert ranks.returncode == 0, text
+    assert {row["subject"] for row in scores(Path("runs/shared/version_0"))} == {"mine", "other"}
+    for split in ("validation", "test"):
+        predicted = np.isfinite(np.load(f"runs/shared/version_0/predictions/{split}.npy"))
+        assert (predicted[:, :30].all(1) != predicted[:, 30:].all(1)).all()
 
 
 @pytest.mark.slow

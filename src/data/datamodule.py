@@ -18,7 +18,7 @@ from ..encoders import Encoder, JointEncoder
 from ..errors import InputError
 from ..recording import TRAIN, VALIDATION, Recording
 from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
-from .facts import category_indices, category_names, feature_statistics, gather_facts
+from .facts import feature_statistics, gather_facts
 from .feature_table import FeatureTable
 from .fitted import TrainingImages, fit_encoder
 from .loader import BatchLoader, Rows
@@ -26,6 +26,7 @@ from .reduction import Projection, Reduction
 from .reduction_memo import remembered
 from .sources.base import Source
 from .splits import HELD_OUT, LEAKING, split_stimuli
+from .stimulus_table import StimulusTable
 
 SAMPLED = 32
 """Training stimuli whose responses tell a resumed run that they are those of the run that it goes on with."""
@@ -52,6 +53,7 @@ class EncodingDataModule(LightningDataModule):
         average_frames: Of clips, serve the mean of each feature over the frames, which is what linear models are
             fitted to; otherwise every frame's features, (frames, *shape).
         image_size: Side in pixels to which raw images are resized where no encoder is given; none keeps their own.
+            They are decoded once into the cache: 1,000 clips of 16 frames of 112 pixels take 600 MB of it.
         validation: Share of the stimuli held out for early stopping, where the format has no validation split.
         test: Share held out for the final scores, where the format has no test split with responses.
         seed: Of the split and of the order of batches; set by --seed_everything.
@@ -80,8 +82,6 @@ class EncodingDataModule(LightningDataModule):
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
-        if source.frames is not None and encoder is None:
-            raise InputError("--data.encoder: clips need one, because a model's own backbone takes images")
         if random_control:
             if encoder is None:
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
@@ -116,7 +116,7 @@ class EncodingDataModule(LightningDataModule):
     @property
     def frames(self) -> int | None:
         """Frames of a clip whose features are served one by one; None where stimuli have one set of features."""
-        return None if self.average_frames else self.source.frames
+        return None if self.average_frames or self.encoder is None else self.source.frames
 
     def prepare_data(self) -> None:
         self.source.prepare()
@@ -128,43 +128,33 @@ class EncodingDataModule(LightningDataModule):
         for recording in recordings:
             recording.stimuli.digests(self.cache.folder / "digests.json")
         splits = split_stimuli(recordings, *self.shares, self.seed)
-        self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
-        self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
-        joined = np.concatenate(splits)
-        self._positions = {name: np.flatnonzero(joined == name) for name in (TRAIN, *HELD_OUT)}
-        self._response_rows = np.arange(len(joined))
-        if self.source.shuffle:
-            self._shuffle_training()
-        leaking = int((joined == LEAKING).sum())
+        self.table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
+        leaking = int((self.table.splits == LEAKING).sum())
         if leaking:
             log.info("left out %d training stimuli that the held-out splits show too", leaking)
         self._fit_encoder(recordings)
-        self.identity = self._identify(recordings, joined)
+        self.identity = self._identify(recordings)
         self._inputs = self._serve_inputs(recordings)
-        recording_of, local = self.locate(self.positions(TRAIN))
-        categories = category_names(recordings)
-        self._subject = self.locate(np.arange(len(joined)))[0]
-        self._category = category_indices(recordings, categories) if categories else None
         self.facts = gather_facts(
             recordings,
-            [local[recording_of == index] for index in range(len(recordings))],
+            self.table.of_each_recording(TRAIN),
             None if self.encoder is None else self._feature_statistics(),
             self.reduction is None,
-            categories,
+            self.table.categories,
+            self.frames,
         )
 
     def positions(self, split: str) -> np.ndarray:
         """Positions of a split's stimuli in the table of all recordings, int64 (n,)."""
-        return self._positions[split]
+        return self.table.positions(split)
 
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Recording, and index in that recording's stimuli, of positions (n,)."""
-        recording = np.searchsorted(self._stimulus_starts, positions, side="right") - 1
-        return recording, positions - self._stimulus_starts[recording]
+        return self.table.locate(positions)
 
     def targets_of(self, recording: int) -> slice:
         """Columns of one recording among all targets."""
-        return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))
+        return self.table.targets_of(recording)
 
     def train_dataloader(self) -> BatchLoader:
         return self._loader(TRAIN, shuffled=True)
@@ -193,10 +183,10 @@ class EncodingDataModule(LightningDataModule):
         return BatchLoader(
             self.positions(split),
             self._inputs,
-            self._respond,
+            self.table.respond,
             self.num_targets,
-            self._subject,
-            self._category,
+            self.table.subject,
+            self.table.category,
             self.batch_size,
             share.rank,
             share.world_size,
@@ -216,38 +206,19 @@ class EncodingDataModule(LightningDataModule):
             return self.trainer.strategy.root_device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
 
-    def _identify(self, recordings: Sequence[Recording], splits: np.ndarray) -> str:
+    def _identify(self, recordings: Sequence[Recording]) -> str:
         """Hash of everything that a resumed run must have in common with the one that it goes on with."""
         encoder = None if self.encoder is None else self.encoder.fingerprint()
         reduction = None if self.reduction is None else self.reduction.identity()
         digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
-        rows = self._response_rows.tolist()
+        splits, rows = self.table.splits.tolist(), self.table.response_rows.tolist()
         # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
         some = self.positions(TRAIN)[:: -(-len(self.positions(TRAIN)) // SAMPLED)]
-        sample = self._respond(some, np.empty((len(some), self.num_targets), dtype=np.float32))
+        sample = self.table.respond(some)
         responses = hashlib.blake2b(sample.tobytes(), digest_size=16).hexdigest()
         served = [encoder, self.cache.dtype.name, reduction, self.image_size, self.frames]
-        parts = json.dumps([digests, splits.tolist(), rows, sample.shape, responses, served])
+        parts = json.dumps([digests, splits, rows, sample.shape, responses, served])
         return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-    def _shuffle_training(self) -> None:
-        rng = np.random.default_rng(self.seed)
-        for start, stop in zip(self._stimulus_starts[:-1], self._stimulus_starts[1:], strict=True):
-            training = self._positions[TRAIN]
-            own = training[(training >= start) & (training < stop)]
-            self._response_rows[own] = rng.permutation(own)
-
-    def _respond(self, positions: np.ndarray, out: np.ndarray) -> np.ndarray:
-        """Write the responses of positions (n,) into `out` (n, num_targets): NaN outside a stimulus's recording."""
-        rows = self._response_rows[positions]
-        recording_of, local = self.locate(rows)
-        if len(self.recordings) == 1:
-            return self.recordings[0].responses.gather(local, out)
-        out.fill(np.nan)
-        for index, recording in enumerate(self.recordings):
-            own = recording_of == index
-            out[own, self.targets_of(index)] = recording.responses.gather(local[own])
-        return out
 
     def _fit_encoder(self, recordings: Sequence[Recording]) -> None:
         if self.encoder is not None:

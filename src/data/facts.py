@@ -43,6 +43,7 @@ def gather_facts(
     features: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
     standardized: bool,
     categories: list[str],
+    frames: int | None,
 ) -> Facts:
     """The facts of all recordings, their targets one after another.
 
@@ -52,6 +53,7 @@ def gather_facts(
         features: `feature_statistics`; None where images are served.
         standardized: As in Facts.
         categories: `category_names`.
+        frames: As in Facts.
     """
     means, scales, groups = [], [], []
     subjects: dict[str, slice] = {}
@@ -85,6 +87,7 @@ def gather_facts(
         _of_targets(recordings, lambda recording: recording.coordinates, (3,)),
         _of_targets(recordings, lambda recording: recording.noise_ceiling, ()),
         categories,
+        frames,
     )
 
 

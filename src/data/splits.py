@@ -1,6 +1,6 @@
 """Which stimuli train, validate and test: the format's own split, completed by a seeded one, without leaks."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -15,10 +15,13 @@ LEAKING = "leaking"
 def split_stimuli(recordings: Sequence[Recording], validation: float, test: float, seed: int) -> list[np.ndarray]:
     """Assign every stimulus to a split.
 
-    A format's own test split is used where every recording has one with responses; a format's own validation
-    split likewise. Otherwise test stimuli are drawn at random from those that the format leaves unassigned, and
-    validation stimuli from these and its training split; equal images together (by content hash, over all
-    recordings). A training stimulus that also is a held-out one is left out.
+    A recording's own test split is used where it has one with responses; its own validation split likewise.
+    Otherwise test stimuli are drawn at random from those that the format leaves unassigned, and validation stimuli
+    from these and its training split; equal images together, by content hash. A training stimulus that also is a
+    held-out one is left out.
+
+    Each recording is split as it is alone, so that a model of several can be compared with models of each on the
+    same test stimuli; but an image that an earlier recording shows too falls on the side on which it is there.
 
     Args:
         recordings: With their own, possibly partial, splits.
@@ -37,43 +40,79 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
             f"--data.validation {validation} and --data.test {test}: expected shares from 0 to 1 that leave something "
             "to train on"
         )
-    splits = np.concatenate([recording.splits for recording in recordings]).astype("U10")
+    formats = [_own_splits(recording) for recording in recordings]
     digests = np.concatenate([np.asarray(recording.stimuli.digests()) for recording in recordings])
-    measured = np.concatenate([recording.responses.measured for recording in recordings])
-    splits[(splits == TEST) & ~measured] = WITHHELD
-    _, image = np.unique(digests, return_inverse=True)  # equal images share a number
-
-    own = {name: all((recording.splits == name).any() for recording in recordings) for name in (VALIDATION, TEST)}
-    if not measured[splits == TEST].any():
-        own[TEST] = False
-    test_share = 0.0 if own[TEST] else test
-    validation_share = 0.0 if own[VALIDATION] else validation
-
-    # In order of first appearance, so that the draw depends on the seed and the stimuli's order alone.
-    first = np.full(image.max() + 1, len(image))
-    np.minimum.at(first, image, np.arange(len(image)))
-    free = np.setdiff1d(image[np.isin(splits, (UNASSIGNED, TRAIN))], image[np.isin(splits, HELD_OUT)])
-    drawn = np.random.default_rng(seed).permutation(free[np.argsort(first[free])])
-    # Test stimuli are drawn from what the format leaves open; validation stimuli also from its training split.
-    is_open = ~np.isin(drawn, image[splits == TRAIN])
-    tested = drawn[is_open][: round(test_share * is_open.sum())]
-    validated = drawn[~np.isin(drawn, tested)][: round(validation_share * len(drawn))]
-    splits[splits == UNASSIGNED] = TRAIN
-    splits[(splits == TRAIN) & np.isin(image, tested)] = TEST
-    splits[(splits == TRAIN) & np.isin(image, validated)] = VALIDATION
+    numbers = np.unique(digests, return_inverse=True)[1]  # equal images share a number
+    images = np.split(numbers, np.cumsum([len(own) for own in formats])[:-1])
+    sides = _Sides(numbers, np.concatenate(formats))
+    shares = [
+        {TEST: 0.0 if (own == TEST).any() else test, VALIDATION: 0.0 if (own == VALIDATION).any() else validation}
+        for own in formats
+    ]
+    for image, of_recording in zip(images, shares, strict=True):
+        sides.draw(image, of_recording, seed)
+    splits = [sides.assign(*each) for each in zip(images, formats, shares, strict=True)]
 
     # A later split in this order is never trained or selected on, also not through a copy of the image.
     for held_out, earlier in (((TEST, WITHHELD), (TRAIN, VALIDATION)), ((VALIDATION,), (TRAIN,))):
-        copies = np.isin(image, image[np.isin(splits, held_out)]) & np.isin(splits, earlier)
-        splits[copies] = LEAKING
+        shown = numbers[np.isin(np.concatenate(splits), held_out)]
+        for own, image in zip(splits, images, strict=True):
+            own[np.isin(image, shown) & np.isin(own, earlier)] = LEAKING
 
-    wanted = {TRAIN: True, VALIDATION: validation_share > 0, TEST: test_share > 0 and bool(is_open.any())}
-    for name in (name for name, needed in wanted.items() if needed):
-        if not (splits == name).any():
+    for recording, own, image, of_recording in zip(recordings, splits, images, shares, strict=True):
+        wanted = {
+            TRAIN: True,
+            VALIDATION: of_recording[VALIDATION] > 0,
+            TEST: of_recording[TEST] > 0 and (sides.free & sides.open)[image].any(),
+        }
+        for name in (name for name, needed in wanted.items() if needed and not (own == name).any()):
             raise InputError(
-                f"--data.validation {validation} and --data.test {test}: no stimulus of {len(splits)} is left for the "
-                f"{name} split; change the shares"
+                f"--data.validation {validation} and --data.test {test}: no stimulus of {len(own)} is left for the "
+                f"{name} split of {recording.subject}; change the shares or the seed"
             )
-    if not np.isin(splits, (VALIDATION, TEST)).any():
+    if not np.isin(np.concatenate(splits), (VALIDATION, TEST)).any():
         raise InputError("--data.validation 0 and --data.test 0: expected something held out to evaluate, found none")
-    return np.split(splits, np.cumsum([len(recording.stimuli) for recording in recordings])[:-1])
+    return splits
+
+
+def _own_splits(recording: Recording) -> np.ndarray:
+    """The format's own splits, str (n_stimuli,); test stimuli without responses are withheld."""
+    splits = recording.splits.astype("U10")
+    splits[(splits == TEST) & ~recording.responses.measured] = WITHHELD
+    return splits
+
+
+class _Sides:
+    """On which side each image falls, whichever recordings show it.
+
+    Args:
+        numbers: Number of the image that each stimulus of all recordings shows, int64 (n,).
+        splits: Their formats' own splits, str (n,).
+    """
+
+    def __init__(self, numbers: np.ndarray, splits: np.ndarray) -> None:
+        count = numbers.max() + 1
+        self.side = np.full(count, UNASSIGNED, dtype="U10")  # (n_images,) as drawn so far
+        self.free = np.ones(count, dtype=bool)  # (n_images,) held out by no format
+        self.free[numbers[np.isin(splits, HELD_OUT)]] = False
+        self.open = np.ones(count, dtype=bool)  # (n_images,) in no format's training split
+        self.open[numbers[splits == TRAIN]] = False
+
+    def draw(self, image: np.ndarray, shares: Mapping[str, float], seed: int) -> None:
+        """Draw a recording's images (n_stimuli,), so that with those that are drawn already its shares are full."""
+        # In order of first appearance, so that the draw depends on the seed and the stimuli's order alone.
+        unique = image[np.sort(np.unique(image, return_index=True)[1])]
+        drawn = np.random.default_rng(seed).permutation(unique[self.free[unique]])
+        # Test stimuli are drawn from what the format leaves open; validation stimuli also from its training split.
+        for name, candidates in ((TEST, drawn[self.open[drawn]]), (VALIDATION, drawn)):
+            missing = round(shares[name] * len(candidates)) - (self.side[candidates] == name).sum()
+            self.side[candidates[self.side[candidates] == UNASSIGNED][: max(missing, 0)]] = name
+        self.side[drawn[self.side[drawn] == UNASSIGNED]] = TRAIN
+
+    def assign(self, image: np.ndarray, own: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:
+        """Splits of a recording's stimuli (n_stimuli,): its format's own, completed by the draw."""
+        splits = np.where(own == UNASSIGNED, TRAIN, own)
+        for name, share in shares.items():
+            if share > 0:
+                splits[(splits == TRAIN) & (self.side[image] == name)] = name
+        return splits

@@ -85,6 +85,16 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], unneeded: Collec
     """
     own = network.state_dict()
     given = {key: tensor for key, tensor in state.items() if not _below(key, unneeded)}
+    fault = misfit(own, given)
+    if fault:
+        raise InputError(f"{path}: the weights are of another model: {fault}; check the model's name and image_size")
+    # Updated in place: the versions of its modules travel with a state_dict, and some modules ask for them.
+    own.update((key, tensor) for key, tensor in given.items() if key in own)
+    network.load_state_dict(own)
+
+
+def misfit(own: Mapping[str, Tensor], given: Mapping[str, Tensor]) -> str:
+    """What of the tensors given does not fit a module's own, by their names; "" where all do."""
     missing = [key for key in own if key not in given and not key.endswith("num_batches_tracked")]
     unexpected = [key for key in given if key not in own and not key.endswith("num_batches_tracked")]
     other = [key for key in own if key in given and own[key].shape != given[key].shape]
@@ -96,13 +106,7 @@ def load_state(network: nn.Module, state: Mapping[str, Tensor], unneeded: Collec
     if other:
         shapes = f"{tuple(own[other[0]].shape)}, found {tuple(given[other[0]].shape)}"
         faults.append(f"{len(other)} of another shape, first '{other[0]}': expected {shapes}")
-    if faults:
-        raise InputError(
-            f"{path}: the weights are of another model: {'; '.join(faults)}; check the model's name and image_size"
-        )
-    # Updated in place: the versions of its modules travel with a state_dict, and some modules ask for them.
-    own.update((key, tensor) for key, tensor in given.items() if key in own)
-    network.load_state_dict(own)
+    return "; ".join(faults)
 
 
 def _below(key: str, modules: Collection[str]) -> bool:

@@ -16,6 +16,7 @@ from .figures import learning_curves, pearson_per_roi, residuals
 from .found import write_findings
 from .report import ReportFigure, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
+from .scoring import scoring_of
 from .summary import Summary, summarise
 from .surface import brain_maps
 from .tables import write_rows, write_targets
@@ -88,7 +89,8 @@ def evaluate_run(
     residual_figures: list[ReportFigure] = []
     for part in splits:
         responses = part.recording.responses.gather(part.stimuli)
-        scores = target_scores(part.predictions, responses, part.recording.noise_ceiling)
+        scoring = scoring_of(part.recording)
+        scores = target_scores(part.predictions, responses, part.recording.noise_ceiling, scoring)
         rows += score_rows(part.recording, part.split, part.predictions, responses, seed=seed, targets=scores)
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
@@ -101,9 +103,9 @@ def evaluate_run(
     found = write_findings(folder, [(recordings[name], findings[name]) for name in recordings if name in findings])
 
     shown_rows = [row for row in rows if row.split == chosen]
-    shown_scores = [scores for _, split, scores in tables if split == chosen]
-    figures = [*_figures(folder / "figures", shown, shown_rows, shown_scores, history), *found, *residual_figures]
-    summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, shown_scores)
+    subjects = [(recording, scores) for recording, split, scores in tables if split == chosen]
+    figures = [*_figures(folder / "figures", chosen, shown_rows, subjects, history), *found, *residual_figures]
+    summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)
     summary = replace(summary, figures={figure.path.stem: figure.path for figure in figures})
     facts = _facts(shown, summary) | dict(facts or {})
     title = f"{folder.parent.name}/{folder.name}"
@@ -113,13 +115,12 @@ def evaluate_run(
 
 def _figures(
     folder: Path,
-    parts: Sequence[SplitPredictions],
+    split: str,
     rows: Sequence[ScoreRow],
-    scores: Sequence[TargetScores],
+    subjects: Sequence[tuple[Recording, TargetScores]],
     history: History,
 ) -> list[ReportFigure]:
     """Draw and save the figures of one split's scores and of the training, in the report's order."""
-    split = parts[0].split
     figures = [
         ReportFigure(
             "Correlation per ROI",
@@ -128,14 +129,14 @@ def _figures(
             save_figure(pearson_per_roi(rows), folder / "pearson_per_roi.png"),
         )
     ]
-    for part, targets in zip(parts, scores, strict=True):
-        brain = _brain(part.recording, targets)
+    for recording, scores in subjects:
+        brain = _brain(recording, scores)
         if brain is not None:
-            path = save_figure(brain, folder / f"brain_{part.recording.subject}.png")
+            path = save_figure(brain, folder / f"brain_{recording.subject}.png")
             caption = (
                 f"Pearson correlation of each vertex, {split} split, on the inflated cortex; grey was not measured."
             )
-            figures.append(ReportFigure(f"Brain map, {part.recording.subject}", caption, path))
+            figures.append(ReportFigure(f"Brain map, {recording.subject}", caption, path))
     curves_of = (history.train_loss, history.validation_loss, history.validation_correlation)
     if any(np.isfinite(values).sum() > 1 for values in curves_of):  # a model in closed form has one epoch
         curves = learning_curves(*curves_of)
@@ -176,7 +177,7 @@ def _facts(parts: Sequence[SplitPredictions], summary: Summary) -> dict[str, str
     if summary.noise_ceiling is not None:
         facts["Noise ceiling"] = f"{summary.noise_ceiling:.3f} of variance"
     if summary.score is not None:
-        facts["Noise-normalised score"] = f"{summary.score:.2f} of 100"
+        facts["Score"] = summary.scoring.text(summary.score)
     return facts
 
 
@@ -186,12 +187,14 @@ def _warnings(part: SplitPredictions, scores: TargetScores) -> list[str]:
     measured = scores.n > 0
     diverged = measured & ~np.isfinite(scores.mse)
     still = measured & ~scores.scored & ~diverged
+    unknown = np.isnan(scores.noise_ceiling) & (part.recording.noise_ceiling is not None)
     counts = {
         "targets were not measured and have no score": ~measured,
         "targets have responses that do not vary; they have no correlation and stand in no mean": still,
         "targets have predictions that are not finite and stand in no mean: the training diverged": diverged,
         "targets get the same prediction for every stimulus: their correlation counts as 0": scores.pearson == 0,
         "targets have a noise ceiling of 0 and stand in no score": scores.noise_ceiling == 0,
+        "targets have no known noise ceiling and stand in no score": unknown,
     }
     warnings = [
         f"{where}: {members.sum():,} of {len(members):,} {text}." for text, members in counts.items() if members.any()

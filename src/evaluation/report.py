@@ -9,6 +9,7 @@ from pathlib import Path
 
 from ..atomic import replacing
 from .scores import ALL, ScoreRow
+from .scoring import Scoring
 from .summary import Summary
 
 _HEMISPHERES = {"lh": "left", "rh": "right"}
@@ -85,7 +86,7 @@ def write_report(
         _facts(facts),
         _warnings(warnings),
         *map(_figure, figures),
-        "<h2>Scores</h2>" + _table(rows),
+        "<h2>Scores</h2>" + _table(rows, summary.scoring),
         f"<h2>Configuration</h2><details><summary>config.yaml</summary><pre>{escape(config)}</pre></details>"
         if config
         else "",
@@ -155,7 +156,7 @@ def _warnings(warnings: Sequence[str]) -> str:
     )
 
 
-def _table(rows: Sequence[ScoreRow]) -> str:
+def _table(rows: Sequence[ScoreRow], scoring: Scoring) -> str:
     """One line per subject, hemisphere and ROI; the splits side by side, test first."""
     splits = sorted({row.split for row in rows}, key=["test", "validation"].index)
     lines: dict[tuple[str, str, str], dict[str, ScoreRow]] = {}
@@ -172,9 +173,10 @@ def _table(rows: Sequence[ScoreRow]) -> str:
     second = "".join(f'<th scope="col">{name}</th>' for name in columns) * len(splits)
     caption = "Means over the scored targets; scores.csv and targets.csv hold more. r: Pearson correlation."
     if ceilings:
-        caption += " Noise ceiling: share of variance that a perfect model explains. Score: explained of it, per cent."
+        caption += " Noise ceiling: share of variance that a perfect model explains."
+        caption += f" Score ({scoring.name}): {scoring.meaning}."
     body = "".join(
-        _line(key[0 if several else 1 :], [by_split.get(split) for split in splits], ceilings)
+        _line(key[0 if several else 1 :], [by_split.get(split) for split in splits], ceilings, scoring.digits)
         for key, by_split in lines.items()
     )
     return (
@@ -183,7 +185,7 @@ def _table(rows: Sequence[ScoreRow]) -> str:
     )
 
 
-def _line(key: Sequence[str], by_split: Sequence[ScoreRow | None], ceilings: bool) -> str:
+def _line(key: Sequence[str], by_split: Sequence[ScoreRow | None], ceilings: bool, digits: int) -> str:
     """One line of the table; a split that lacks this row leaves its cells empty."""
     *others, roi = (_HEMISPHERES.get(name, name) for name in key)
     first = next(row for row in by_split if row is not None)
@@ -198,7 +200,7 @@ def _line(key: Sequence[str], by_split: Sequence[ScoreRow | None], ceilings: boo
         interval = f"{_number(row.pearson_ci_low, 2)} to {_number(row.pearson_ci_high, 2)}" if known else "–"
         cells += [_number(row.pearson_mean), interval, _number(row.r2_mean)]
         if ceilings:
-            cells.append(_number(row.score, 1))
+            cells.append(_number(row.score, digits))
     names = "".join(f'<td class="name">{escape(name)}</td>' for name in others)
     figures = "".join(f"<td>{cell}</td>" for cell in cells)
     whole = ' class="whole"' if roi == ALL else ""

@@ -1,13 +1,13 @@
 """Scores: how well each target is predicted, and the same per ROI and hemisphere with an interval."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
 from ..recording import HEMISPHERES, Recording
 from .bootstrap import ROUNDING, bootstrap_means, draw_weights, percentile_interval
-from .challenge import noise_normalised
+from .scoring import ALGONAUTS_2023, Scoring, scoring_of
 
 ALL, BOTH = "all", "both"
 
@@ -19,7 +19,7 @@ class TargetScores:
     """Figures of each target, float64 (T,), NaN where undefined.
 
     `pearson`, `r2` and `explained_variance` are undefined where the response does not vary; a constant prediction of
-    a varying response has a Pearson correlation of 0. `score` is the noise-normalised share of FORMATS in per cent,
+    a varying response has a Pearson correlation of 0. `score` is what the challenge's scoring makes of a target,
     undefined where the ceiling is unknown or 0.
 
     Args:
@@ -69,7 +69,10 @@ class ScoreRow:
 
 
 def target_scores(
-    predictions: np.ndarray, responses: np.ndarray, noise_ceiling: np.ndarray | None = None
+    predictions: np.ndarray,
+    responses: np.ndarray,
+    noise_ceiling: np.ndarray | None = None,
+    scoring: Scoring = ALGONAUTS_2023,
 ) -> TargetScores:
     """Score each target.
 
@@ -77,6 +80,7 @@ def target_scores(
         predictions: (n, T), may be a memory map.
         responses: (n, T), NaN where not measured.
         noise_ceiling: Share of variance (T,), NaN where unknown.
+        scoring: What makes the targets' scores.
     """
     n, num_targets = responses.shape
     if predictions.shape != responses.shape:
@@ -86,7 +90,7 @@ def target_scores(
     figures = [_figures(predictions[:, columns], responses[:, columns]) for columns in blocks]
     joined = {name: np.concatenate([figure[name] for figure in figures]) for name in figures[0]}
     ceiling = np.full(num_targets, np.nan) if noise_ceiling is None else noise_ceiling.astype(np.float64)
-    return TargetScores(**joined, noise_ceiling=ceiling, score=100 * noise_normalised(joined["pearson"], ceiling))
+    return TargetScores(**joined, noise_ceiling=ceiling, score=scoring.of_targets(joined["pearson"], ceiling))
 
 
 def _figures(predictions: np.ndarray, responses: np.ndarray) -> dict[str, np.ndarray]:
@@ -135,7 +139,8 @@ def score_rows(
 ) -> list[ScoreRow]:
     """Rows of `scores.csv` for one subject and split: each ROI, all targets of each hemisphere, all targets.
 
-    All means are over the targets that have a correlation. The interval is the 95 % percentile bootstrap over
+    All means are over the targets that have a correlation; the score of all targets is the challenge's, which may go
+    over ROIs (`scoring_of`). The interval is the 95 % percentile bootstrap over
     stimuli of the mean Pearson correlation; see `draw_weights` for when there are fewer resamples.
 
     Args:
@@ -147,18 +152,21 @@ def score_rows(
         seed: Seed of the bootstrap.
         targets: `target_scores` of the same arrays, where already computed.
     """
+    scoring = scoring_of(recording)
     if targets is None:
-        targets = target_scores(predictions, responses, recording.noise_ceiling)
+        targets = target_scores(predictions, responses, recording.noise_ceiling, scoring)
     named = groups_of(recording)
     groups = np.zeros((recording.num_targets, len(named)), dtype=bool)
     for column, (_, _, members) in enumerate(named):
         groups[members, column] = True
     weights = draw_weights(len(responses), recording.num_targets, resamples, seed)
     means = bootstrap_means(predictions, responses, groups & targets.scored[:, None], weights)
-    return [
+    rows = [
         _row((split, recording.subject, hemisphere, roi), targets, groups[:, column], means[:, column])
         for column, (hemisphere, roi, _) in enumerate(named)
     ]
+    overall = scoring.overall([(recording, targets.pearson, targets.noise_ceiling)])
+    return [*rows[:-1], replace(rows[-1], score=overall)]
 
 
 def groups_of(recording: Recording) -> Sequence[tuple[str, str, np.ndarray]]:

@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .challenge import algonauts2023_score
+from ..recording import Recording
 from .scores import ALL, BOTH, ScoreRow, TargetScores
+from .scoring import Scoring, scoring_of
 
 
 @dataclass(frozen=True)
@@ -21,11 +22,12 @@ class Summary:
         n_targets: Targets of all subjects.
         n_scored: Those whose response varies; every mean is over these.
         correlation: Mean Pearson correlation, NaN where no target is scored.
+        scoring: Which challenge's `score` is.
         interval: Its 95 % bootstrap interval.
         noise_ceiling: Mean share of variance that a perfect model explains, where known.
         ceiling_correlation: Mean correlation of a perfect model, the mean of the ceilings' square roots.
         explained: Correlation over ceiling correlation, both means over targets with a ceiling over 0.
-        score: Algonauts 2023 score, 0 to 100.
+        score: The challenge's score, None where no noise ceiling is known.
         figures: The run's pictures by name.
     """
 
@@ -34,6 +36,7 @@ class Summary:
     n_targets: int
     n_scored: int
     correlation: float
+    scoring: Scoring
     interval: tuple[float, float] | None = None
     noise_ceiling: float | None = None
     ceiling_correlation: float | None = None
@@ -48,26 +51,27 @@ class Summary:
             line += f" (95 % interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
         if self.noise_ceiling is None or self.ceiling_correlation is None:
             return line + ", noise ceiling unknown"
-        return (
-            line + f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
-        )
+        line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
+        return line if self.score is None else f"{line}, {self.scoring.text(self.score)}"
 
 
-def summarise(split: str, n_stimuli: int, rows: Sequence[ScoreRow], targets: Sequence[TargetScores]) -> Summary:
+def summarise(
+    split: str, n_stimuli: int, rows: Sequence[ScoreRow], subjects: Sequence[tuple[Recording, TargetScores]]
+) -> Summary:
     """Pool the subjects of one split.
 
     Args:
         split: Name of the split.
         n_stimuli: Stimuli of all subjects together.
         rows: All rows of this split; the pooled interval comes from those of the whole subjects.
-        targets: The targets' scores, one per subject.
+        subjects: Each subject's recording, all of one format, and its targets' scores.
     """
-    pearson = np.concatenate([scores.pearson for scores in targets])
-    ceiling = np.concatenate([scores.noise_ceiling for scores in targets])
+    pearson = np.concatenate([scores.pearson for _, scores in subjects])
+    ceiling = np.concatenate([scores.noise_ceiling for _, scores in subjects])
     scored = ~np.isnan(pearson)
     known = scored & ~np.isnan(ceiling)
     explainable = known & (ceiling > 0)
-    score = algonauts2023_score([pearson], [ceiling])
+    scoring = scoring_of(subjects[0][0])
     explained = pearson[explainable].sum() / np.sqrt(ceiling[explainable]).sum() if explainable.any() else None
     return Summary(
         split=split,
@@ -75,11 +79,12 @@ def summarise(split: str, n_stimuli: int, rows: Sequence[ScoreRow], targets: Seq
         n_targets=len(pearson),
         n_scored=int(scored.sum()),
         correlation=float(pearson[scored].mean()) if scored.any() else math.nan,
+        scoring=scoring,
         interval=_pooled_interval([row for row in rows if row.hemisphere == BOTH and row.roi == ALL]),
         noise_ceiling=float(ceiling[known].mean()) if known.any() else None,
         ceiling_correlation=float(np.sqrt(ceiling[known]).mean()) if known.any() else None,
         explained=None if explained is None else float(explained),
-        score=None if math.isnan(score) else score,
+        score=scoring.overall([(each, scores.pearson, scores.noise_ceiling) for each, scores in subjects]),
     )
 
 

@@ -61,8 +61,9 @@ class EncodingModule(LightningModule):
             hemisphere each would but for the random numbers of dropout and the common norm of clipped gradients.
         categories: Name the objects that stimuli show as well, from the same features.
         optimizer: From parameters to an optimiser; AdamW by default.
-        scheduler: From an optimiser to a schedule that steps once an epoch; by default the rate is multiplied by
-            0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023 challenge.
+        scheduler: From an optimiser to a schedule that steps once an epoch, or with every batch (OneCycle); by default
+            the rate is multiplied by 0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023
+            challenge.
 
     Raises:
         InputError: The data serve images and there is no backbone, or features and there is one.

@@ -27,6 +27,14 @@ class FeatureStandardizer(nn.Module):
             self.get_buffer(f"mean_{number}").copy_(mean[layer])
             self.get_buffer(f"scale_{number}").copy_(scale[layer])
 
+    def statistics(self) -> tuple[Features, Features]:
+        """Mean and scale by layer, as `fill` takes them."""
+        mean, scale = (
+            {layer: self.get_buffer(f"{name}_{number}") for number, layer in enumerate(self.layers)}
+            for name in ("mean", "scale")
+        )
+        return mean, scale
+
     def forward(self, features: Features) -> Features:
         return {
             layer: (features[layer].float() - self.get_buffer(f"mean_{number}")) / self.get_buffer(f"scale_{number}")

@@ -70,7 +70,6 @@ def test_some_rois_of_several_subjects(tmp_path: Path) -> None:
         ("V2", [0, 1, 2]),
         ("EBA", [3, 4, 5, 6]),
     ]
-    assert recordings[0].submission is None
     assert recordings[0].stimuli.digests() == recordings[1].stimuli.digests()
 
 

@@ -1,10 +1,11 @@
-"""Clips through the data module: averaged over frames, or frame by frame, reduced or not."""
+"""Clips through the data module: averaged over frames, or frame by frame, reduced or not, or as they are."""
 
 import hashlib
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from planted import Identity
 from sklearn.decomposition import PCA
 
@@ -12,6 +13,7 @@ from src.data import PrincipalComponents, Source
 from src.data.datamodule import EncodingDataModule
 from src.encoders import PatchEncoder
 from src.errors import InputError
+from src.models import EncodingModule
 from src.recording import Recording, Responses
 
 FRAMES = 3
@@ -70,6 +72,7 @@ def expected(stimuli):
 def test_features_are_averaged_or_served_frame_by_frame(make, encode_batch_size):
     averaged = make(encode_batch_size=encode_batch_size)
     assert averaged.feature_shapes == {"pixels": (48,)}
+    assert averaged.facts.frames is None
     stimuli, features = served(averaged)
     np.testing.assert_allclose(features, expected(stimuli).mean(1), rtol=1e-6)
     each = make(average_frames=False, encode_batch_size=encode_batch_size)
@@ -82,6 +85,7 @@ def test_frames_share_their_statistics_and_one_basis(make):
     raw = make(average_frames=False)
     training = raw.positions("train")
     frames = expected(training).reshape(-1, 48)
+    assert raw.facts.frames == FRAMES
     assert raw.facts.feature_mean["pixels"].shape == (FRAMES, 48)
     np.testing.assert_allclose(raw.facts.feature_mean["pixels"], np.tile(frames.mean(0), (FRAMES, 1)), rtol=1e-5)
     np.testing.assert_allclose(raw.facts.feature_scale["pixels"][0], frames.std(0), rtol=1e-5)
@@ -102,6 +106,55 @@ def test_an_encoder_is_fitted_to_the_middle_frames(make, monkeypatch):
     assert torch.equal(torch.stack(seen), torch.from_numpy(middle))
 
 
-def test_clips_need_an_encoder():
-    with pytest.raises(InputError, match=r"--data\.encoder: clips need one"):
-        EncodingDataModule(ClipSource())
+def images(tmp_path, **arguments):
+    """Stimuli of the test split and their frames, served without an encoder."""
+    data = EncodingDataModule(ClipSource(), cache_dir=tmp_path / "cache", **arguments)
+    assert data.feature_shapes is None
+    data.setup()
+    assert data.facts.feature_mean is None
+    assert data.facts.frames is None
+    (batch,) = data.test_dataloader()["test"]
+    assert batch.features is None
+    assert batch.images.dtype == torch.uint8
+    return batch.stimulus.numpy(), batch.images.numpy()
+
+
+@pytest.mark.parametrize("average_frames", [True, False])
+def test_without_an_encoder_clips_are_served_as_frames(tmp_path, average_frames):
+    stimuli, served = images(tmp_path, average_frames=average_frames)
+    np.testing.assert_array_equal(served, Clips(60).clips[stimuli].transpose(0, 1, 4, 2, 3))
+
+
+def test_each_frame_is_resized_alone(tmp_path):
+    stimuli, served = images(tmp_path, image_size=7)
+    assert served.shape == (len(stimuli), FRAMES, 3, 7, 7)
+    for row, clip in zip(served, Clips(60).clips[stimuli], strict=True):
+        for found, frame in zip(row, clip, strict=True):
+            expected = Image.fromarray(frame).resize((7, 7), Image.Resampling.BICUBIC)
+            np.testing.assert_array_equal(found, np.asarray(expected).transpose(2, 0, 1))
+
+
+def test_clips_of_several_sizes_are_named_and_can_be_resized(tmp_path, monkeypatch):
+    def read(self, index):
+        return self.clips[index][:, :3] if index == 17 else self.clips[index]
+
+    monkeypatch.setattr(Clips, "read", read)
+    with pytest.raises(InputError, match=r"^17\.mp4: expected 4×4 pixels like the first, found 3×4; set --data"):
+        images(tmp_path)
+    assert images(tmp_path, image_size=4)[1].shape[1:] == (FRAMES, 3, 4, 4)
+
+
+def test_a_backbone_sees_each_frame_alone_and_predictions_are_averaged(tmp_path):
+    data = EncodingDataModule(ClipSource(), cache_dir=tmp_path / "cache", image_size=4)
+    data.setup()
+    model = EncodingModule(2, None, backbone=Identity())
+    model.standardize_responses.fill(data.facts.response_mean, data.facts.response_scale)
+    torch.nn.init.normal_(model.head.weight)
+    (batch,) = data.test_dataloader()["test"]
+    flat = expected(batch.stimulus.numpy())  # (n, FRAMES, 48)
+    weight = model.head.weight.detach().numpy()
+    standardised = (flat @ weight.T).mean(1)
+    with torch.no_grad():
+        predicted = model.predict(batch).numpy()
+    response_scale, response_mean = data.facts.response_scale.numpy(), data.facts.response_mean.numpy()
+    np.testing.assert_allclose(predicted, standardised * response_scale + response_mean, rtol=1e-3)

@@ -8,6 +8,7 @@ import pytest
 from PIL import Image
 from trees import write_array, write_folder
 
+from src.cli import build_cli
 from src.data.sources.folder import Folder
 from src.errors import InputError
 
@@ -38,6 +39,57 @@ def test_rows_follow_the_numbers_in_the_names(root: Path) -> None:
 def test_the_subject_has_the_folder_s_name_however_it_is_reached(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(root)
     assert Folder(Path()).read()[0].subject == "monkey7"
+
+
+def test_several_folders_are_one_recording_each(root: Path, tmp_path: Path) -> None:
+    other = write_folder(tmp_path / "elsewhere" / "monkey8", 9, 3)
+    (other / "rois.csv").write_text("target,hemisphere,roi\n2,,V4\n")
+    source = Folder([root, other])
+    assert source.num_targets == N_TARGETS + 3
+    first, second = source.read()
+    assert [(each.subject, each.responses.shape) for each in (first, second)] == [
+        ("monkey7", (N_STIMULI, N_TARGETS)),
+        ("monkey8", (9, 3)),
+    ]
+    np.testing.assert_array_equal(second.responses.gather(np.arange(9)), np.load(other / "responses.npy"))
+    assert [roi.name for roi in second.rois] == ["V4"]
+    assert list(first.rois) == []
+
+
+def test_several_folders_have_their_ceilings_by_subject(root: Path, tmp_path: Path) -> None:
+    other = write_folder(tmp_path / "monkey8", 9, 3)
+    write_array(tmp_path / "nc" / "monkey7" / "noise_ceiling.npy", [10, 20, 30, 40, 50])
+    write_array(tmp_path / "nc" / "monkey8" / "noise_ceiling.npy", [0.5, 0.25, np.nan])
+    first, second = Folder([root, other], noise_ceiling=tmp_path / "nc").read()
+    np.testing.assert_allclose(first.noise_ceiling, [0.1, 0.2, 0.3, 0.4, 0.5])  # type: ignore[arg-type]
+    np.testing.assert_allclose(second.noise_ceiling, [0.5, 0.25, np.nan])  # type: ignore[arg-type]
+    third = write_folder(tmp_path / "monkey9", 9, 3)
+    with pytest.raises(InputError, match=r"nc/monkey9/noise_ceiling\.npy: expected an array"):
+        Folder([root, third], noise_ceiling=tmp_path / "nc").read()
+
+
+def test_folders_of_one_name_are_refused(root: Path, tmp_path: Path) -> None:
+    other = write_folder(tmp_path / "elsewhere" / "monkey7", 9, 3)
+    for roots, found in (([root, other], "monkey7 twice"), ([root, root], "monkey7 twice"), ([], "none")):
+        with pytest.raises(InputError, match=rf"^--data\.source\.root: expected folders of different names.*{found}"):
+            Folder(roots)
+
+
+def test_one_of_several_folders_that_is_not_there_is_named(root: Path, tmp_path: Path) -> None:
+    with pytest.raises(InputError, match=r"--data\.source\.root .*absent: expected a folder with images/"):
+        Folder([root, tmp_path / "absent"])
+
+
+@pytest.mark.parametrize("flags", [["--data.source.root=[monkey7,other/monkey8]"], ["--config=mine.yaml"]])
+def test_several_folders_on_the_command_line_and_in_a_config(
+    flags: list[str], root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(root.parent)
+    write_folder(Path("other/monkey8"), 9, 3)
+    Path("mine.yaml").write_text("data:\n  source:\n    init_args:\n      root: [monkey7, other/monkey8]\n")
+    cli = build_cli(["--data.source=Folder", "--trainer.accelerator=cpu", *flags])
+    assert [recording.subject for recording in cli.datamodule.source.read()] == ["monkey7", "monkey8"]
+    assert cli.model.head.num_targets == N_TARGETS + 3
 
 
 def test_construction_reads_the_header_only(root: Path) -> None:

@@ -58,6 +58,37 @@ def test_duplicates_across_recordings_fall_on_one_side():
     assert np.array_equal(first, second[::-1])
 
 
+def test_a_recording_is_split_alone_as_in_company():
+    recordings = [
+        recording(range(100)),
+        recording(range(100, 150)),
+        recording(range(200, 280), ["test"] * 20 + [""] * 60),
+    ]
+    together = split_stimuli(recordings, 0.1, 0.2, seed=3)
+    for splits, one in zip(together, recordings, strict=True):
+        assert np.array_equal(splits, split_stimuli([one], 0.1, 0.2, seed=3)[0])
+
+
+def test_images_that_an_earlier_recording_shows_stay_on_their_side_and_count():
+    """The first is split as it is alone; the second draws only what it still needs for its own shares."""
+    first, second = recording(range(100)), recording(range(60, 160))
+    one, two = split_stimuli([first, second], 0.1, 0.2, seed=0)
+    assert np.array_equal(one, split_stimuli([first], 0.1, 0.2, seed=0)[0])
+    assert np.array_equal(one[60:], two[:40])
+    assert [(two == name).sum() for name in ("train", "validation", "test")] == [70, 10, 20]
+
+
+def test_an_own_test_split_of_one_recording_keeps_its_images_out_of_the_others_training():
+    own, other = recording(range(40), ["test"] * 10 + [""] * 30), recording(range(100))
+    one, two = split_stimuli([own, other], 0.1, 0.2, seed=0)
+    assert (one == "test").tolist() == [True] * 10 + [False] * 30
+    assert set(two[:10]) == {"leaking"}
+    assert np.array_equal(one[10:], two[10:40])
+    two, one = split_stimuli([other, own], 0.1, 0.2, seed=0)
+    assert (one == "test").tolist() == [True] * 10 + [False] * 30
+    assert ((one == "leaking") == (two[:40] == "test")).all()
+
+
 def test_the_formats_own_test_split_is_used():
     given = ["test"] * 10 + [""] * 40
     splits = split_stimuli([recording(range(50), given)], 0.1, 0.2, seed=0)[0]

@@ -68,6 +68,11 @@ def write_folder(root: Path, n_stimuli: int = 12, n_targets: int = 5) -> Path:
 
 def write_clip(path: Path, frames: int = 6, shift: int = 0, **options: str) -> None:
     """A 48 × 32 video at 30 frames per second, whose frame i is grey of level shift + 4 i, nearly."""
+    write_grey_clip(path, shift + 4 * np.arange(frames), **options)
+
+
+def write_grey_clip(path: Path, levels: np.ndarray, **options: str) -> None:
+    """A 48 × 32 video at 30 frames per second, whose frames are grey of these levels (frames,), nearly."""
     import av
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -75,8 +80,8 @@ def write_clip(path: Path, frames: int = 6, shift: int = 0, **options: str) -> N
         stream = container.add_stream("mpeg4", rate=30)
         stream.width, stream.height, stream.pix_fmt = 48, 32, "yuv420p"
         stream.gop_size, stream.bit_rate = 1, 8_000_000  # so that grey levels survive
-        for frame in range(frames):
-            grey = np.full((32, 48, 3), shift + 4 * frame, dtype=np.uint8)
+        for level in levels:
+            grey = np.full((32, 48, 3), level, dtype=np.uint8)
             container.mux(stream.encode(av.VideoFrame.from_ndarray(grey, format="rgb24")))
         container.mux(stream.encode())
 

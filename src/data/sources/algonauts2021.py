@@ -142,7 +142,7 @@ class _Subject:
             hemispheres=np.full(first, ""),
             rois=rois,
             noise_ceiling=None if np.isnan(ceiling).all() else ceiling,
-            submission=f"algonauts2021_{track}" if n_withheld else None,
+            submission=f"algonauts2021_{track}",
         )
 
     def _files(self) -> list[Path]:

@@ -1,7 +1,8 @@
-"""Folder: a user's own images and responses."""
+"""Folder: a user's own images and responses, of one recording or several."""
 
 import csv
 import difflib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -19,41 +20,69 @@ SPLIT_WORDS = (TRAIN, VALIDATION, TEST)
 
 
 class Folder(Source):
-    """Reads a folder of images and responses.
+    """Reads a folder of images and responses, or several, each a recording of its own.
 
-    It holds `images/` and `responses.npy` (stimuli, targets), rows in the order of the image names, in which numbers
-    sort by number. In place of `responses.npy`, or beside it, `responses_repeats.npy` (stimuli, repetitions,
+    A folder holds `images/` and `responses.npy` (stimuli, targets), rows in the order of the image names, in which
+    numbers sort by number. In place of `responses.npy`, or beside it, `responses_repeats.npy` (stimuli, repetitions,
     targets) holds single presentations, NaN where one is missing; they tell the noise ceiling. Optional: `split.csv`
     (stimulus,split), `rois.csv` (target,hemisphere,roi) and `coordinates.npy` (targets, 3) in millimetres. The subject
     has the folder's name.
 
     Args:
-        root: The folder.
+        root: The folder, or a list of several.
         noise_ceiling: Noise ceilings, per cent or fraction of variance: a `.npy` file (targets,), or a folder that
-            holds `noise_ceiling.npy`. Where not given, that of the mean over the repetitions, where they are there.
+            holds `noise_ceiling.npy`; of several recordings, a folder that holds `SUBJECT/noise_ceiling.npy` for each.
+            Where not given, that of the mean over the repetitions, where they are there.
         shuffle: Permute the responses over the training stimuli: a control that must score about 0.
 
     Raises:
-        InputError: There is no such folder, or it holds no responses.
+        InputError: There is no such folder, it holds no responses, or two have the same name.
     """
 
-    def __init__(self, root: Path, noise_ceiling: Path | None = None, shuffle: bool = False) -> None:
+    def __init__(self, root: Path | list[Path], noise_ceiling: Path | None = None, shuffle: bool = False) -> None:
         super().__init__(shuffle)
-        self.root = Path(root)
-        self.noise_ceiling = None if noise_ceiling is None else Path(noise_ceiling)
-        if not self.root.is_dir():
+        roots = [Path(each) for each in root] if isinstance(root, list) else [Path(root)]
+        subjects = Counter(each.resolve().name for each in roots)
+        if not roots or max(subjects.values()) > 1:
+            found = ", ".join(f"{name} twice" for name, count in subjects.items() if count > 1) or "none"
             raise InputError(
-                f"--data.source.root {self.root}: expected a folder with images/ and responses.npy, found no folder; "
-                "correct the path"
+                f"--data.source.root: expected folders of different names, which name the subjects, found {found}; "
+                "rename or link them"
             )
-        self._repeats = self.root / "responses_repeats.npy"
-        self._num_targets = self._open()[0].shape[-1]
+        ceilings = [None if noise_ceiling is None else Path(noise_ceiling)] * len(roots)
+        if noise_ceiling is not None and len(roots) > 1:
+            ceilings = [Path(noise_ceiling) / subject / "noise_ceiling.npy" for subject in subjects]
+        self._trees = [_Tree(each, ceiling) for each, ceiling in zip(roots, ceilings, strict=True)]
+        self._num_targets = sum(tree.num_targets for tree in self._trees)
 
     @property
     def num_targets(self) -> int:
         return self._num_targets
 
     def read(self) -> Sequence[Recording]:
+        return [tree.read() for tree in self._trees]
+
+
+class _Tree:
+    """The files of one recording.
+
+    Args:
+        root: The folder.
+        noise_ceiling: As in Folder, of this recording.
+    """
+
+    def __init__(self, root: Path, noise_ceiling: Path | None) -> None:
+        self.root, self.noise_ceiling = root, noise_ceiling
+        if not self.root.is_dir():
+            raise InputError(
+                f"--data.source.root {self.root}: expected a folder with images/ and responses.npy, found no folder; "
+                "correct the path"
+            )
+        self._repeats = self.root / "responses_repeats.npy"
+        self.num_targets = self._open()[0].shape[-1]
+
+    def read(self) -> Recording:
+        """Read and check everything about this recording."""
         images = list_images(self.root / "images")
         arrays = self._open()
         if len(arrays[0]) != len(images):
@@ -68,18 +97,16 @@ class Folder(Source):
             check_finite(array, allow_nan=array.ndim == 3)
         repeats = arrays[-1] if arrays[-1].ndim == 3 else None
         responses = arrays[0] if arrays[0].ndim == 2 else mean_over_repetitions(arrays[0], self._repeats)
-        return [
-            Recording(
-                subject=self.root.resolve().name,
-                stimuli=ImageFiles(images),
-                responses=Responses.of(responses),
-                splits=splits,
-                hemispheres=hemispheres,
-                rois=rois,
-                noise_ceiling=self._noise_ceiling(repeats),
-                coordinates=coordinates,
-            )
-        ]
+        return Recording(
+            subject=self.root.resolve().name,
+            stimuli=ImageFiles(images),
+            responses=Responses.of(responses),
+            splits=splits,
+            hemispheres=hemispheres,
+            rois=rois,
+            noise_ceiling=self._noise_ceiling(repeats),
+            coordinates=coordinates,
+        )
 
     def _open(self) -> list[np.memmap]:
         """The responses (stimuli, targets), the repetitions (stimuli, repetitions, targets), or both, agreeing."""

@@ -25,6 +25,15 @@ class Head(nn.Module, ABC):
         self.num_features = sum(prod(shape) for shape in feature_shapes.values())
         self.num_targets = num_targets
 
+    def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
+        """Mean and scale by layer, by which its features are standardised: the training split's, unless it has its own.
+
+        None where a backbone makes the features.
+        """
+        if facts.feature_mean is None or facts.feature_scale is None:
+            return None
+        return facts.feature_mean, facts.feature_scale
+
     def fill(self, facts: Facts) -> None:
         """Take what the head needs of the data, before the first batch and once more before the test.
 

@@ -1,12 +1,16 @@
 """TrunkHead: one trunk for all, and a readout of each subject's own."""
 
 from collections.abc import Callable
+from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
+from ...errors import InputError
 from ..trunks.base import Trunk
+from ..trunks.trained import TrainedTrunk
 from .base import Head
 from .linear import LinearHead
 
@@ -14,13 +18,25 @@ from .linear import LinearHead
 class TrunkHead(Head):
     """Features go through a trunk, and from there each subject's responses are read out by a head of its own.
 
-    Batches mix the subjects: each stimulus trains the trunk and its own subject's readout.
+    Batches mix the subjects: each stimulus trains the trunk and its own subject's readout, and is read out by that one
+    alone. All weights come from one epoch: a readout kept from another epoch than the trunk would read a
+    representation that it has never seen.
+
+    A new subject takes the trunk that others have trained: `trunk_weights` brings the trunk's weights, and the mean
+    and scale by which its features were standardised, which are used in place of the new data's own.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer.
         num_targets: Targets of all subjects.
         trunk: What all subjects share.
         readout: From the trunk's representation to one subject's responses.
+        trunk_weights: Checkpoint of a run with the same trunk on the same features, from which it starts
+            (runs/NAME/version_N/checkpoints/best.ckpt).
+        freeze_trunk: Train the readouts alone; the trunk computes what it did in that run, batch norm and dropout
+            included.
+
+    Raises:
+        InputError: The file is no checkpoint of such a run, or a trunk is to be frozen that nothing has trained.
     """
 
     def __init__(
@@ -29,12 +45,29 @@ class TrunkHead(Head):
         num_targets: int,
         trunk: Callable[[FeatureShapes], Trunk],
         readout: Callable[[FeatureShapes, int], Head] = LinearHead,
+        trunk_weights: Path | None = None,
+        freeze_trunk: bool = False,
     ) -> None:
         super().__init__(feature_shapes, num_targets)
+        if freeze_trunk and trunk_weights is None:
+            raise InputError(
+                "--model.head.freeze_trunk true: expected --model.head.trunk_weights too, because a trunk that nothing "
+                "has trained is noise"
+            )
         self.trunk = trunk(feature_shapes)
+        self.trained: TrainedTrunk | None = None
+        if trunk_weights is not None:
+            self.trained = TrainedTrunk(Path(trunk_weights), feature_shapes)
+            self.trained.load_into(self.trunk)
+        self.freeze_trunk = freeze_trunk
+        if freeze_trunk:
+            self.trunk.requires_grad_(False).eval()
         self.make_readout = readout
         self.readouts = nn.ModuleList()
         self.targets: list[slice] = []
+
+    def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
+        return super().feature_statistics(facts) if self.trained is None else self.trained.feature_statistics(facts)
 
     def fill(self, facts: Facts) -> None:
         self.targets = list(facts.subjects.values())
@@ -45,18 +78,25 @@ class TrunkHead(Head):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
 
+    def train(self, mode: bool = True) -> "TrunkHead":
+        """As every module's, but a frozen trunk stays in evaluation mode."""
+        super().train(mode)
+        if self.freeze_trunk:
+            self.trunk.eval()
+        return self
+
     def forward(self, features: Features) -> Tensor:
         shared = self.trunk(features)
         return torch.cat([readout(shared) for readout in self.readouts], dim=1)  # (batch, num_targets)
 
     def read(self, features: Features, subject: Tensor) -> Tensor:
-        shared = self.trunk(features)
-        if len(self.readouts) == 1:
-            return self.readouts[0](shared)
-        first = next(iter(shared.values()))
-        prediction = first.new_zeros(len(first), self.num_targets)
+        shared: Features = self.trunk(features)
+        owns, blocks = [], []
         for index, (readout, targets) in enumerate(zip(self.readouts, self.targets, strict=True)):
             own = (subject == index).nonzero().squeeze(1)
             # Also where it is empty: under DDP every rank must give every readout a gradient.
-            prediction[own, targets] = readout({layer: each[own] for layer, each in shared.items()}).to(first.dtype)
-        return prediction
+            block = readout({layer: each[own] for layer, each in shared.items()})  # (n_own, n_targets of subject)
+            owns.append(own)
+            blocks.append(F.pad(block, (targets.start, self.num_targets - targets.stop)))
+        # Not written into one tensor: the gradient of each such writing is a copy of the whole.
+        return torch.cat(blocks).index_select(0, torch.cat(owns).argsort())  # (batch, num_targets)

@@ -1,0 +1,77 @@
+"""StimulusTable: the stimuli of all recordings one after another, in which split each is, and what it evoked."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from ..recording import TRAIN, Recording
+from .facts import category_indices, category_names
+from .splits import HELD_OUT
+
+
+class StimulusTable:
+    """All recordings' stimuli in one row of positions, and all their targets in one row of columns.
+
+    Args:
+        recordings: All of them.
+        splits: Split of each recording's stimuli, from `split_stimuli`.
+        shuffle: Seed with which each recording's responses are permuted over its training stimuli; None leaves them.
+
+    Attributes:
+        splits: Of each position, str (n_stimuli,).
+        response_rows: Position whose responses each position has, int64 (n_stimuli,): its own, unless shuffled.
+        subject: Recording of each position, int64 (n_stimuli,).
+        categories: Names of the objects that stimuli show; empty where the recordings know none.
+        category: Category of each position, int64 (n_stimuli,), -1 where unknown; None where there are none.
+    """
+
+    def __init__(self, recordings: Sequence[Recording], splits: Sequence[np.ndarray], shuffle: int | None) -> None:
+        self.recordings = recordings
+        self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
+        self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
+        self.splits = np.concatenate(splits)
+        self._positions = {name: np.flatnonzero(self.splits == name) for name in (TRAIN, *HELD_OUT)}
+        self.subject = self.locate(np.arange(len(self.splits)))[0]
+        self.response_rows = np.arange(len(self.splits))
+        if shuffle is not None:
+            self._shuffle_training(shuffle)
+        self.categories = category_names(recordings)
+        self.category = category_indices(recordings, self.categories) if self.categories else None
+
+    def positions(self, split: str) -> np.ndarray:
+        """Positions of a split's stimuli, int64 (n,)."""
+        return self._positions[split]
+
+    def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Recording, and index in that recording's stimuli, of positions (n,)."""
+        recording = np.searchsorted(self._stimulus_starts, positions, side="right") - 1
+        return recording, positions - self._stimulus_starts[recording]
+
+    def of_each_recording(self, split: str) -> list[np.ndarray]:
+        """Indices of a split's stimuli in each recording's own, int64 (n_i,)."""
+        recording, local = self.locate(self.positions(split))
+        return [local[recording == index] for index in range(len(self.recordings))]
+
+    def targets_of(self, recording: int) -> slice:
+        """Columns of one recording among all targets."""
+        return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))
+
+    def respond(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Responses of positions (n,), float32 (n, num_targets), into `out` if given; NaN at others' targets."""
+        if out is None:
+            out = np.empty((len(positions), int(self._target_starts[-1])), dtype=np.float32)
+        recording_of, local = self.locate(self.response_rows[positions])
+        if len(self.recordings) == 1:
+            return self.recordings[0].responses.gather(local, out)
+        out.fill(np.nan)
+        for index, recording in enumerate(self.recordings):
+            own = recording_of == index
+            out[own, self.targets_of(index)] = recording.responses.gather(local[own])
+        return out
+
+    def _shuffle_training(self, seed: int) -> None:
+        rng = np.random.default_rng(seed)
+        training = self.positions(TRAIN)
+        for index in range(len(self.recordings)):
+            own = training[self.subject[training] == index]
+            self.response_rows[own] = rng.permutation(own)

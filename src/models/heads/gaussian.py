@@ -1,0 +1,94 @@
+"""Readouts whose targets each have a Gaussian place in the image: one samples it, the other averages under it."""
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from ...batch import FeatureShapes
+from ...errors import InputError
+from ..windows import window_weights
+from .spatial import SpatialReadout
+
+
+class GaussianReadout(SpatialReadout):
+    """Each target reads the maps at one point (Lurz et al. 2021).
+
+    In training the point is drawn for each stimulus anew from the target's Gaussian, whose mean and covariance are
+    learnt through the draw; in evaluation it is the mean. Between cells, maps are interpolated; outside of the image
+    they go on as they end.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
+        num_targets: Targets to predict.
+        width: Standard deviation that training starts with, in image widths.
+
+    Raises:
+        InputError: A layer is no map, or the width is not above 0.
+    """
+
+    def __init__(self, feature_shapes: FeatureShapes, num_targets: int, width: float = 0.15) -> None:
+        super().__init__(feature_shapes, num_targets)
+        _check_width(width)
+        self.x = nn.Parameter(torch.zeros(num_targets))  # see `centers`
+        self.y = nn.Parameter(torch.zeros(num_targets))
+        # Lower triangular root of the covariance, in widths as at the start.
+        self.spread_x = nn.Parameter(torch.ones(num_targets))
+        self.spread_y = nn.Parameter(torch.ones(num_targets))
+        self.shear = nn.Parameter(torch.zeros(num_targets))
+        self.width = width
+
+    def places(self, batch: int) -> Tensor:
+        """Points from -1 to 1 over the image, (num_targets, batch, 2): x from the left, y from the top."""
+        middle = centers(self.x, self.y)[:, None].expand(-1, batch, -1)
+        if not self.training:
+            return 2 * middle
+        across, down = torch.randn(self.num_targets, batch, 2, device=middle.device).unbind(2)
+        drawn_x = self.spread_x[:, None] * across
+        drawn_y = self.shear[:, None] * across + self.spread_y[:, None] * down
+        return 2 * (middle + self.width * torch.stack([drawn_x, drawn_y], dim=2))
+
+    def look(self, maps: Tensor, where: Tensor) -> Tensor:
+        points = where.transpose(0, 1)[:, :, None]  # (B, t, 1, 2)
+        return F.grid_sample(maps, points.to(maps.dtype), padding_mode="border", align_corners=False)[..., 0]
+
+
+class GaussianMaskReadout(SpatialReadout):
+    """Each target reads the mean of the maps under a Gaussian of its own.
+
+    The factorised readout with the mask of a receptive field: a learnt centre and standard deviation, and a sum of 1
+    over the cells of each layer.
+
+    Args:
+        feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
+        num_targets: Targets to predict.
+        width: Standard deviation that training starts with, in image widths.
+
+    Raises:
+        InputError: A layer is no map, or the width is not above 0.
+    """
+
+    def __init__(self, feature_shapes: FeatureShapes, num_targets: int, width: float = 0.15) -> None:
+        super().__init__(feature_shapes, num_targets)
+        _check_width(width)
+        self.x = nn.Parameter(torch.zeros(num_targets))  # see `centers`
+        self.y = nn.Parameter(torch.zeros(num_targets))
+        self.log_spread = nn.Parameter(torch.zeros(num_targets))  # of the standard deviation, in widths at the start
+        self.width = width
+
+    def places(self, batch: int) -> Tensor:
+        """Windows (num_targets, 3), as `candidate_windows` makes them."""
+        return torch.cat([centers(self.x, self.y) + 0.5, (self.width * self.log_spread.exp())[:, None]], dim=1)
+
+    def look(self, maps: Tensor, where: Tensor) -> Tensor:
+        mask = window_weights(where, *maps.shape[-2:])  # (t, rows · columns)
+        return maps.flatten(2) @ mask.T.to(maps.dtype)
+
+
+def centers(x: Tensor, y: Tensor) -> Tensor:
+    """Places (targets, 2) in image widths from the middle, which stay inside of the image: beyond it nothing pulls."""
+    return torch.stack([x, y], dim=1).mul(2).tanh() / 2
+
+
+def _check_width(width: float) -> None:
+    if not width > 0:
+        raise InputError(f"--model.head.width {width:g}: expected a standard deviation above 0, in image widths")
