@@ -1,0 +1,143 @@
+"""Several workers on one machine: as many processes of the same command, spread over the GPUs and cores."""
+
+from __future__ import annotations
+
+import logging
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm import tqdm
+
+from ..errors import InputError
+from ..front_door import WRONG_INPUT
+from .options import Options
+
+if TYPE_CHECKING:
+    from optuna import Study
+
+TUNE = Path(__file__).resolve().parent.parent.parent / "tune.py"
+MEMBER = "CALCARINE_WORKER"
+"""Environment variable that tells a worker that another process speaks for it."""
+LOOK_S = 1.0
+PATIENCE_S = 60.0  # for what an interrupted worker has to put in order
+
+log = logging.getLogger(__name__)
+
+
+def run_crew(options: Options, argv: Sequence[str]) -> Study:
+    """Start the workers, show how far they are, and wait for all of them.
+
+    A worker that dies leaves its trial to the others; only where all end badly does the study.
+
+    Args:
+        options: With the number of workers.
+        argv: The command line, which each worker gets.
+
+    Raises:
+        InputError: All workers say that the input is wrong; the message is theirs.
+        SystemExit: All workers ended badly.
+        KeyboardInterrupt: So were the workers, and their trials are back in the queue.
+    """
+    logging.basicConfig(format="%(message)s", level=logging.INFO)
+    logs = Path("runs") / options.study / "workers"
+    logs.mkdir(parents=True, exist_ok=True)
+    with _started(options, argv, logs) as workers:
+        said: set[int] = set()
+        with tqdm(total=options.trials, desc=options.study, unit="trial") as progress:
+            while any(worker.poll() is None for worker in workers):
+                time.sleep(LOOK_S)
+                _show(progress, options)
+                ended = {index for index, worker in enumerate(workers) if worker.poll() not in (None, 0)}
+                for index in ended - said:
+                    progress.write(
+                        f"worker {index} ended with status {workers[index].returncode}: see {logs}/{index}.log"
+                    )
+                said |= ended
+    statuses = [worker.returncode for worker in workers]
+    if all(statuses):
+        last = [_last_line(logs / f"{index}.log") for index in range(len(workers))]
+        message = "; ".join(dict.fromkeys(last))
+        if set(statuses) == {WRONG_INPUT}:
+            raise InputError(message)
+        print("error:", message, file=sys.stderr)  # noqa: T201
+        raise SystemExit(1)
+    study = _study(options)
+    assert study is not None
+    return study
+
+
+@contextmanager
+def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
+    count = options.workers or 1
+    devices = _devices()
+    threads = str(max((os.cpu_count() or 1) // count, 1))
+    workers = []
+    for index in range(count):
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: str(index)}
+        if devices:
+            environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
+        with (logs / f"{index}.log").open("wb") as file:
+            command = [sys.executable, str(TUNE), *argv]
+            # Their own session: an interrupt at the terminal reaches them once, through us.
+            workers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True))
+    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        yield workers
+    except BaseException:
+        for worker in workers:
+            worker.send_signal(signal.SIGINT)
+        end = time.monotonic() + PATIENCE_S
+        for worker in workers:
+            try:
+                worker.wait(max(end - time.monotonic(), 0))
+            except subprocess.TimeoutExpired:
+                worker.kill()
+        raise
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _devices() -> list[str]:
+    """The GPUs that workers may use, by what CUDA_VISIBLE_DEVICES calls them."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return [device for device in visible.split(",") if device.strip() not in ("", "-1")]
+    if shutil.which("nvidia-smi") is None:
+        return []
+    listed = subprocess.run(["nvidia-smi", "-L"], capture_output=True, text=True, check=False)
+    return [str(index) for index, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
+
+
+def _study(options: Options) -> Study | None:
+    """The study, where a worker has made it already."""
+    import optuna
+
+    from .storage import open_storage
+
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    storage = open_storage(options.storage, options.study)
+    try:
+        return optuna.load_study(study_name=options.study, storage=storage.trials)
+    except KeyError:
+        return None
+
+
+def _show(progress: tqdm, options: Options) -> None:
+    from .results import show_progress
+
+    study = _study(options)
+    if study is not None:
+        show_progress(study, progress)
+
+
+def _last_line(path: Path) -> str:
+    lines = path.read_text(errors="replace").strip().splitlines() or ["nothing was said"]
+    return lines[-1].removeprefix("error: ")

@@ -1,0 +1,34 @@
+"""The `tune.py` command."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+
+from ..front_door import enter
+from .crew import MEMBER, run_crew
+from .options import Options, parse
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a study, or this worker's part of it; returns the exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    return enter(lambda: _run(parse(argv, member=MEMBER in os.environ), argv))
+
+
+def _run(options: Options, argv: Sequence[str]) -> None:
+    from .results import conclusion
+
+    if options.workers is not None:
+        study = run_crew(options, argv)
+    else:
+        from ..cli import quieten
+        from .session import open_session
+
+        quieten()
+        session = open_session(options)
+        session.run()
+        study = session.study
+    if not options.member:
+        print(conclusion(study, options.args), flush=True)  # noqa: T201 what the command answers

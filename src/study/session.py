@@ -1,0 +1,179 @@
+"""One worker's session in a study: everything is checked and made ready once, then trials run, then it is concluded."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import optuna
+import yaml
+from tqdm import tqdm
+from tqdm.contrib.logging import logging_redirect_tqdm
+
+from ..atomic import replacing
+from ..cli import EncodingCLI, build_cli, parse_flags
+from ..data.datamodule import EncodingDataModule
+from ..errors import InputError
+from ..evaluation.scores import ALL, BOTH
+from ..evaluation.tables import read_scores
+from ..recording import VALIDATION
+from ..resume import RUNS
+from ..run import encode, run
+from .choosing import make_plan, make_pruner
+from .flags import check_flags, make_flags, own_values
+from .heartbeat import Watch
+from .options import Options
+from .queue import Queue
+from .results import BEST, REFIT, TRIALS, best_of, check_any_complete, show_progress, write_trials
+from .resume import remember
+from .space import read_space
+from .storage import Storage, file_lock, open_storage
+from .trial import Hook, TrialCLI, Trials
+from .worker import work
+
+SCORES = "scores.csv"
+
+log = logging.getLogger(__name__)
+
+
+@dataclass
+class Session:
+    """A worker in a study that stands.
+
+    Args:
+        options: What was asked for.
+        study: As Optuna sees it.
+        storage: Where it is kept.
+        trials: Runs one.
+        queue: Where they come from.
+    """
+
+    options: Options
+    study: optuna.Study
+    storage: Storage
+    trials: Trials
+    queue: Queue
+    written: int | None = field(default=None, init=False)
+    """Number of the trial that best.yaml holds."""
+
+    @property
+    def folder(self) -> Path:
+        return RUNS / self.options.study
+
+    def run(self) -> None:
+        """Run trials, then the best one once more, as a run of its own."""
+        self.search()
+        check_any_complete(self.study)
+        self.refit()
+
+    def search(self) -> None:
+        """Run trials until there are as many as were asked for."""
+        with _frozen(), logging_redirect_tqdm(), self._progress() as progress:
+
+            def after() -> None:
+                self.write()
+                show_progress(self.study, progress)
+
+            after()
+            try:
+                work(self.queue, self.trials, self.options.timeout, after)
+            finally:
+                self.write()
+
+    def write(self) -> None:
+        """Bring the study's folder up to date."""
+        write_trials(self.folder / TRIALS, self.study, list(self.trials.space.parameters))
+        best = best_of(self.study)
+        if best is None or best.number == self.written:
+            return
+        cli = self._cli(best)
+        cli.config.name = f"{self.options.study}/best"
+        with replacing(self.folder / BEST) as partial:
+            head = f"# Trial {best.number} of study {self.options.study}: validation correlation {best.value}\n"
+            partial.write_text(head + resolved(cli), encoding="utf-8")
+        self.written = best.number
+
+    def refit(self) -> None:
+        """Make the best trial a run of `train.py`, unless it is one already or another worker is about it."""
+        best = best_of(self.study)
+        if best is None:
+            return
+        with file_lock(self.folder / ".refit.lock", wait=False) as own:
+            number, folder = self.study.user_attrs.get(REFIT, (None, ""))
+            if not own or (number == best.number and (Path(folder) / SCORES).exists()):
+                return
+            cli = build_cli(["--config", str(self.folder / BEST)])
+            run(cli)
+            folder = Path(str(cli.trainer.log_dir))
+            self.study.set_user_attr(REFIT, [best.number, str(folder)])
+        own_rows = [row for row in read_scores(folder / SCORES) if (row.hemisphere, row.roi) == (BOTH, ALL)]
+        figures = [row.pearson_mean for row in own_rows if row.split == VALIDATION]
+        if len(figures) == 1 and figures[0] != best.value:  # several subjects have a row each, and one figure
+            log.warning("trial %d came to %s, and its run %s to %s", best.number, best.value, folder, figures[0])
+
+    def _cli(self, trial: optuna.trial.FrozenTrial) -> TrialCLI:
+        fixed = optuna.trial.FixedTrial(trial.params)
+        return TrialCLI(self.trials.flags(fixed), f"{self.options.study}/trials", trial.number, self.trials.modules)
+
+    def _progress(self) -> tqdm:
+        return tqdm(total=self.options.trials, desc=self.options.study, unit="trial", disable=self.options.member)
+
+
+def resolved(cli: EncodingCLI) -> str:
+    """A trial's whole config as YAML, for `train.py --config`."""
+    with warnings.catch_warnings(action="ignore"):  # newer releases of jsonargparse call the argument otherwise
+        return cli.parser.dump(cli.config, skip_none=False)
+
+
+@contextmanager
+def _frozen() -> Iterator[None]:
+    """Leave what stands now out of the search for garbage after each trial: it is a million objects, all in use."""
+    gc.freeze()
+    try:
+        yield
+    finally:
+        gc.unfreeze()
+
+
+def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
+    """Check everything that can be checked before the first trial, read the data, and join the study.
+
+    Raises:
+        InputError: A flag, the space, the data or the storage is not what it has to be, or the study is another one.
+    """
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    space = read_space(options.search)
+    modules: dict[str, EncodingDataModule] = {}
+    cli = TrialCLI([*options.args, *make_flags(space.fixed(), {})], f"{options.study}/trials", 0, modules)
+    config = yaml.safe_load(resolved(cli))
+    space = space.scaled(cli.model.head.num_features)
+    check_flags(space, config, lambda flags: parse_flags(cli.parser, [*options.args, *flags]))
+    default = own_values(space, config)
+    if default is None:
+        log.info("the configuration's own values are not in %s: they are no trial", options.search)
+    plan = make_plan(options.sampler, space, default)
+    if options.sampler == "grid":
+        options.trials = min(options.trials, len(plan))
+    with file_lock(RUNS / options.study / ".data.lock"):  # the first worker extracts, the others find it done
+        encode(cli)
+    if not len(cli.datamodule.positions(VALIDATION)):
+        raise InputError("--data.validation: a study chooses by the validation split, and there is none; give a share")
+    storage = open_storage(options.storage, options.study)
+    with storage.lock():
+        study = optuna.create_study(
+            storage=storage.trials,
+            study_name=options.study,
+            direction="maximize",
+            pruner=make_pruner(options.pruner, cli.config.trainer.max_epochs),
+            load_if_exists=True,
+        )
+        remember(study, space.plain(), config)
+    first = bool(plan) and plan[0] == default
+    queue = Queue(study, storage, options.trials, options.sampler, cli.config.seed_everything, plan, first, Watch())
+    trials = Trials(options.args, options.study, space, config, modules, hooks)
+    return Session(options, study, storage, trials, queue)
