@@ -1,4 +1,4 @@
-.PHONY: help check test train bench
+.PHONY: help check test train tune bench
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/'
@@ -14,6 +14,9 @@ test:  ## the whole suite
 
 train:  ## one run on the simulated subject
 	uv run train.py
+
+tune:  ## a small study on the simulated subject
+	uv run tune.py
 
 bench:  ## every benchmark prints its own table
 	for file in benchmarks/*.py; do uv run python $$file; done

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, replace
 
+import torch
 from torch import Tensor
 
 Features = dict[str, Tensor]
@@ -52,7 +53,7 @@ class Facts:
         groups: Set in which each target is stopped in training, int64 (num_targets,): a partition.
         group_names: Name of each group, "lh.V1v".
         rois: Target indices of each ROI by its name, "lh.V1v"; they may overlap.
-        subjects: Targets of each recording by its subject, in the order of `Batch.subject`.
+        subjects: Targets of each recording by its subject, in the order of `Batch.subject`; some may have none.
         hemispheres: Hemisphere of each target, int64 (num_targets,): 0 left, 1 right, -1 unknown.
         coordinates: Place of each target, float32 (num_targets, 3) in millimetres, NaN where unknown.
         noise_ceiling: Share of variance that a perfect model could explain, float32 (num_targets,), NaN where unknown.
@@ -76,20 +77,30 @@ class Facts:
     categories: list[str]
     frames: int | None = None
 
-    def of(self, targets: slice) -> "Facts":
-        """The facts of one recording's targets, which are numbered from 0 again."""
-        names = {name: part for name, part in self.subjects.items() if part == targets}
-        own, groups = self.groups[targets].unique(return_inverse=True)
-        rois = {name: of_roi[(of_roi >= targets.start) & (of_roi < targets.stop)] for name, of_roi in self.rois.items()}
+    def of(self, targets: slice | Tensor) -> "Facts":
+        """The facts of some targets, which are numbered from 0 again.
+
+        Args:
+            targets: A range of them, or rising indices, int64 (n,).
+        """
+        chosen = torch.arange(len(self.groups))[targets]
+        own, groups = self.groups[chosen].unique(return_inverse=True)
+        place = torch.full_like(self.groups, -1)  # each target's new number
+        place[chosen] = torch.arange(len(chosen))
+        rois = {name: place[of_roi] for name, of_roi in self.rois.items()}
+        subjects = {
+            name: torch.searchsorted(chosen, torch.tensor([part.start, part.stop])).tolist()
+            for name, part in self.subjects.items()
+        }
         return replace(
             self,
-            response_mean=self.response_mean[targets],
-            response_scale=self.response_scale[targets],
+            response_mean=self.response_mean[chosen],
+            response_scale=self.response_scale[chosen],
             groups=groups,
             group_names=[self.group_names[group] for group in own.tolist()],
-            rois={name: of_roi - targets.start for name, of_roi in rois.items() if len(of_roi)},
-            subjects={name: slice(0, part.stop - part.start) for name, part in names.items()},
-            hemispheres=self.hemispheres[targets],
-            coordinates=self.coordinates[targets],
-            noise_ceiling=self.noise_ceiling[targets],
+            rois={name: of_roi[of_roi >= 0] for name, of_roi in rois.items() if (of_roi >= 0).any()},
+            subjects={name: slice(start, stop) for name, (start, stop) in subjects.items()},
+            hemispheres=self.hemispheres[chosen],
+            coordinates=self.coordinates[chosen],
+            noise_ceiling=self.noise_ceiling[chosen],
         )

@@ -117,7 +117,7 @@ class EncodingCLI(LightningCLI):
                 plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
                 **kwargs,
             )
-        except (MisconfigurationException, ValueError) as error:
+        except (MisconfigurationException, RuntimeError, ValueError) as error:
             raise InputError(f"--trainer: {one_line(error)}") from error
 
 
@@ -138,6 +138,11 @@ def _check_trainer(trainer: Any) -> None:
         raise InputError(
             f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
             f"{str(trainer.precision).replace('true', 'mixed')}"
+        )
+    if any(start in str(trainer.strategy) for start in ("spawn", "fork", "notebook")):
+        raise InputError(
+            f"--trainer.strategy {trainer.strategy}: its processes do not hand back the weights of parts that are made "
+            "when the data are known; use ddp"
         )
     if trainer.accelerator == "auto" and torch.backends.mps.is_available():
         trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack

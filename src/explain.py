@@ -12,9 +12,11 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from .data import Reduction, Source
 from .encoders import Encoder
-from .models import EncodingModule, Head, Loss, Regression
+from .models import EncodingModule, Finetuning, Head, Loss, Regression, Trunk
 
-INJECTED = (Source, Encoder, Reduction, EncodingModule, Head, Loss, Regression, Optimizer, LRScheduler)
+INJECTED = (
+    Source, Encoder, Reduction, EncodingModule, Head, Trunk, Loss, Finetuning, Regression, Optimizer, LRScheduler,
+)  # fmt: skip
 """Classes whose subclasses a user names on the command line."""
 
 _LINKED = ("num_targets", "feature_shapes")  # filled from the data, not by users
@@ -23,8 +25,8 @@ _OWNER = re.compile(r"given class_path '([\w.]+)'|Got value: Namespace\([^\n]*?c
 _ABSTRACT = re.compile(
     r"Parser key \"([\w.]+)\":(?:(?!Parser key)[\s\S])*Expected an instantiatable class, but [\w.]+ is abstract"
 )
-_CLASS = re.compile(r"Expected a dot import path string: ([\w.]+)$", re.MULTILINE)
-_REQUIRED = re.compile(r"the following arguments are required: (.+)")
+_CLASS = re.compile(r"Expected a dot import path string: ([\w.]*\w)(?:\. Got value|$)", re.MULTILINE)
+_REQUIRED = re.compile(r"the following arguments are required: (.+?)(?:\. Got value|$)", re.MULTILINE)
 _EXPECTED = re.compile(r"Expected a <class '([\w.]+)'>")
 _WORDS = re.compile(r"Expected a typing\.Literal\[(.+?)\](?:\. Got|$)", re.MULTILINE)
 _RESTRICTION = re.compile(r"Not of type \w+: (\S+) does not conform to restriction v(.+)")
@@ -61,8 +63,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
 def _flag(message: str) -> str:
     """The dotted flag that a message is about."""
     keys = re.findall(r'Parser key "([\w.]+)"', message)
-    if nested := re.search(r"NestedArg\(key='([\w.]+)'", message):
-        return f"{keys[0]}.{nested[1]}"
+    if nested := re.findall(r"NestedArg\(key='([\w.]+)'", message):
+        return f"{keys[0]}.{max(nested, key=len)}"  # the others are parts of it
     return ".".join(keys) or "".join(re.findall(r"Group '([\w.]+)'", message))
 
 

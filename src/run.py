@@ -38,7 +38,7 @@ def run(cli: EncodingCLI) -> None:
     """Train, evaluate and write the run's folder; the last line says where it is and how well it did."""
     folder = train(cli, keep=True)
     if folder is not None and cli.trainer.is_global_zero:
-        _evaluate(cli, folder)
+        evaluate(cli, folder)
 
 
 def train(cli: EncodingCLI, keep: bool) -> Path | None:
@@ -102,7 +102,8 @@ def encode(cli: EncodingCLI) -> None:
     cli.datamodule.setup()
 
 
-def _evaluate(cli: EncodingCLI, folder: Path) -> None:
+def evaluate(cli: EncodingCLI, folder: Path) -> None:
+    """Score the predictions of a run, and write all that people read of it into its folder."""
     splits = predicted_splits(cli, folder)
     categories = _categories(cli)
     facts = {**categories, "Peak memory": peak_memory()}

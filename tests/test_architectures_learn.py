@@ -70,6 +70,20 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "model": vertex_decoder(residual=True, dropout=0.2),
         "trainer": {"max_epochs": 12},
     },
+    "vertex_decoder_on_compressed_maps": {
+        "data": MAPS,
+        "model": {
+            **vertex_decoder(),
+            "head": {
+                "class_path": "src.models.TrunkHead",
+                "init_args": {
+                    "trunk": {"class_path": "src.models.CompressiveTrunk", "init_args": {"channels": 32, "width": 64}},
+                    "readout": vertex_decoder()["head"],
+                },
+            },
+        },
+        "trainer": {"max_epochs": 12},
+    },
     "fully_connected": {
         "data": MAPS,
         "model": {
@@ -101,13 +115,23 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
     "shallow_cnn_of_two_layers": {
         "data": PIXELS,
         "model": convolutional("GaussianMaskReadout", kernels=[5, 3], strides=[2, 1]),
+        "trainer": {"max_epochs": 10},
     },
     "shallow_cnn_of_three_layers": {
         "data": PIXELS,
         "model": convolutional("FactorizedReadout", kernels=[5, 3, 3], strides=[2, 2, 1]),
+        "trainer": {"max_epochs": 10},
     },
-    "shallow_cnn_with_gaussian": {"data": MAPS, "model": convolutional("GaussianReadout", kernels=[1, 3])},
-    "shallow_cnn_with_mask": {"data": MAPS, "model": convolutional("GaussianMaskReadout", kernels=[1, 3])},
+    "shallow_cnn_with_gaussian": {
+        "data": MAPS,
+        "model": convolutional("GaussianReadout", kernels=[1, 3]),
+        "trainer": {"max_epochs": 10},
+    },
+    "shallow_cnn_with_mask": {
+        "data": MAPS,
+        "model": convolutional("GaussianMaskReadout", kernels=[1, 3]),
+        "trainer": {"max_epochs": 10},
+    },
     "cross_subject": {
         "data": {
             **GABOR,

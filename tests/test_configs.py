@@ -21,8 +21,13 @@ SMALL: dict[str, dict[str, Any]] = {
     "PrincipalComponents": {"components": 10},
     "RecurrentHead": {"hidden_dim": 16, "fully_connected_dim": 16},
 }
-# VGG16's classifier, one per hemisphere, would take 8 GB.
-SMALL_MODELS: dict[object, dict[str, Any]] = {"vgg16": {"layers": "features", "pool": "avg"}}
+SMALL_MODELS: dict[object, dict[str, Any]] = {
+    "vgg16": {"model": "alexnet", "layers": "features", "pool": "avg"},  # two of its classifiers would take 8 GB
+    "samvit_base_patch16.sa1b": {"model": "test_resnet", "layers": "layer2"},  # maps too; its neck is in test_zoo
+    "resnet50": {"model": "resnet18"},
+    "resnet152": {"model": "resnet18"},
+    "densenet169": {"model": "densenet121"},
+}
 WRITERS: dict[str, Callable[[Path], object]] = {
     "src.data.Folder": lambda root: write_folder(root, 60),
     "src.data.Algonauts2023": lambda root: write_algonauts(root, 60),

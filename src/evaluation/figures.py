@@ -39,15 +39,8 @@ def learning_curves(
         right.plot(epochs, validation_correlation, ".-", color=LEFT, linewidth=2)
         best = int(np.argmax(np.nan_to_num(validation_correlation, nan=-np.inf)))
         right.plot(best + 1, validation_correlation[best], "o", color=LEFT, markersize=6)
-        right.annotate(
-            f"{validation_correlation[best]:.3f} in epoch {best + 1}",
-            (best + 1, validation_correlation[best]),
-            xytext=(0, -14),
-            textcoords="offset points",
-            ha="right" if best > len(epochs) / 2 else "left",
-            va="top",
-            color=INK,
-        )
+        highest = f"highest: {validation_correlation[best]:.3f} in epoch {best + 1}".replace("-", "−")
+        right.set_title(highest, loc="right", fontsize=9, color=INK)  # above, where no curve runs through it
     left.set_ylabel("loss")
     right.set_ylabel("validation correlation")
     for axes in (left, right):

@@ -81,21 +81,32 @@ def write_report(
         config: The run's configuration as text.
     """
     sections = [
-        f"<header><h1>{escape(title)}</h1></header>",
         _headline(summary),
-        _facts(facts),
-        _warnings(warnings),
-        *map(_figure, figures),
+        facts_list(facts),
+        warnings_box(warnings),
+        *map(figure_section, figures),
         "<h2>Scores</h2>" + _table(rows, summary.scoring),
         f"<h2>Configuration</h2><details><summary>config.yaml</summary><pre>{escape(config)}</pre></details>"
         if config
         else "",
     ]
+    write_page(path, title, sections)
+
+
+def write_page(path: Path, title: str, sections: Sequence[str]) -> None:
+    """Write an HTML page in the style of all reports.
+
+    Args:
+        path: The file.
+        title: Of the page.
+        sections: HTML in order; empty ones are left out.
+    """
     body = "\n".join(section for section in sections if section)
     document = (
         '<!DOCTYPE html>\n<html lang="en">\n<head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<main>\n{body}\n</main>\n</body>\n</html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<main>\n"
+        f"<header><h1>{escape(title)}</h1></header>\n{body}\n</main>\n</body>\n</html>\n"
     )
     with replacing(path) as temporary:
         temporary.write_text(document, encoding="utf-8")
@@ -110,7 +121,7 @@ def _headline(summary: Summary) -> str:
     if summary.explained is not None:
         explained = f"<br>{100 * summary.explained:.0f} % of the correlation that the noise ceiling allows"
     return (
-        f'<section class="headline" aria-label="Headline"><div><strong>{_number(summary.correlation)}</strong>'
+        f'<section class="headline" aria-label="Headline"><div><strong>{number(summary.correlation)}</strong>'
         f"mean {escape(summary.split)} correlation{interval}{explained}</div>{_bullet(summary)}</section>"
     )
 
@@ -142,12 +153,14 @@ def _bullet(summary: Summary) -> str:
     )
 
 
-def _facts(facts: Mapping[str, str]) -> str:
+def facts_list(facts: Mapping[str, str]) -> str:
+    """Names and values, as HTML; nothing where there are none."""
     items = "".join(f"<dt>{escape(name)}</dt><dd>{escape(value)}</dd>" for name, value in facts.items())
     return f"<dl>{items}</dl>" if items else ""
 
 
-def _warnings(warnings: Sequence[str]) -> str:
+def warnings_box(warnings: Sequence[str]) -> str:
+    """What to know before trusting the numbers, as HTML; nothing where there is nothing."""
     items = "".join(f"<li>{escape(warning)}</li>" for warning in warnings)
     return (
         f'<aside aria-label="Warnings"><p><b>Before trusting these numbers</b></p><ul>{items}</ul></aside>'
@@ -191,23 +204,24 @@ def _line(key: Sequence[str], by_split: Sequence[ScoreRow | None], ceilings: boo
     first = next(row for row in by_split if row is not None)
     cells = [f"{first.n_scored:,}" + (f" of {first.n_targets:,}" if first.n_scored < first.n_targets else "")]
     if ceilings:
-        cells.append(_number(first.noise_ceiling_mean))
+        cells.append(number(first.noise_ceiling_mean))
     for row in by_split:
         if row is None:
             cells += [""] * (4 if ceilings else 3)
             continue
         known = row.pearson_ci_low is not None
-        interval = f"{_number(row.pearson_ci_low, 2)} to {_number(row.pearson_ci_high, 2)}" if known else "–"
-        cells += [_number(row.pearson_mean), interval, _number(row.r2_mean)]
+        interval = f"{number(row.pearson_ci_low, 2)} to {number(row.pearson_ci_high, 2)}" if known else "–"
+        cells += [number(row.pearson_mean), interval, number(row.r2_mean)]
         if ceilings:
-            cells.append(_number(row.score, digits))
+            cells.append(number(row.score, digits))
     names = "".join(f'<td class="name">{escape(name)}</td>' for name in others)
     figures = "".join(f"<td>{cell}</td>" for cell in cells)
     whole = ' class="whole"' if roi == ALL else ""
     return f'<tr{whole}>{names}<th class="name" scope="row">{escape(roi)}</th>{figures}</tr>'
 
 
-def _figure(figure: ReportFigure) -> str:
+def figure_section(figure: ReportFigure) -> str:
+    """A picture with its heading and caption, embedded in HTML."""
     png = figure.path.read_bytes()
     width = int.from_bytes(png[16:20], "big")  # where a PNG's header has it
     image = base64.b64encode(png).decode("ascii")
@@ -217,7 +231,8 @@ def _figure(figure: ReportFigure) -> str:
     )
 
 
-def _number(value: float | None, digits: int = 3) -> str:
+def number(value: float | None, digits: int = 3) -> str:
+    """A figure for a table; a dash where it is unknown."""
     if value is None or math.isnan(value):
         return "–"
     return f"{value:.{digits}f}".replace("-", "−")

@@ -7,7 +7,7 @@ import numpy as np
 
 from ..recording import HEMISPHERES, Recording
 from .bootstrap import ROUNDING, bootstrap_means, draw_weights, percentile_interval
-from .scoring import ALGONAUTS_2023, Scoring, scoring_of
+from .scoring import NOISE_NORMALISED, Scoring, scoring_of
 
 ALL, BOTH = "all", "both"
 
@@ -72,7 +72,7 @@ def target_scores(
     predictions: np.ndarray,
     responses: np.ndarray,
     noise_ceiling: np.ndarray | None = None,
-    scoring: Scoring = ALGONAUTS_2023,
+    scoring: Scoring = NOISE_NORMALISED,
 ) -> TargetScores:
     """Score each target.
 

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -54,8 +54,8 @@ class Scoring:
         return f"{self.name} {score:.{self.digits}f}{self.scale}"
 
 
-ALGONAUTS_2023 = Scoring(
-    name="Algonauts 2023 score",
+NOISE_NORMALISED = Scoring(
+    name="noise-normalised score",
     meaning="explained variance as a share of what a perfect model explains, per cent",
     scale=" of 100",
     digits=2,
@@ -79,11 +79,12 @@ def _algonauts2021(track: str, by_roi: bool) -> Scoring:
 
 
 _OF_CHALLENGES = {
+    "algonauts2023": replace(NOISE_NORMALISED, name="Algonauts 2023 score"),
     "algonauts2021_mini": _algonauts2021("mini", by_roi=True),
     "algonauts2021_full": _algonauts2021("full", by_roi=False),
 }
 
 
 def scoring_of(recording: Recording) -> Scoring:
-    """The score of the challenge that a recording is of; the one of 2023 where it is of none."""
-    return _OF_CHALLENGES.get(recording.submission or "", ALGONAUTS_2023)
+    """The score of the challenge that a recording is of; where it is of none, computed as in 2023."""
+    return _OF_CHALLENGES.get(recording.submission or "", NOISE_NORMALISED)

@@ -89,9 +89,10 @@ class RoiEarlyStopping(Callback):
 
     def _keep(self, module: EncodingModule, better: Tensor) -> None:
         """Copy the rows of targets (num_targets,) that are better now; a network's weights where targets share them."""
-        improved = [bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for own in module.networks]
+        networks = module.head.networks
+        improved = [bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for own in networks]
         for name, tensor in module.trained_state().items():
             if module.independent_targets and name in self.best:
                 self.best[name][better] = tensor[better.to(tensor.device)].cpu()
-            elif name not in self.best or improved[module.network_of(name)]:
+            elif name not in self.best or improved[module.head.network_of(name)]:
                 self.best[name] = tensor.detach().to("cpu", copy=True)

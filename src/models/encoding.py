@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import torch
@@ -15,16 +16,16 @@ from torch.optim.lr_scheduler import StepLR
 
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
-from ..errors import InputError, one_line
+from ..errors import InputError
 from .calibration import Calibration
 from .categories import CategoryObjective
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
-from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead, hemisphere_of
+from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
-from .metrics import TargetMetrics
-from .schedules import lightning_schedule
+from .metrics import SplitMetrics
+from .optimization import check_clipping, optimization
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
@@ -66,7 +67,8 @@ class EncodingModule(LightningModule):
             challenge.
 
     Raises:
-        InputError: The data serve images and there is no backbone, or features and there is one.
+        InputError: The data serve images and there is no backbone, or features and there is one; or parts that do not
+            go together.
     """
 
     facts: Facts
@@ -88,6 +90,11 @@ class EncodingModule(LightningModule):
         super().__init__()
         if l1 < 0:
             raise InputError(f"--model.l1 {l1:g}: expected 0 or more")
+        if finetuning is not None and backbone is None:
+            raise InputError(
+                f"--model.finetuning {type(finetuning).__name__}: expected a --model.backbone to train, found none; "
+                "add one, or leave it out"
+            )
         finetuning = finetuning or Full()
         if hemisphere_networks:
             if categories is not None:
@@ -129,8 +136,7 @@ class EncodingModule(LightningModule):
         self.loss.fill(self.facts)
         if self.categories is not None:
             self.categories.fill(self.facts, self.head.num_features)
-        mean = self.facts.response_mean
-        self.metrics = torch.nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
+        self.metrics = SplitMetrics(self.facts.response_mean, self.facts.rois)
 
     @property
     def independent_targets(self) -> bool:
@@ -138,21 +144,12 @@ class EncodingModule(LightningModule):
         return self.head.independent_targets and self.backbone is None and self.categories is None
 
     @property
-    def networks(self) -> list[Tensor | slice]:
-        """Targets of each network: networks share no weights."""
-        return [*self.head.targets] if isinstance(self.head, HemisphereHead) else [slice(None)]
-
-    def network_of(self, name: str) -> int:
-        """Which network a weight belongs to, by its name in the state dict."""
-        return hemisphere_of(name) if isinstance(self.head, HemisphereHead) else 0
-
-    @property
     def stopping_groups(self) -> Tensor:
         """Set in which each target is stopped, (num_targets,): one set where targets share weights."""
         if self.independent_targets:
             return self.facts.groups
         groups = torch.zeros_like(self.facts.groups)
-        for index, own in enumerate(self.networks):
+        for index, own in enumerate(self.head.networks):
             groups[own.cpu() if isinstance(own, Tensor) else own] = index
         return groups
 
@@ -162,24 +159,10 @@ class EncodingModule(LightningModule):
         return {name: value for name, value in self.state_dict().items() if name.startswith(parts)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        try:
-            optimizer = self.make_optimizer(self._parameter_groups())
-        except ValueError as error:  # a rate below 0, a momentum that nesterov needs
-            raise InputError(f"--model.optimizer: {one_line(error)}") from error
-        for group in optimizer.param_groups:
-            group["lr"] *= group["rate"]
-        if self.make_scheduler is None:
-            return {"optimizer": optimizer}
-        schedule = lightning_schedule(self.make_scheduler(optimizer), self)
-        return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
+        return optimization(self, self._parameter_groups(), self.make_optimizer, self.make_scheduler)
 
     def on_fit_start(self) -> None:
-        fused = any(group.get("fused") for each in self.trainer.optimizers for group in each.param_groups)
-        if fused and self.trainer.gradient_clip_val and str(self.trainer.precision).endswith("-mixed"):
-            raise InputError(
-                "--trainer.gradient_clip_val: a fused optimizer under mixed precision takes its gradients as they are; "
-                "set --model.optimizer.fused false, or leave one of the two out"
-            )
+        check_clipping(self.trainer)
 
     def on_train_epoch_start(self) -> None:
         if self.backbone is not None:
@@ -212,7 +195,7 @@ class EncodingModule(LightningModule):
         if self.independent_targets:
             loss = losses.sum()
         else:
-            loss = torch.stack([_weighted_mean(losses[own], measured[own]) for own in self.networks]).sum()
+            loss = torch.stack([_weighted_mean(losses[own], measured[own]) for own in self.head.networks]).sum()
         if self.l1:
             loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
         if self.categories is not None:
@@ -222,32 +205,29 @@ class EncodingModule(LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outcome = self._step(batch)
         self.loss_meter.update(outcome.losses, batch.response)
-        self._metrics("validation").update(outcome.prediction, batch.response)
+        self.metrics.update("validation", outcome.prediction, batch.response)
         if self.categories is not None:
             self.categories.update("validation", outcome.features, batch)
 
     def on_validation_epoch_end(self) -> None:
         mean = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
         self.loss_meter.reset()
-        pearson = self._metrics("validation").compute()["pearson"].reshape(-1)
-        self.target_losses = self.loss.over_split(mean, pearson)
+        self.target_losses = self.loss.over_split(mean, self.metrics.pearson("validation"))
         self.log("validation/loss", self.target_losses.mean())
-        self._log_metrics("validation")
+        self.log_dict(self.metrics.take("validation"))
         self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         outcome = self._step(batch)
         split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
-        if split in self.metrics:  # a challenge's withheld stimuli have no metrics
-            self._metrics(split).update(outcome.prediction, batch.response)
+        self.metrics.update(split, outcome.prediction, batch.response)
         if self.categories is not None:
             self.categories.update(split, outcome.features, batch)
         return {"prediction": outcome.prediction}
 
     def on_test_epoch_end(self) -> None:
         for split in self.trainer.datamodule.evaluated:  # type: ignore[attr-defined]
-            if split in self.metrics:
-                self._log_metrics(split)
+            self.log_dict(self.metrics.take(split))
         self._log_categories()
 
     def on_fit_end(self) -> None:
@@ -256,10 +236,13 @@ class EncodingModule(LightningModule):
             return
         data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
         loader = data.val_dataloader() if len(data.positions("validation")) else data.train_dataloader()
-        self.eval()
+        served = islice(loader, int(self.trainer.fast_dev_run) or None)  # type: ignore[attr-defined]
+        strategy = self.trainer.strategy
+        self.to(strategy.root_device).eval()  # Lightning has brought the model back from there
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
-            batches = (self.trainer.strategy.batch_to_device(batch) for batch in loader)
+            batches = (strategy.batch_to_device(batch) for batch in served)
             self.calibration.fit((self(batch), self.standardize_responses(batch.response)) for batch in batches)
+        self.cpu()
 
     def _step(self, batch: Batch) -> Outcome:
         features = self._features(batch)
@@ -287,7 +270,7 @@ class EncodingModule(LightningModule):
         groups = [{"params": others, "rate": 1.0}]
         if self.backbone is not None:
             groups += self.finetuning.parameter_groups(self.backbone)
-        return [group for group in groups if group["params"]]
+        return groups
 
     def _features(self, batch: Batch) -> Features:
         """What the head is given, by layer, each (batch, *shape); of a backbone on clips (batch · frames, *shape)."""
@@ -300,25 +283,12 @@ class EncodingModule(LightningModule):
             return {layer: features.float() for layer, features in batch.features.items()}
         return self.standardize_features(batch.features)
 
-    def _metrics(self, split: str) -> TargetMetrics:
-        metrics = self.metrics[split]
-        assert isinstance(metrics, TargetMetrics)
-        return metrics
-
     def _log_categories(self) -> None:
         if self.categories is not None:
             self.log_dict(self.categories.accuracies())
 
-    def _log_metrics(self, split: str) -> None:
-        """Log the split's mean correlation, over all targets and by ROI; targets without variance have none."""
-        metrics = self._metrics(split)
-        pearson = metrics.compute()["pearson"].reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
-        metrics.reset()
-        self.log(f"{split}/pearson", pearson.nanmean())
-        by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.facts.rois.items()}
-        self.log_dict({f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)})
-
 
 def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
     """Mean of some targets' losses (n,), each weighted by its measurements (n,)."""
-    return losses @ weights / weights.sum().clamp_min(1)
+    # No matrix product, which mixed precision takes in half: 40,000 targets of 64 stimuli each are beyond it.
+    return (losses * weights).sum() / weights.sum().clamp_min(1)

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from dataclasses import replace
 from typing import Any, TypeVar
 
 import torch
@@ -117,6 +116,13 @@ class HemisphereHead(Head):
         """Targets of the left hemisphere and of the right one, int64."""
         return [self.lh, self.rh]
 
+    @property
+    def networks(self) -> list[Tensor | slice]:
+        return [*self.targets]
+
+    def network_of(self, weight: str) -> int:
+        return SIDES.index(weight.split(".")[2])  # "backbone.encoders.lh.…", "head.heads.rh.…"
+
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         self._make_heads(facts)
         return self._head("lh").feature_statistics(facts)
@@ -124,7 +130,7 @@ class HemisphereHead(Head):
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)
         for side, own in zip(SIDES, self.targets, strict=True):
-            self._head(side).fill(_facts_of(facts, own.cpu()))
+            self._head(side).fill(facts.of(own.cpu()))
 
     def _make_heads(self, facts: Facts) -> None:
         lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(SIDES)))
@@ -165,31 +171,3 @@ class HemisphereHead(Head):
             return by_layer
         prefix = f"{side}:"
         return {layer.removeprefix(prefix): value for layer, value in by_layer.items() if layer.startswith(prefix)}
-
-
-def hemisphere_of(name: str) -> int:
-    """Hemisphere of a weight, 0 left, 1 right, by its name in the module's state dict, "backbone.encoders.lh.…"."""
-    return SIDES.index(name.split(".")[2])
-
-
-def _facts_of(facts: Facts, targets: Tensor) -> Facts:
-    """The facts of these targets, int64 (n,) and rising, which are numbered from 0 again."""
-    own, groups = facts.groups[targets].unique(return_inverse=True)
-    place = torch.full_like(facts.groups, -1).index_put((targets,), torch.arange(len(targets)))
-    rois = {name: place[of_roi] for name, of_roi in facts.rois.items()}
-    subjects = {
-        name: torch.searchsorted(targets, torch.tensor([part.start, part.stop])).tolist()
-        for name, part in facts.subjects.items()
-    }
-    return replace(
-        facts,
-        response_mean=facts.response_mean[targets],
-        response_scale=facts.response_scale[targets],
-        groups=groups,
-        group_names=[facts.group_names[group] for group in own.tolist()],
-        rois={name: of_roi[of_roi >= 0] for name, of_roi in rois.items() if (of_roi >= 0).any()},
-        subjects={name: slice(start, stop) for name, (start, stop) in subjects.items()},
-        hemispheres=facts.hemispheres[targets],
-        coordinates=facts.coordinates[targets],
-        noise_ceiling=facts.noise_ceiling[targets],
-    )

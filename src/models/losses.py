@@ -104,7 +104,8 @@ class OneMinusCorrelation(Loss):
         return torch.where(count > 0, 1 - correlation, 0.0)
 
     def over_split(self, mean: Tensor, pearson: Tensor) -> Tensor:
-        return 1 - pearson.nan_to_num(0.0)
+        loss = 1 - pearson.nan_to_num(0.0)
+        return loss.where(mean.isfinite(), mean)  # a diverged prediction has no correlation either
 
 
 class NoiseCeilingWeightedMse(Loss):

@@ -1,7 +1,7 @@
 """Streaming per-target metrics: exact under any batch split and any number of ranks."""
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torchmetrics import Metric
 
 CONSTANT = 1e-13
@@ -84,6 +84,47 @@ class TargetMetrics(Metric):
             "smooth_l1": mean[_SMOOTH],
             "n": count.clone(),
         }
+
+
+class SplitMetrics(nn.Module):
+    """Metrics of the validation and the test split, and what of them is logged; other splits have no responses.
+
+    Args:
+        mean: Mean training response of each target, (T,).
+        rois: Target indices of each ROI by its name.
+    """
+
+    def __init__(self, mean: Tensor, rois: dict[str, Tensor]) -> None:
+        super().__init__()
+        self.rois = rois
+        self.of = nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
+
+    def update(self, split: str, prediction: Tensor, response: Tensor) -> None:
+        """Add one batch, each (batch, T)."""
+        if split in self.of:
+            self._of(split).update(prediction, response)
+
+    def pearson(self, split: str) -> Tensor:
+        """Correlation of each target, float64 (T,); NaN where the response does not vary."""
+        return self._of(split).compute()["pearson"].reshape(-1)  # torchmetrics makes one target a scalar
+
+    def take(self, split: str) -> dict[str, Tensor]:
+        """The split's mean correlation, over all targets and by ROI, by what to log; the next batch begins anew.
+
+        Targets without variance have no correlation.
+        """
+        if split not in self.of:
+            return {}
+        pearson = self.pearson(split)
+        self._of(split).reset()
+        by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.rois.items()}
+        means = {f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)}
+        return {f"{split}/pearson": pearson.nanmean(), **means}
+
+    def _of(self, split: str) -> TargetMetrics:
+        metrics = self.of[split]
+        assert isinstance(metrics, TargetMetrics)
+        return metrics
 
 
 def _sums(prediction: Tensor, response: Tensor, shift: Tensor) -> Tensor:

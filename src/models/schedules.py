@@ -3,7 +3,6 @@
 from math import cos, inf, pi
 from typing import Any
 
-from lightning.pytorch import LightningModule
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -49,23 +48,6 @@ class OneCycle(LRScheduler):
         if step < peak:
             return _half_cosine(self.start, 1.0, step / peak)
         return _half_cosine(1.0, self.end, (min(step, last) - peak) / (last - peak))
-
-
-def lightning_schedule(schedule: Any, module: LightningModule) -> dict[str, Any]:
-    """What Lightning is told of a schedule: OneCycle steps with every batch, any other once an epoch.
-
-    Raises:
-        InputError: OneCycle where training has no end.
-    """
-    if not isinstance(schedule, OneCycle):
-        return {"scheduler": schedule, "monitor": "validation/loss"}  # which only ReduceLROnPlateau watches
-    schedule.total_steps = module.trainer.estimated_stepping_batches
-    if schedule.total_steps == inf:
-        raise InputError(
-            "--trainer.max_epochs -1: OneCycle has to know where training ends; set a number of epochs, or another "
-            "--model.scheduler"
-        )
-    return {"scheduler": schedule, "interval": "step"}
 
 
 def _half_cosine(first: float, last: float, share: float) -> float:

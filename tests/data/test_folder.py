@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from trees import write_array, write_folder
 
@@ -90,6 +91,8 @@ def test_several_folders_on_the_command_line_and_in_a_config(
     cli = build_cli(["--data.source=Folder", "--trainer.accelerator=cpu", *flags])
     assert [recording.subject for recording in cli.datamodule.source.read()] == ["monkey7", "monkey8"]
     assert cli.model.head.num_targets == N_TARGETS + 3
+    written = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))  # as config.yaml is
+    assert written["data"]["source"]["init_args"]["root"] == ["monkey7", "other/monkey8"]
 
 
 def test_construction_reads_the_header_only(root: Path) -> None:

@@ -31,3 +31,9 @@ def test_a_published_network_has_its_weights_size_and_embedding(
         network = encoder(model, "random")
     assert network.spec.size == size
     assert network.feature_shapes() == {"embedding": (width,)}
+
+
+def test_segment_anything_ends_in_a_neck_of_maps() -> None:
+    with torch.device("meta"):
+        network = TimmEncoder("samvit_base_patch16.sa1b", "random", ["neck"])
+    assert network.feature_shapes() == {"neck": (256, 64, 64)}

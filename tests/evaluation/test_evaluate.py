@@ -91,7 +91,7 @@ def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"test correlation 0\.\d{3} \(95 % interval 0\.\d{3} to 0\.\d{3}\), "
         r"noise ceiling 0\.\d\d of variance \(correlation 0\.\d{3}\), "
-        rf"Algonauts 2023 score {summary.score:.2f} of 100",
+        rf"noise-normalised score {summary.score:.2f} of 100",
         summary.headline(),
     )
     names = ["pearson_per_roi", "brain_subj01", "learning_curves", "residuals"]

@@ -69,7 +69,7 @@ def test_learning_curves_mark_the_best_epoch(tmp_path: Path) -> None:
     figure = learning_curves([1.0, 0.5, 0.4], [1.1, 0.7, 0.8], [np.nan, 0.3, 0.2])
     left, right = figure.axes
     assert [np.asarray(line.get_ydata()).tolist() for line in left.lines] == [[1.0, 0.5, 0.4], [1.1, 0.7, 0.8]]
-    assert right.texts[0].get_text() == "0.300 in epoch 2"
+    assert right.get_title("right") == "highest: 0.300 in epoch 2"
     save_figure(figure, tmp_path / "a.png")
     save_figure(learning_curves([0.5], [], [0.1]), tmp_path / "one.png")
     save_figure(learning_curves([], [], []), tmp_path / "none.png")

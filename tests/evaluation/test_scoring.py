@@ -100,7 +100,7 @@ def test_the_headline_and_the_report_say_which_score_it_is(tmp_path: Path) -> No
     )
     assert mini.headline().endswith(f", Algonauts 2021 mini-track score {mini.score:.3f}")
     assert full.headline().endswith(f", Algonauts 2021 full-track score {full.score:.3f}")
-    assert none.headline().endswith(f", Algonauts 2023 score {none.score:.2f} of 100")
+    assert none.headline().endswith(f", noise-normalised score {none.score:.2f} of 100")
     report = (tmp_path / "mini" / "report.html").read_text()
     assert f"<dt>Score</dt><dd>Algonauts 2021 mini-track score {mini.score:.3f}</dd>" in report
     assert "Score (Algonauts 2021 mini-track score): correlation as a share" in report

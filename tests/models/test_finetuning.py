@@ -232,6 +232,11 @@ def test_what_cannot_be_is_one_line(make: Callable[[], object], message: str) ->
     assert "\n" not in str(raised.value)
 
 
+def test_a_policy_without_a_backbone_is_one_line() -> None:
+    with pytest.raises(InputError, match=r"--model\.finetuning Gradual: expected a --model\.backbone"):
+        EncodingModule(4, {"a": (2,)}, finetuning=Gradual())
+
+
 @pytest.mark.parametrize("finetuning", [Frozen(), Lora(rank=2)])
 def test_a_batch_of_one_is_one_line_where_batch_norm_is_trained(finetuning: Finetuning, tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"--data\.batch_size: .* found a batch of 1"):

@@ -123,6 +123,18 @@ def test_each_head_predicts_its_own_targets_wherever_they_stand():
     assert [left.facts.group_names[group] for group in left.facts.groups] == ["g0", "g2", "g3"]
 
 
+def test_the_facts_of_a_recording_are_those_of_its_targets():
+    """Subjects keep their order, by which batches name them, also where they have none of the targets."""
+    whole = facts([0, 1, 1, 1, 0, 1, 0], {"one": slice(0, 3), "two": slice(3, 7)})
+    own = whole.of(slice(3, 7))
+    assert own.response_mean.tolist() == [3, 4, 5, 6]
+    assert own.groups.tolist() == [0, 1, 1, 2]
+    assert own.group_names == ["g1", "g2", "g3"]
+    assert {name: targets.tolist() for name, targets in own.rois.items()} == {"even": [1, 3]}
+    assert own.subjects == {"one": slice(0, 0), "two": slice(0, 4)}
+    assert own.hemispheres.tolist() == [1, 0, 1, 0]
+
+
 @pytest.mark.parametrize("hemispheres", [[0, 0, 0], [0, 1, -1]])
 def test_targets_of_one_hemisphere_or_of_none_are_refused(hemispheres):
     head = HemisphereHead({"a": (2,)}, 3, FC, shared=True)

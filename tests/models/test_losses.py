@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Trainer
+from lightning.pytorch import Callback, Trainer
 from planted import Identity, Planted
 from scipy.stats import linregress, pearsonr
 from torch.optim import SGD, AdamW
@@ -22,6 +22,7 @@ from src.models import (
     SmoothL1,
 )
 from src.models.calibration import Calibration
+from src.models.encoding import _weighted_mean
 
 NAN = float("nan")
 
@@ -171,12 +172,14 @@ def fit(tmp_path, source, epochs=30, **options):
     data = EncodingDataModule(
         source, Identity(), cache_dir=tmp_path / "cache", batch_size=options.pop("batch_size", 60)
     )
+    trial = {name: options.pop(name) for name in ("fast_dev_run",) if name in options}
+    callbacks = options.pop("callbacks", [])
     options = {"optimizer": lambda params: AdamW(params, lr=3e-3), **options}
     model = EncodingModule(data.num_targets, data.feature_shapes, **options)
     stopping = RoiEarlyStopping(5)
     trainer = Trainer(
         max_epochs=epochs, logger=False, enable_checkpointing=False, enable_progress_bar=False,
-        enable_model_summary=False, callbacks=[stopping], accelerator="cpu",
+        enable_model_summary=False, callbacks=[stopping, *callbacks], accelerator="cpu", **trial,
     )  # fmt: skip
     trainer.fit(model, data)
     return model, data, trainer, stopping
@@ -207,6 +210,50 @@ def test_a_model_of_correlation_predicts_in_the_recordings_units(tmp_path):
     _, predicted, response = predict(data.test_dataloader()["test"])
     explained = 1 - np.square(response - predicted).mean(0) / response.var(0)
     assert explained.mean() > 0.3  # half of the variance is noise
+
+
+class Fitted:
+    """Notes on which device, and of how many batches, lines are to be fitted."""
+
+    def __init__(self, monkeypatch):
+        self.seen = []
+        monkeypatch.setattr(Calibration, "fit", lambda _, pairs: self.seen.extend(each.device for each, _ in pairs))
+
+
+def test_lines_are_fitted_on_the_device_that_trained(tmp_path, monkeypatch):
+    """Lightning has taken the model from it when training has ended, and batches still go there."""
+
+    class Elsewhere(Callback):
+        def on_fit_end(self, trainer, pl_module):
+            trainer.strategy._root_device = torch.device("meta")
+
+    fitted = Fitted(monkeypatch)
+    monkeypatch.setattr(EncodingModule, "cpu", lambda self: self)  # from meta nothing comes back
+    fit(tmp_path, Planted(60), epochs=1, loss=OneMinusCorrelation(), callbacks=[Elsewhere()])
+    assert {device.type for device in fitted.seen} == {"meta"}
+
+
+def test_a_trial_by_fast_dev_run_fits_lines_to_one_batch(tmp_path, monkeypatch):
+    fitted = Fitted(monkeypatch)
+    fit(tmp_path, Planted(100), batch_size=4, loss=OneMinusCorrelation(), fast_dev_run=True)
+    assert len(fitted.seen) == 1
+
+
+def test_a_diverged_correlation_is_one_line(tmp_path):
+    """A prediction that is no number correlates with nothing, which is not a loss of 1."""
+    with pytest.raises(InputError, match="training diverged, no validation loss is finite in epoch 0"):
+        fit(
+            tmp_path, Planted(60), loss=OneMinusCorrelation(), optimizer=lambda params: SGD(params, lr=1e38),
+            head=lambda shapes, targets: FullyConnectedHead(shapes, targets, [5]),
+        )  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_the_mean_over_many_targets_is_exact_in_mixed_precision(dtype):
+    losses = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
+    with torch.autocast("cpu", dtype):
+        mean = _weighted_mean(losses, torch.full((40_000,), 64.0))
+    torch.testing.assert_close(mean, losses.mean())
 
 
 def test_l1_leaves_independent_targets_independent_and_weights_small(tmp_path):

@@ -13,6 +13,7 @@ from src.models.heads.gaussian import centers
 
 READOUTS = [FactorizedReadout, GaussianReadout, GaussianMaskReadout]
 SHAPES = {"fine": (5, 8, 8), "coarse": (3, 5, 4)}
+WIDTHS = (0.15, 0.3, 0.6)  # of the masks that a target has by default
 
 
 def some_readout(kind, targets=7, seed=0):
@@ -34,13 +35,13 @@ def some_features(batch=4, seed=1):
 
 
 def dense_masks(readout, layer):
-    """What each cell of a layer counts for each target, (targets, rows, columns), cell by cell."""
+    """What each cell of a layer counts for each target, (targets, looks, rows, columns), cell by cell."""
     rows, columns = SHAPES[layer][1:]
     if isinstance(readout, FactorizedReadout):
         mask = F.interpolate(readout.mask[None], size=(rows, columns), mode="bilinear", antialias=True)[0]
-        return mask / (rows * columns)
-    masks = torch.zeros(readout.num_targets, rows, columns, dtype=torch.float64)
-    for target in range(readout.num_targets):
+        return mask[:, None] / (rows * columns)
+    masks = torch.zeros(len(readout.x), rows, columns, dtype=torch.float64)
+    for target in range(len(readout.x)):
         x, y = (math.tanh(2 * each.item()) / 2 + 0.5 for each in (readout.x[target], readout.y[target]))
         for row in range(rows):
             for column in range(columns):
@@ -48,19 +49,21 @@ def dense_masks(readout, layer):
                 if isinstance(readout, GaussianReadout):  # bilinear
                     masks[target, row, column] = max(0, 1 - abs(down) * rows) * max(0, 1 - abs(across) * columns)
                 else:
-                    width = 0.15 * math.exp(readout.log_spread[target].item())
+                    width = WIDTHS[target % 3] * math.exp(readout.log_spread[target].item())
                     masks[target, row, column] = math.exp(-(down**2 + across**2) / (2 * width**2))
         masks[target] /= masks[target].sum()
-    return masks
+    return masks.unflatten(0, (readout.num_targets, -1))
 
 
 @pytest.mark.parametrize("kind", READOUTS)
 def test_it_is_the_linear_readout_with_weights_where_times_what(kind):
     readout, features = some_readout(kind), some_features()
     expected = readout.bias.expand(4, -1)
-    weights = dict(zip(SHAPES, readout.weight.split([5, 3], dim=1), strict=True))
+    looks = 3 if kind is GaussianMaskReadout else 1
+    weights = dict(zip(SHAPES, readout.weight.split([5 * looks, 3 * looks], dim=1), strict=True))
     for layer, maps in features.items():
-        dense = torch.einsum("tc,thw->tchw", weights[layer], dense_masks(readout, layer))
+        weight = weights[layer].unflatten(1, (-1, looks))
+        dense = torch.einsum("tck,tkhw->tchw", weight, dense_masks(readout, layer))
         expected = expected + torch.einsum("bchw,tchw->bt", maps, dense)
     torch.testing.assert_close(readout(features), expected)
 
@@ -145,7 +148,8 @@ def learnt_centers(kind, shuffle):
     if isinstance(readout, FactorizedReadout):
         cell = F.avg_pool2d(readout.mask.detach()[:, None], 3, stride=1, padding=1).flatten(1).abs().argmax(1)
         return torch.stack([cell // 10, cell % 10], dim=1).float()
-    return centers(readout.y, readout.x).detach() * 10 + 4.5
+    narrowest = centers(readout.y, readout.x).detach().unflatten(0, (len(CENTERS), -1))[:, 0]
+    return narrowest * 10 + 4.5
 
 
 @pytest.mark.parametrize("kind", READOUTS)
@@ -161,7 +165,14 @@ def test_a_layer_that_is_no_map_is_named(kind):
         kind({"map": (3, 8, 8), "components": (100,)}, 5)
 
 
-@pytest.mark.parametrize("kind", [GaussianReadout, GaussianMaskReadout])
-def test_a_width_is_above_zero(kind):
-    with pytest.raises(InputError, match="width 0"):
-        kind(SHAPES, 5, width=0.0)
+@pytest.mark.parametrize(
+    ("kind", "given", "said"),
+    [
+        (GaussianReadout, {"width": 0.0}, "width 0"),
+        (GaussianMaskReadout, {"widths": [0.15, 0.0]}, r"widths: .* \[0.15, 0.0\]"),
+        (GaussianMaskReadout, {"widths": []}, r"widths: .* \[\]"),
+    ],
+)
+def test_a_width_is_above_zero(kind, given, said):
+    with pytest.raises(InputError, match=said):
+        kind(SHAPES, 5, **given)

@@ -76,6 +76,19 @@ def test_whole_maps_are_dropped_in_training_alone():
     assert not (trunk.eval()(maps)["stage_1"] == 0).any()
 
 
+def test_a_map_is_standardised_as_a_whole():
+    maps = 3 * torch.randn(50, 3, 6, 6, generator=torch.Generator().manual_seed(0)) + torch.arange(6)
+    maps[:, 1, 2:4] = 7.0  # does not vary there
+    maps[:, 2] = -1.0  # nor anywhere
+    scale = maps.std(0, correction=0)
+    trunk = ShallowCnn({"map": (3, 6, 6)})
+    mean, spread = trunk.feature_statistics({"map": maps.mean(0)}, {"map": torch.where(scale > 0, scale, 1)})
+    expected = maps.std((0, 2, 3), correction=0)
+    expected[2] = 1.0
+    torch.testing.assert_close(mean["map"], maps.mean((0, 2, 3))[:, None, None].expand(3, 6, 6))
+    torch.testing.assert_close(spread["map"], expected[:, None, None].expand(3, 6, 6))
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

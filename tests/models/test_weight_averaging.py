@@ -218,6 +218,17 @@ def test_a_model_that_solves_has_nothing_to_average(tmp_path: Path) -> None:
     assert scores[0] == scores[1] > 0.5
 
 
+def test_two_averages_are_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """As when a config has one already."""
+    monkeypatch.chdir(tmp_path)
+    assert main(["--trainer.callbacks+=ExponentialMovingAverage"] * 2) == 2
+    message = capsys.readouterr().err.strip()
+    assert "--trainer: Found more than one stateful callback of type `ExponentialMovingAverage`" in message
+    assert "\n" not in message
+
+
 @pytest.mark.parametrize("decay", [-0.1, 1.0])
 def test_a_decay_out_of_range_is_one_line(decay: float) -> None:
     with pytest.raises(InputError, match=f"decay {decay:g}: expected a share"):

@@ -39,7 +39,7 @@ class Folder(Source):
         InputError: There is no such folder, it holds no responses, or two have the same name.
     """
 
-    def __init__(self, root: Path | list[Path], noise_ceiling: Path | None = None, shuffle: bool = False) -> None:
+    def __init__(self, root: list[Path] | Path, noise_ceiling: Path | None = None, shuffle: bool = False) -> None:
         super().__init__(shuffle)
         roots = [Path(each) for each in root] if isinstance(root, list) else [Path(root)]
         subjects = Counter(each.resolve().name for each in roots)

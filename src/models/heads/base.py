@@ -47,6 +47,15 @@ class Head(nn.Module, ABC):
         """
         return self(features)
 
+    @property
+    def networks(self) -> list[Tensor | slice]:
+        """Targets of each network: networks share no weights."""
+        return [slice(None)]
+
+    def network_of(self, weight: str) -> int:
+        """Which network a weight belongs to, by its name in the state dict of the module, backbone and head."""
+        return 0
+
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
         """From features by layer, each (batch, *shape), to standardised responses (batch, num_targets)."""

@@ -14,7 +14,7 @@ SEEN_AT_ONCE = 1 << 25  # numbers, 128 MB: what a chunk of targets sees of a bat
 
 
 class SpatialReadout(Head):
-    """Each target looks at one place, which is the same in all layers, and weights what the maps hold there.
+    """Each target looks at a place, which is the same in all layers, and weights what the maps hold there.
 
     A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. Where
     targets are many, they come in chunks whose view of the maps is made again for the gradient: 20,000 targets on
@@ -26,12 +26,13 @@ class SpatialReadout(Head):
     Args:
         feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
         num_targets: Targets to predict.
+        looks: Numbers that a target sees of each channel.
 
     Raises:
         InputError: A layer is no map.
     """
 
-    def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
+    def __init__(self, feature_shapes: FeatureShapes, num_targets: int, looks: int = 1) -> None:
         super().__init__(feature_shapes, num_targets)
         if not all(len(shape) == 3 for shape in feature_shapes.values()):
             found = ", ".join(f"{layer} {shape}" for layer, shape in feature_shapes.items())
@@ -39,8 +40,8 @@ class SpatialReadout(Head):
                 f"--model.head: {type(self).__name__} needs maps (channels, rows, columns) in every layer, found "
                 f"{found}; leave out --data.reduction, or choose other layers"
             )
-        self.channels = [shape[0] for shape in feature_shapes.values()]
-        self.weight = nn.Parameter(torch.zeros(num_targets, sum(self.channels)))
+        seen = looks * sum(shape[0] for shape in feature_shapes.values())
+        self.weight = nn.Parameter(torch.zeros(num_targets, seen))
         self.bias = nn.Parameter(torch.zeros(num_targets))
 
     @abstractmethod
@@ -52,7 +53,7 @@ class SpatialReadout(Head):
             where: What `places` gives for these targets, (t, *place).
 
         Returns:
-            (B, C, t).
+            (B, looks · C, t).
         """
 
     @abstractmethod
@@ -62,7 +63,7 @@ class SpatialReadout(Head):
     def forward(self, features: Features) -> Tensor:
         layers = list(features.values())
         batch = len(layers[0])
-        size = max(1, SEEN_AT_ONCE // max(1, batch * sum(self.channels)))
+        size = max(1, SEEN_AT_ONCE // max(1, batch * self.weight.shape[1]))
         pieces = zip(self.places(batch).split(size), self.weight.split(size), strict=True)
         if self.num_targets <= size:
             (piece,) = pieces
@@ -76,5 +77,5 @@ class SpatialReadout(Head):
 
     def _read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
         """Predictions (B, t) but for the bias."""
-        seen = torch.cat([self.look(maps, where) for maps in layers], dim=1)  # (B, channels of all layers, t)
+        seen = torch.cat([self.look(maps, where) for maps in layers], dim=1)  # (B, looks · channels, t)
         return torch.einsum("bct,tc->bt", seen, weight)

@@ -67,7 +67,10 @@ class TrunkHead(Head):
         self.targets: list[slice] = []
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
-        return super().feature_statistics(facts) if self.trained is None else self.trained.feature_statistics(facts)
+        if self.trained is not None:
+            return self.trained.feature_statistics(facts)
+        statistics = super().feature_statistics(facts)
+        return None if statistics is None else self.trunk.feature_statistics(*statistics)
 
     def fill(self, facts: Facts) -> None:
         self.targets = list(facts.subjects.values())

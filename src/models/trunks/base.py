@@ -21,6 +21,17 @@ class Trunk(nn.Module, ABC):
     def feature_shapes(self) -> FeatureShapes:
         """Shapes of what it makes of one stimulus, by layer."""
 
+    def feature_statistics(self, mean: Features, scale: Features) -> tuple[Features, Features]:
+        """Mean and scale by layer, each (*shape), by which its features are standardised.
+
+        Each feature by itself, unless the trunk says otherwise.
+
+        Args:
+            mean: Of each feature over the training stimuli, by layer.
+            scale: Standard deviation likewise, 1 where a feature does not vary.
+        """
+        return mean, scale
+
     @abstractmethod
     def forward(self, features: Features) -> Features:
         """From features by layer, each (batch, *shape), to the representation by layer, each (batch, *shape)."""

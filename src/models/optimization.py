@@ -1,0 +1,66 @@
+"""From a model's weights to its optimiser and schedule, as Lightning takes them."""
+
+from typing import Any
+
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+
+from ..errors import InputError, one_line
+from .schedules import OneCycle
+
+
+def optimization(
+    module: LightningModule,
+    groups: list[dict[str, Any]],
+    make_optimizer: OptimizerCallable,
+    make_scheduler: LRSchedulerCallable | None,
+) -> OptimizerLRScheduler:
+    """What `configure_optimizers` returns.
+
+    Args:
+        module: Whose weights they are.
+        groups: Weights, each group with its share of the learning rate as "rate".
+        make_optimizer: From parameters to an optimiser.
+        make_scheduler: From an optimiser to a schedule.
+
+    Raises:
+        InputError: The optimiser refuses its settings, or a schedule cannot know where training ends.
+    """
+    try:
+        optimizer = make_optimizer([group for group in groups if group["params"]])
+    except ValueError as error:  # a rate below 0, a momentum that nesterov needs
+        raise InputError(f"--model.optimizer: {one_line(error)}") from error
+    for group in optimizer.param_groups:
+        group["lr"] *= group["rate"]
+    if make_scheduler is None:
+        return {"optimizer": optimizer}
+    schedule = _lightning_schedule(make_scheduler(optimizer), module)
+    return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
+
+
+def check_clipping(trainer: Trainer) -> None:
+    """Raises InputError where gradients are to be clipped that the optimiser takes as they are."""
+    fused = any(group.get("fused") for each in trainer.optimizers for group in each.param_groups)
+    if fused and trainer.gradient_clip_val and str(trainer.precision).endswith("-mixed"):
+        raise InputError(
+            "--trainer.gradient_clip_val: a fused optimizer under mixed precision takes its gradients as they are; "
+            "set --model.optimizer.fused false, or leave one of the two out"
+        )
+
+
+def _lightning_schedule(schedule: Any, module: LightningModule) -> dict[str, Any]:
+    """What Lightning is told of a schedule: OneCycle steps with every batch, any other once an epoch.
+
+    Raises:
+        InputError: OneCycle where training has no end.
+    """
+    if not isinstance(schedule, OneCycle):
+        return {"scheduler": schedule, "monitor": "validation/loss"}  # which only ReduceLROnPlateau watches
+    schedule.total_steps = module.trainer.estimated_stepping_batches
+    if schedule.total_steps == float("inf"):
+        raise InputError(
+            "--trainer.max_epochs -1: OneCycle has to know where training ends; set a number of epochs, or another "
+            "--model.scheduler"
+        )
+    return {"scheduler": schedule, "interval": "step"}

@@ -1,0 +1,77 @@
+"""StimulusTable: several recordings in one row of stimuli and one of targets, with and without shuffling."""
+
+import numpy as np
+import pytest
+
+from src.data.splits import HELD_OUT
+from src.data.stimulus_table import StimulusTable
+from src.recording import TRAIN, Recording, Responses
+
+STIMULI, TARGETS = (20, 11), (3, 2)
+
+
+def recordings(categories=(None, None)):
+    """Two recordings, whose responses number them, their stimuli and their targets: 1203 is target 3 of stimulus 20."""
+    return [
+        Recording(
+            subject=str(index),
+            stimuli=range(count),  # pyright: ignore[reportArgumentType]  # only counted here
+            responses=Responses.of(
+                (1000 * (index + 1) + 10 * np.arange(count)[:, None] + np.arange(targets)).astype(np.float32)
+            ),
+            splits=np.full(count, ""),
+            hemispheres=np.full(targets, ""),
+            categories=categories[index],
+        )
+        for index, (count, targets) in enumerate(zip(STIMULI, TARGETS, strict=True))
+    ]
+
+
+def splits():
+    """Every fourth stimulus validates, every fifth tests."""
+    numbers = [np.arange(count) for count in STIMULI]
+    return [np.select([own % 4 == 0, own % 5 == 0], ["validation", "test"], TRAIN) for own in numbers]
+
+
+def test_each_recording_answers_for_its_own_stimuli_and_targets():
+    table = StimulusTable(recordings(), splits(), None)
+    positions = np.array([30, 0, 19, 20])
+    expected = np.full((4, 5), np.nan, dtype=np.float32)
+    expected[1:3, :3] = [[1000, 1001, 1002], [1190, 1191, 1192]]
+    expected[[0, 3], 3:] = [[2100, 2101], [2000, 2001]]
+    np.testing.assert_array_equal(table.respond(positions), expected)
+    np.testing.assert_array_equal(table.respond(positions, np.ones((4, 5), dtype=np.float32)), expected)
+    assert table.subject[positions].tolist() == [1, 0, 0, 1]
+    assert [table.targets_of(0), table.targets_of(1)] == [slice(0, 3), slice(3, 5)]
+    assert table.positions("test").tolist() == [5, 10, 15, 25, 30]
+    assert [own.tolist() for own in table.of_each_recording("test")] == [[5, 10, 15], [5, 10]]
+
+
+def test_shuffling_permutes_training_responses_within_each_recording():
+    plain, shuffled = (StimulusTable(recordings(), splits(), seed) for seed in (None, 0))
+    training = plain.positions(TRAIN)
+    for index, own in enumerate(training[plain.subject[training] == index] for index in (0, 1)):
+        before, after = plain.respond(own), shuffled.respond(own)
+        assert not np.array_equal(before, after, equal_nan=True)
+        columns = plain.targets_of(index)
+        np.testing.assert_array_equal(np.sort(after[:, columns], axis=0), before[:, columns])
+        assert np.isnan(after).sum() == np.isnan(before).sum()
+    for split in HELD_OUT:
+        held_out = plain.positions(split)
+        np.testing.assert_array_equal(shuffled.respond(held_out), plain.respond(held_out))
+    again = StimulusTable(recordings(), splits(), 0)
+    np.testing.assert_array_equal(again.response_rows, shuffled.response_rows)
+    assert not np.array_equal(StimulusTable(recordings(), splits(), 1).response_rows, shuffled.response_rows)
+
+
+@pytest.mark.parametrize("known", [(False, False), (False, True)])
+def test_categories_of_all_recordings_are_numbered_together(known):
+    names = [np.array(["pear", "apple", "", *["fig"] * (count - 3)]) for count in STIMULI]
+    given = [own if there else None for own, there in zip(names, known, strict=True)]
+    table = StimulusTable(recordings(given), splits(), None)
+    if not any(known):
+        assert (table.categories, table.category) == ([], None)
+        return
+    assert table.categories == ["apple", "fig", "pear"]
+    assert table.category is not None
+    assert table.category.tolist() == [-1] * 20 + [2, 0, -1] + [1] * 8
