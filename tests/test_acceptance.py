@@ -42,7 +42,7 @@ def test_a_bare_run_explains_the_early_areas_and_its_control_does_not(
         ("v4_banded", "190923", 0.56, 3),
         ("v4_windowed", "201025", 0.57, 3),
         ("v4_windowed", "190923", 0.60, 3),
-        ("v4_cnn", "201025", 0.56, 1),  # a run takes minutes
+        ("v4_cnn", "190923", 0.59, 1),  # a run takes minutes
         ("v4_resnet18", "201025", 0.45, 1),  # each takes over two minutes
         ("v4_resnet18", "190923", 0.44, 1),
     ],

@@ -1,5 +1,7 @@
 """Readouts whose targets each have a Gaussian place in the image: one samples it, the other averages under it."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,7 +30,8 @@ class GaussianReadout(SpatialReadout):
 
     def __init__(self, feature_shapes: FeatureShapes, num_targets: int, width: float = 0.15) -> None:
         super().__init__(feature_shapes, num_targets)
-        _check_width(width)
+        if not width > 0:
+            raise InputError(f"--model.head.width {width:g}: expected a standard deviation above 0, in image widths")
         self.x = nn.Parameter(torch.zeros(num_targets))  # see `centers`
         self.y = nn.Parameter(torch.zeros(num_targets))
         # Lower triangular root of the covariance, in widths as at the start.
@@ -53,42 +56,50 @@ class GaussianReadout(SpatialReadout):
 
 
 class GaussianMaskReadout(SpatialReadout):
-    """Each target reads the mean of the maps under a Gaussian of its own.
+    """Each target reads the means of the maps under Gaussians of its own.
 
-    The factorised readout with the mask of a receptive field: a learnt centre and standard deviation, and a sum of 1
-    over the cells of each layer.
+    The factorised readout with the masks of a receptive field: each has a learnt centre and standard deviation, and a
+    sum of 1 over the cells of each layer. Narrow and wide ones see what is in the receptive field and what surrounds
+    it, by weights of their own.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
         num_targets: Targets to predict.
-        width: Standard deviation that training starts with, in image widths.
+        widths: Standard deviations that training starts with, one of each Gaussian, in image widths.
 
     Raises:
-        InputError: A layer is no map, or the width is not above 0.
+        InputError: A layer is no map, there is no width, or one is not above 0.
     """
 
-    def __init__(self, feature_shapes: FeatureShapes, num_targets: int, width: float = 0.15) -> None:
-        super().__init__(feature_shapes, num_targets)
-        _check_width(width)
-        self.x = nn.Parameter(torch.zeros(num_targets))  # see `centers`
-        self.y = nn.Parameter(torch.zeros(num_targets))
-        self.log_spread = nn.Parameter(torch.zeros(num_targets))  # of the standard deviation, in widths at the start
-        self.width = width
+    starts: Tensor
+
+    def __init__(
+        self, feature_shapes: FeatureShapes, num_targets: int, widths: Sequence[float] = (0.15, 0.3, 0.6)
+    ) -> None:
+        super().__init__(feature_shapes, num_targets, looks=len(widths))
+        if not widths or not min(widths) > 0:
+            raise InputError(
+                f"--model.head.widths: expected standard deviations above 0, in image widths, found {list(widths)}"
+            )
+        # Vectors, target by target, because --model.l1 counts matrices.
+        self.x = nn.Parameter(torch.zeros(num_targets * len(widths)))  # see `centers`
+        self.y = nn.Parameter(torch.zeros(num_targets * len(widths)))
+        self.log_spread = nn.Parameter(torch.zeros(num_targets * len(widths)))  # in widths as at the start
+        self.register_buffer("starts", torch.tensor(widths).repeat(num_targets), persistent=False)
 
     def places(self, batch: int) -> Tensor:
-        """Windows (num_targets, 3), as `candidate_windows` makes them."""
-        return torch.cat([centers(self.x, self.y) + 0.5, (self.width * self.log_spread.exp())[:, None]], dim=1)
+        """Windows (num_targets, Gaussians, 3), each as `candidate_windows` makes them."""
+        spread = self.starts * self.log_spread.exp()
+        windows = torch.cat([centers(self.x, self.y) + 0.5, spread[:, None]], dim=1)
+        return windows.unflatten(0, (self.num_targets, -1))
 
     def look(self, maps: Tensor, where: Tensor) -> Tensor:
-        mask = window_weights(where, *maps.shape[-2:])  # (t, rows · columns)
-        return maps.flatten(2) @ mask.T.to(maps.dtype)
+        windows = where.transpose(0, 1)  # (Gaussians, t, 3)
+        masks = window_weights(windows.flatten(0, 1), *maps.shape[-2:])  # (Gaussians · t, rows · columns)
+        seen = maps.flatten(2) @ masks.T.to(maps.dtype)
+        return seen.unflatten(2, windows.shape[:2]).flatten(1, 2)  # (B, C · Gaussians, t)
 
 
 def centers(x: Tensor, y: Tensor) -> Tensor:
     """Places (targets, 2) in image widths from the middle, which stay inside of the image: beyond it nothing pulls."""
     return torch.stack([x, y], dim=1).mul(2).tanh() / 2
-
-
-def _check_width(width: float) -> None:
-    if not width > 0:
-        raise InputError(f"--model.head.width {width:g}: expected a standard deviation above 0, in image widths")

@@ -16,8 +16,9 @@ class ShallowCnn(Trunk):
     """A few convolutional stages on maps: pixels, or what a fixed front-end such as Gabor energy makes of them.
 
     Each stage is a convolution, batch norm, GELU, and spatial dropout. Layers with different grids are brought to one
-    and stacked. The representation holds the maps of several stages, "stage_1" the first, so that a readout finds
-    simple features beside those made of them (as Klindt et al. 2017 and Lurz et al. 2021, who read out the last).
+    and stacked. Each map has one mean and one scale, not every cell its own: a pattern is the same everywhere. The
+    representation holds the maps of several stages, "stage_1" the first, so that a readout finds simple features
+    beside those made of them (as Klindt et al. 2017 and Lurz et al. 2021, who read out the last).
 
     Recordings hold few stimuli for so many weights, and responses tolerate small shifts: in training each stimulus is
     shifted by whole cells at random.
@@ -30,7 +31,7 @@ class ShallowCnn(Trunk):
         stages: Stages that are read out, counted from 1; without, all.
         batch_norm: Standardise each map over the batch before its GELU.
         dropout: Share of the maps that are left out in training, of each stage.
-        shift: Greatest random shift in training, in cells, along both axes; what enters is 0, the mean.
+        shift: Greatest random shift in training, in cells, along both axes; what enters is 0, a map's mean.
         grid: Rows and columns to which the layers are brought; without, those of the finest.
 
     Raises:
@@ -87,6 +88,10 @@ class ShallowCnn(Trunk):
                 shapes[self.read_out[number]] = (convolution.out_channels, rows, columns)
         return shapes
 
+    def feature_statistics(self, mean: Features, scale: Features) -> tuple[Features, Features]:
+        pooled = {layer: _of_maps(mean[layer], scale[layer]) for layer in mean}
+        return {layer: own for layer, (own, _) in pooled.items()}, {layer: own for layer, (_, own) in pooled.items()}
+
     def forward(self, features: Features) -> Features:
         maps = torch.cat([self._on_grid(layer) for layer in features.values()], dim=1)  # (B, C, rows, columns)
         if self.training and self.shift:
@@ -114,6 +119,15 @@ def shifted(maps: Tensor, cells: int, padding: str = "constant") -> Tensor:
     starts = torch.randint(0, 2 * cells + 1, (len(maps), 2)).tolist()
     moved = [each[:, top : top + rows, left : left + columns] for each, (top, left) in zip(padded, starts, strict=True)]
     return torch.stack(moved)
+
+
+def _of_maps(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation of each map over its cells too, from those of the cells; all (C, rows, columns)."""
+    own = torch.where(scale == 1, 0, scale.square())  # a cell that does not vary has the scale 1
+    middle = mean.mean((1, 2), keepdim=True)
+    variance = (own + (mean - middle).square()).mean((1, 2), keepdim=True)
+    spread = torch.where(variance > 0, variance.sqrt(), 1)
+    return middle.expand_as(mean), spread.expand_as(scale)
 
 
 def _check(
