@@ -1,12 +1,14 @@
 """FramewiseHead: the inner head on every frame, and the mean of what it says."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from torch import Tensor, nn
 
 from src.batch import Facts
 from src.errors import InputError
-from src.models import FramewiseHead, FullyConnectedHead, LinearHead, RecurrentHead
+from src.models import FramewiseHead, FullyConnectedHead, LinearHead, RecurrentHead, ShallowCnn, TrunkHead
 from src.models.heads.base import Head
 
 SHAPES = {"a": (4, 3), "b": (4, 2, 5)}  # 4 frames
@@ -89,3 +91,19 @@ def test_maps_of_images_are_refused_though_they_have_a_first_axis(head: type[Hea
     built = head({"maps": (4, 6, 6)}, 7)
     with pytest.raises(InputError, match=r"found layer maps of shape \(4, 6, 6\); .*--data\.average_frames false"):
         built.fill(facts(None))
+
+
+def test_the_inner_trunk_says_how_the_frames_are_standardised() -> None:
+    torch.manual_seed(2)
+    mean, scale = torch.randn(5, 8, 8), torch.rand(5, 8, 8) + 0.5
+    inner = TrunkHead({"map": (5, 8, 8)}, 7, trunk=ShallowCnn)
+    head = FramewiseHead({"map": (4, 5, 8, 8)}, 7, head=lambda shapes, targets: TrunkHead(shapes, targets, ShallowCnn))
+    of_frames = replace(
+        facts(4), feature_mean={"map": mean.expand(4, 5, 8, 8)}, feature_scale={"map": scale.expand(4, 5, 8, 8)}
+    )
+    of_one = replace(facts(None), feature_mean={"map": mean}, feature_scale={"map": scale})
+    found, expected = head.feature_statistics(of_frames), inner.feature_statistics(of_one)
+    assert found is not None
+    assert expected is not None
+    for of_clip, of_image in zip(found, expected, strict=True):
+        torch.testing.assert_close(of_clip["map"], of_image["map"].expand(4, 5, 8, 8))

@@ -64,6 +64,9 @@ class FramewiseHead(FrameHead):
         self.head = head(self.frame_shapes, num_targets)
         self.independent_targets = self.head.independent_targets
 
+    def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
+        return self.head.feature_statistics(facts)
+
     def fill(self, facts: Facts) -> None:
         super().fill(facts)
         self.head.fill(replace(facts, frames=None))

@@ -122,10 +122,10 @@ def shifted(maps: Tensor, cells: int, padding: str = "constant") -> Tensor:
 
 
 def _of_maps(mean: Tensor, scale: Tensor) -> tuple[Tensor, Tensor]:
-    """Mean and standard deviation of each map over its cells too, from those of the cells; all (C, rows, columns)."""
+    """Mean and standard deviation of each map over its cells too, from those of the cells; all (…, rows, columns)."""
     own = torch.where(scale == 1, 0, scale.square())  # a cell that does not vary has the scale 1
-    middle = mean.mean((1, 2), keepdim=True)
-    variance = (own + (mean - middle).square()).mean((1, 2), keepdim=True)
+    middle = mean.mean((-2, -1), keepdim=True)
+    variance = (own + (mean - middle).square()).mean((-2, -1), keepdim=True)
     spread = torch.where(variance > 0, variance.sqrt(), 1)
     return middle.expand_as(mean), spread.expand_as(scale)
 
