@@ -6,6 +6,7 @@ import logging
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -19,13 +20,16 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..front_door import WRONG_INPUT
 from .options import Options
+from .queue import bury
+from .results import show_progress
+from .storage import Storage, open_storage
 
 if TYPE_CHECKING:
     from optuna import Study
 
 TUNE = Path(__file__).resolve().parent.parent.parent / "tune.py"
 MEMBER = "CALCARINE_WORKER"
-"""Environment variable that tells a worker that another process speaks for it."""
+"""Environment variable that tells a worker that another process speaks for it, and what that one calls it."""
 LOOK_S = 1.0
 PATIENCE_S = 60.0  # for what an interrupted worker has to put in order
 
@@ -51,16 +55,21 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
     logs.mkdir(parents=True, exist_ok=True)
     with _started(options, argv, logs) as workers:
         said: set[int] = set()
+        opened: tuple[Study, Storage] | None = None
         with tqdm(total=options.trials, desc=options.study, unit="trial") as progress:
             while any(worker.poll() is None for worker in workers):
                 time.sleep(LOOK_S)
-                _show(progress, options)
                 ended = {index for index, worker in enumerate(workers) if worker.poll() not in (None, 0)}
                 for index in ended - said:
                     progress.write(
                         f"worker {index} ended with status {workers[index].returncode}: see {logs}/{index}.log"
                     )
-                said |= ended
+                opened = opened or _open(options)
+                if opened is not None:
+                    for index in ended - said:
+                        bury(*opened, _name(index))
+                    show_progress(opened[0], progress)
+                    said |= ended
     statuses = [worker.returncode for worker in workers]
     if all(statuses):
         last = [_last_line(logs / f"{index}.log") for index in range(len(workers))]
@@ -69,9 +78,14 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
             raise InputError(message)
         print("error:", message, file=sys.stderr)  # noqa: T201
         raise SystemExit(1)
-    study = _study(options)
-    assert study is not None
-    return study
+    opened = opened or _open(options)
+    assert opened is not None
+    return opened[0]
+
+
+def _name(index: int) -> str:
+    """What a worker is called in its trials, unlike any other study's process calls its own."""
+    return f"{socket.gethostname()} {os.getpid()} {index}"
 
 
 @contextmanager
@@ -81,7 +95,7 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
     threads = str(max((os.cpu_count() or 1) // count, 1))
     workers = []
     for index in range(count):
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: str(index)}
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: _name(index)}
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with (logs / f"{index}.log").open("wb") as file:
@@ -116,26 +130,16 @@ def _devices() -> list[str]:
     return [str(index) for index, line in enumerate(listed.stdout.splitlines()) if line.startswith("GPU ")]
 
 
-def _study(options: Options) -> Study | None:
-    """The study, where a worker has made it already."""
+def _open(options: Options) -> tuple[Study, Storage] | None:
+    """The study and its storage, where a worker has made it already."""
     import optuna
-
-    from .storage import open_storage
 
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     storage = open_storage(options.storage, options.study)
     try:
-        return optuna.load_study(study_name=options.study, storage=storage.trials)
+        return optuna.load_study(study_name=options.study, storage=storage.trials), storage
     except KeyError:
         return None
-
-
-def _show(progress: tqdm, options: Options) -> None:
-    from .results import show_progress
-
-    study = _study(options)
-    if study is not None:
-        show_progress(study, progress)
 
 
 def _last_line(path: Path) -> str:

@@ -31,6 +31,7 @@ class Options:
         timeout: Seconds after which no further trial is begun.
         sampler: How values are chosen.
         pruner: How trials that fall behind are found.
+        per_roi: Keep each ROI's best rows of all trials, and make one model of them.
     """
 
     args: list[str]
@@ -43,6 +44,7 @@ class Options:
     timeout: float | None
     sampler: SamplerName
     pruner: PrunerName
+    per_roi: bool
 
 
 def parse(argv: Sequence[str], member: bool = False) -> Options:
@@ -80,7 +82,8 @@ def parse(argv: Sequence[str], member: bool = False) -> Options:
         member=member,
         timeout=known.timeout,
         sampler=known.sampler,
-        pruner=known.pruner,
+        pruner=known.pruner or ("none" if known.per_roi else "hyperband"),
+        per_roi=known.per_roi,
     )
 
 
@@ -107,6 +110,12 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--timeout", type=float, metavar="S", help="seconds after which no further trial is begun")
     parser.add_argument("--sampler", choices=SAMPLERS, default="tpe", help="how values are chosen; default tpe")
     parser.add_argument(
-        "--pruner", choices=PRUNERS, default="hyperband", help="how trials that fall behind end; default hyperband"
+        "--pruner",
+        choices=PRUNERS,
+        help="how trials that fall behind end; default hyperband, none with --per_roi: a trial that falls behind on "
+        "the mean may be one ROI's best",
+    )
+    parser.add_argument(
+        "--per_roi", action="store_true", help="assemble one model of the rows that are each ROI's best on validation"
     )
     return parser

@@ -28,6 +28,9 @@ REASON = "reason"
 """User attribute of a trial that failed: why."""
 DEFAULT = "default"
 """User attribute of the trial with the configuration's own values."""
+WORKER = "worker"
+"""User attribute of a trial whose worker another process watches over: what that one calls it."""
+DIED = "its worker died"
 MOST_KILLS = 3
 """Workers that a trial may take with it before the fault is its own, as where memory runs out."""
 
@@ -57,6 +60,7 @@ class Queue:
         plan: Values of the first trials that are set beforehand.
         default_first: The first of these are the configuration's own.
         watch: Tells which trials have lost their worker.
+        worker: What the process that watches over this worker calls it; None where there is none.
     """
 
     study: Study
@@ -67,6 +71,7 @@ class Queue:
     plan: Sequence[dict[str, Value]]
     default_first: bool
     watch: Watch
+    worker: str | None = None
 
     def take(self) -> Trial | None:
         """Begin the next trial; None where all are begun, though perhaps not all finished."""
@@ -75,7 +80,7 @@ class Queue:
             dead = self.watch.dead([trial for trial in trials if trial.state.name == "RUNNING"])
             for trial in dead:
                 log.warning("trial %d: nothing is heard of its worker; it is queued again", trial.number)
-                self._requeue(trial, "its worker died", killed=True)
+                requeue(self.study, trial, DIED, killed=True)
             trials = self._trials() if dead else trials
             waiting = [trial.number for trial in trials if trial.state.name == "WAITING"]
             if not waiting:
@@ -84,14 +89,17 @@ class Queue:
                 waiting = [len(trials)]
                 self._add(trials)
             self.study.sampler = make_sampler(self.sampler, self.seed, waiting[0])
-            return self.study.ask()
+            taken = self.study.ask()
+            if self.worker is not None:
+                taken.set_user_attr(WORKER, self.worker)
+            return taken
 
     def give_back(self, number: int) -> None:
         """Put a trial that this worker cannot finish back into the queue."""
         with self.storage.lock():
             trial = next(trial for trial in self._trials() if trial.number == number)
             if not trial.state.is_finished():
-                self._requeue(trial, "its worker was interrupted", killed=False)
+                requeue(self.study, trial, "its worker was interrupted", killed=False)
 
     @property
     def complete(self) -> bool:
@@ -107,24 +115,43 @@ class Queue:
         values = self.plan[place] if place < len(self.plan) else {}
         self.study.enqueue_trial(dict(values), {DEFAULT: True} if place == 0 and self.default_first else None)
 
-    def _requeue(self, trial: FrozenTrial, reason: str, killed: bool) -> None:
-        """Fail a trial as lost, and put its values back; a kill between the two is made good by the next look."""
-        from optuna.trial import TrialState
 
-        kills = trial.user_attrs.get(KILLS, 0) + killed
-        if kills >= MOST_KILLS:
-            reason = f"{kills} workers died with it: perhaps it needs more memory than there is"
-            self._mark(trial, REASON, reason)
-            log.warning("trial %d: %s", trial.number, reason)
-        else:
-            values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
-            attributes = {RETRY_OF: trial.number, KILLS: kills}
-            if DEFAULT in trial.user_attrs:
-                attributes[DEFAULT] = True
-            if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in self._trials()):
-                self.study.enqueue_trial(values, attributes)
-            self._mark(trial, LOST, reason)
-        self.study.tell(trial.number, state=TrialState.FAIL)
+def bury(study: Study, storage: Storage, worker: str) -> None:
+    """Fail the trial of a worker that is known to be dead, and put its values back."""
+    with storage.lock():
+        for trial in study.get_trials(deepcopy=False):
+            if trial.state.name == "RUNNING" and trial.user_attrs.get(WORKER) == worker:
+                requeue(study, trial, DIED, killed=True)
 
-    def _mark(self, trial: FrozenTrial, name: str, value: str) -> None:
-        self.storage.trials.set_trial_user_attr(trial._trial_id, name, value)
+
+def requeue(study: Study, trial: FrozenTrial, reason: str, killed: bool) -> None:
+    """Fail a trial as lost, and put its values back, under the storage's lock.
+
+    A kill between the two is made good by the next look.
+
+    Args:
+        study: The trial's.
+        trial: It runs, or did.
+        reason: Why it is lost.
+        killed: Its worker died, by which it may be at fault itself.
+    """
+    from optuna.trial import TrialState
+
+    kills = trial.user_attrs.get(KILLS, 0) + killed
+    if kills >= MOST_KILLS:
+        reason = f"{kills} workers died with it: perhaps it needs more memory than there is"
+        _mark(study, trial, REASON, reason)
+        log.warning("trial %d: %s", trial.number, reason)
+    else:
+        values = {**trial.system_attrs.get("fixed_params", {}), **trial.params}
+        attributes = {RETRY_OF: trial.number, KILLS: kills}
+        if DEFAULT in trial.user_attrs:
+            attributes[DEFAULT] = True
+        if not any(other.user_attrs.get(RETRY_OF) == trial.number for other in study.get_trials(deepcopy=False)):
+            study.enqueue_trial(values, attributes)
+        _mark(study, trial, LOST, reason)
+    study.tell(trial.number, state=TrialState.FAIL)
+
+
+def _mark(study: Study, trial: FrozenTrial, name: str, value: str) -> None:
+    study._storage.set_trial_user_attr(trial._trial_id, name, value)

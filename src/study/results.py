@@ -19,23 +19,29 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
     from tqdm import tqdm
 
-TRIALS, BEST = "trials.csv", "best.yaml"
+TRIALS, BEST, REPORT = "trials.csv", "best.yaml", "report.html"
 TEST_SCORE = "test_score"
 """User attribute of a complete trial: its mean correlation on the test split, by which nothing is chosen."""
-SPACE, CONFIG, REFIT = "space", "config", "refit"
-"""User attributes of a study: its search space, the resolved config beneath, and [best trial, folder of its run]."""
+SPACE, CONFIG, KEEPS, REFIT = "space", "config", "keeps", "refit"
+"""User attributes of a study: its search space, the resolved config beneath, whether trials keep their rows, and
+[best trial, folder of its run]."""
+PER_ROI = "per_roi"
+"""User attribute of a study's trials, {split: [mean correlation of each ROI]}, and of the study: what came of them."""
+
+
+def complete_of(study: Study) -> list[FrozenTrial]:
+    """The trials that came to a value."""
+    return [trial for trial in finished(study) if trial.state.name == "COMPLETE"]
 
 
 def best_of(study: Study) -> FrozenTrial | None:
     """The complete trial with the highest validation correlation, the first of equal ones."""
-    complete = [trial for trial in finished(study) if trial.state.name == "COMPLETE" and trial.value is not None]
-    return max(complete, key=lambda trial: (trial.value, -trial.number), default=None)
+    return max(complete_of(study), key=lambda trial: (trial.value, -trial.number), default=None)
 
 
 def default_of(study: Study) -> FrozenTrial | None:
     """The complete trial with the configuration's own values."""
-    own = (trial for trial in finished(study) if DEFAULT in trial.user_attrs and trial.state.name == "COMPLETE")
-    return next(own, None)
+    return next((trial for trial in complete_of(study) if DEFAULT in trial.user_attrs), None)
 
 
 def write_trials(path: Path, study: Study, parameters: Sequence[str]) -> None:
@@ -83,10 +89,7 @@ def conclusion(study: Study, args: Sequence[str]) -> str:
         study: With its trials.
         args: The `train.py` flags beneath all trials, as typed.
     """
-    trials = finished(study)
-    states = Counter(trial.state.name for trial in trials)
-    counts = ", ".join(f"{states[name]} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL") if states[name])
-    lines = [f"study {study.study_name}: {len(trials)} trials ({counts})"]
+    lines = [f"study {study.study_name}: {counts(study)}"]
     best, default = best_of(study), default_of(study)
     if best is None:
         return lines[0]
@@ -95,9 +98,30 @@ def conclusion(study: Study, args: Sequence[str]) -> str:
         lines.append(_figures("default configuration", default))
     if refit := study.user_attrs.get(REFIT):
         lines.append(f"run of the best: {refit[1]}")
-    flags = make_flags(best.params, study.user_attrs[CONFIG], study.user_attrs[SPACE])
-    lines.append(shlex.join(["uv", "run", "train.py", *args, *flags]))
+    if per_roi := study.user_attrs.get(PER_ROI, {}).get("folder"):
+        lines.append(f"model of each ROI's best rows: {per_roi}")
+    lines += [f"report: {Path('runs', study.study_name, REPORT)}", train_command(study, best, args)]
     return "\n".join(lines)
+
+
+def counts(study: Study) -> str:
+    """How many trials have finished, and how."""
+    trials = finished(study)
+    states = Counter(trial.state.name for trial in trials)
+    by_state = (f"{states[name]} {name.lower()}" for name in ("COMPLETE", "PRUNED", "FAIL") if states[name])
+    return f"{len(trials)} trials ({', '.join(by_state)})"
+
+
+def train_command(study: Study, trial: FrozenTrial, args: Sequence[str]) -> str:
+    """The command that repeats a trial.
+
+    Args:
+        study: The trial's.
+        trial: With its values.
+        args: The `train.py` flags beneath all trials, as typed.
+    """
+    flags = make_flags(trial.params, study.user_attrs[CONFIG], study.user_attrs[SPACE])
+    return shlex.join(["uv", "run", "train.py", *args, *flags])
 
 
 def _figures(name: str, trial: FrozenTrial) -> str:

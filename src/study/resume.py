@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import InputError
 from ..run import flat
-from .results import CONFIG, SPACE
+from .results import CONFIG, KEEPS, SPACE
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -18,18 +18,20 @@ FREE = ("name", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_mode
 SHOWN = 3
 
 
-def remember(study: Study, space: Mapping[str, Any], config: Mapping[str, Any]) -> None:
+def remember(study: Study, space: Mapping[str, Any], config: Mapping[str, Any], per_roi: bool) -> None:
     """Keep what the study is, or refuse to go on with something else; under the storage's lock.
 
     Args:
         study: New, or one that goes on.
         space: The search space in plain types.
         config: The resolved config beneath the trials.
+        per_roi: Whether its trials keep their rows.
 
     Raises:
         InputError: It was begun with another space or config; the line shows where they differ.
     """
-    for attribute, flag, content in ((SPACE, "--search", space), (CONFIG, "the configuration", config)):
+    parts = ((SPACE, "--search", space), (CONFIG, "the configuration", config), (KEEPS, "it", {"per_roi": per_roi}))
+    for attribute, flag, content in parts:
         now = json.loads(json.dumps(content))
         before = study.user_attrs.get(attribute)
         if before is None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -25,11 +26,14 @@ from ..recording import VALIDATION
 from ..resume import RUNS
 from ..run import encode, run
 from .choosing import make_plan, make_pruner
+from .crew import MEMBER
 from .flags import check_flags, make_flags, own_values
 from .heartbeat import Watch
 from .options import Options
+from .per_roi import KeptRows, assemble, check_rows
 from .queue import Queue
-from .results import BEST, REFIT, TRIALS, best_of, check_any_complete, show_progress, write_trials
+from .report import write_report
+from .results import BEST, PER_ROI, REFIT, TRIALS, best_of, check_any_complete, complete_of, show_progress, write_trials
 from .resume import remember
 from .space import read_space
 from .storage import Storage, file_lock, open_storage
@@ -51,6 +55,7 @@ class Session:
         storage: Where it is kept.
         trials: Runs one.
         queue: Where they come from.
+        rows: Each ROI's best rows, where a model shall be made of them.
     """
 
     options: Options
@@ -58,6 +63,7 @@ class Session:
     storage: Storage
     trials: Trials
     queue: Queue
+    rows: KeptRows | None = None
     written: int | None = field(default=None, init=False)
     """Number of the trial that best.yaml holds."""
 
@@ -66,10 +72,18 @@ class Session:
         return RUNS / self.options.study
 
     def run(self) -> None:
-        """Run trials, then the best one once more, as a run of its own."""
+        """Run trials, then conclude; one worker of those that end together does."""
         self.search()
+        with file_lock(self.folder / ".conclude.lock", wait=False) as own:
+            if own:
+                self.conclude()
         check_any_complete(self.study)
+
+    def conclude(self) -> None:
+        """Make a run of the best trial and a model of each ROI's best rows, and report."""
         self.refit()
+        self.assemble()
+        write_report(self.folder, self.study, self.trials.space, self.options.args)
 
     def search(self) -> None:
         """Run trials until there are as many as were asked for."""
@@ -99,22 +113,28 @@ class Session:
         self.written = best.number
 
     def refit(self) -> None:
-        """Make the best trial a run of `train.py`, unless it is one already or another worker is about it."""
+        """Make the best trial a run of `train.py`, unless it is one already."""
         best = best_of(self.study)
-        if best is None:
+        number, folder = self.study.user_attrs.get(REFIT, (None, ""))
+        if best is None or (number == best.number and (Path(folder) / SCORES).exists()):
             return
-        with file_lock(self.folder / ".refit.lock", wait=False) as own:
-            number, folder = self.study.user_attrs.get(REFIT, (None, ""))
-            if not own or (number == best.number and (Path(folder) / SCORES).exists()):
-                return
-            cli = build_cli(["--config", str(self.folder / BEST)])
-            run(cli)
-            folder = Path(str(cli.trainer.log_dir))
-            self.study.set_user_attr(REFIT, [best.number, str(folder)])
+        cli = build_cli(["--config", str(self.folder / BEST)])
+        run(cli)
+        folder = Path(str(cli.trainer.log_dir))
+        self.study.set_user_attr(REFIT, [best.number, str(folder)])
         own_rows = [row for row in read_scores(folder / SCORES) if (row.hemisphere, row.roi) == (BOTH, ALL)]
         figures = [row.pearson_mean for row in own_rows if row.split == VALIDATION]
         if len(figures) == 1 and figures[0] != best.value:  # several subjects have a row each, and one figure
             log.warning("trial %d came to %s, and its run %s to %s", best.number, best.value, folder, figures[0])
+
+    def assemble(self) -> None:
+        """Make one model of each ROI's best rows, unless it stands; nothing where it was not asked for."""
+        best, complete = best_of(self.study), complete_of(self.study)
+        known = self.study.user_attrs.get(PER_ROI, {})
+        standing = known.get("trials") == len(complete) and (Path(known["folder"]) / SCORES).exists()
+        if self.rows is not None and best is not None and not standing:
+            cli = build_cli(["--config", str(self.folder / BEST), "--name", f"{self.options.study}/{PER_ROI}"])
+            assemble(self.study, best, complete, cli, self.rows)
 
     def _cli(self, trial: optuna.trial.FrozenTrial) -> TrialCLI:
         fixed = optuna.trial.FixedTrial(trial.params)
@@ -153,6 +173,9 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
     config = yaml.safe_load(resolved(cli))
     space = space.scaled(cli.model.head.num_features)
     check_flags(space, config, lambda flags: parse_flags(cli.parser, [*options.args, *flags]))
+    rows = KeptRows(RUNS / options.study) if options.per_roi else None
+    if rows is not None:
+        check_rows(cli.model, space)
     default = own_values(space, config)
     if default is None:
         log.info("the configuration's own values are not in %s: they are no trial", options.search)
@@ -172,8 +195,14 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
             pruner=make_pruner(options.pruner, cli.config.trainer.max_epochs),
             load_if_exists=True,
         )
-        remember(study, space.plain(), config)
+        remember(study, space.plain(), config, options.per_roi)
+        if rows is not None and not study.get_trials(deepcopy=False):
+            rows.clear()
+    hooks = hooks if rows is None else [*hooks, rows]
     first = bool(plan) and plan[0] == default
-    queue = Queue(study, storage, options.trials, options.sampler, cli.config.seed_everything, plan, first, Watch())
+    queue = Queue(
+        study, storage, options.trials, options.sampler, cli.config.seed_everything, plan, first, Watch(),
+        os.environ.get(MEMBER),
+    )  # fmt: skip
     trials = Trials(options.args, options.study, space, config, modules, hooks)
-    return Session(options, study, storage, trials, queue)
+    return Session(options, study, storage, trials, queue, rows)

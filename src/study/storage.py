@@ -30,6 +30,9 @@ BUSY_S = 120
 HELD_S = 60
 """Seconds after which a lock is taken from a holder of whom nothing is heard."""
 
+WRITTEN_S = 30
+"""The same of the lock on a journal's single writes."""
+
 Lock = Callable[[], AbstractContextManager[object]]
 
 
@@ -157,7 +160,7 @@ def _open_journal(path: Path) -> Storage:
             symlink.release()
 
     with lock():
-        return Storage(JournalStorage(JournalFileBackend(str(path), Repairing(str(path)))), lock)
+        return Storage(JournalStorage(JournalFileBackend(str(path), Repairing(str(path), WRITTEN_S))), lock)
 
 
 def _cut_to_whole_lines(path: Path) -> None:

@@ -218,15 +218,18 @@ class Trials:
 
 def _scored(number: int, cli: EncodingCLI, folder: Path) -> FinishedTrial:
     splits = predicted_splits(cli, folder)
-    scores = []
-    for part in splits:
-        responses = part.recording.responses.gather(part.stimuli)
-        scores.append(target_scores(part.predictions, responses, part.recording.noise_ceiling))
-        measured = scores[-1].n > 0
-        diverged = int((~np.isfinite(scores[-1].mse[measured])).sum())
+    scores = [scores_of(part) for part in splits]
+    for each in scores:
+        diverged = int((~np.isfinite(each.mse[each.n > 0])).sum())
         if diverged:  # leaving them out of the mean would reward it
             raise TrialFailed(f"training diverged: predictions of {diverged} targets are not finite")
     return FinishedTrial(number, cli, splits, scores)
+
+
+def scores_of(part: SplitPredictions) -> TargetScores:
+    """Scores of each target of one subject and split."""
+    responses = part.recording.responses.gather(part.stimuli)
+    return target_scores(part.predictions, responses, part.recording.noise_ceiling)
 
 
 def _log_hyperparameters(logger: RunLogger, values: Mapping[str, Any], value: float | None) -> None:

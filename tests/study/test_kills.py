@@ -15,6 +15,7 @@ import optuna
 import pytest
 from storages import storage_url
 
+from src.study import storage
 from src.study.heartbeat import Watch
 from src.study.queue import LOST, REASON, RETRY_OF, Queue, counted, finished
 from src.study.storage import open_storage
@@ -41,16 +42,16 @@ def objective(trial: optuna.Trial) -> Outcome:
 
 
 def make_queue(url: str, asked: int, grace: float = 4.0, name: str = "study") -> Queue:
-    storage = open_storage(url, name)
-    with storage.lock():
+    opened = open_storage(url, name)
+    with opened.lock():
         study = optuna.create_study(
-            storage=storage.trials,
+            storage=opened.trials,
             study_name=name,
             direction="maximize",
             pruner=optuna.pruners.HyperbandPruner(1, 5),
             load_if_exists=True,
         )
-    return Queue(study, storage, asked, "random", 0, [{"rate": 0.01, "kind": "a"}], True, Watch(grace))
+    return Queue(study, opened, asked, "random", 0, [{"rate": 0.01, "kind": "a"}], True, Watch(grace))
 
 
 def member(url: str, asked: int) -> None:
@@ -87,13 +88,15 @@ def end(workers: Sequence[BaseProcess]) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_study_survives_kills(kind, tmp_path):
-    asked = 8 * KILLS
+def test_a_study_survives_kills(kind, tmp_path, monkeypatch):
+    monkeypatch.setattr(storage, "WRITTEN_S", 3)  # a kill amid a write of the journal; forked workers have it too
+    monkeypatch.setattr(storage, "HELD_S", 5)
+    asked = 12 * KILLS
     rng = np.random.default_rng(5)
     with storage_url(kind, tmp_path) as url:
         workers = [start(url, asked) for _ in range(2)]
         for _ in range(KILLS):
-            time.sleep(rng.uniform(0.05, 0.8))
+            time.sleep(rng.uniform(0.05, 0.4))
             victim = workers.pop(0)
             assert victim.is_alive(), "the study was over before the kill"
             os.kill(victim.pid, signal.SIGKILL)

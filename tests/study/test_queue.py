@@ -12,7 +12,7 @@ from test_kills import check_whole, make_queue, objective
 from src.errors import InputError
 from src.study.choosing import make_plan
 from src.study.heartbeat import BEAT, Heart, Watch
-from src.study.queue import DEFAULT, KILLS, LOST, MOST_KILLS, REASON, RETRY_OF, finished
+from src.study.queue import DEFAULT, KILLS, LOST, MOST_KILLS, REASON, RETRY_OF, bury, finished
 from src.study.space import read_space
 from src.study.storage import file_lock, open_storage
 from src.study.worker import Outcome, work
@@ -76,6 +76,18 @@ def test_a_dead_workers_trial_is_failed_and_comes_back_with_its_values(url):
     assert (lost.state.name, lost.user_attrs[LOST]) == ("FAIL", "its worker died")
     with pytest.raises(optuna.exceptions.UpdateFinishedTrialError):
         objective_values.report(0.5, 1)  # it was alive, and learns of it
+
+
+def test_a_worker_that_is_known_to_be_dead_is_not_waited_for(url):
+    queue = make_queue(url, 1)
+    queue.worker = "one"
+    queue.take()
+    bury(queue.study, queue.storage, "another")
+    assert [trial.state.name for trial in queue.study.trials] == ["RUNNING"]
+    bury(queue.study, queue.storage, "one")
+    bury(queue.study, queue.storage, "one")
+    assert [trial.state.name for trial in queue.study.trials] == ["FAIL", "WAITING"]
+    assert queue.take().user_attrs[KILLS] == 1
 
 
 def test_a_trial_that_takes_its_workers_with_it_fails_by_itself(url):

@@ -61,8 +61,8 @@ def correlation(run: Path, split: str = "validation") -> float | None:
 
 @pytest.fixture
 def alone(monkeypatch):
-    """The study alone, without the run of its best trial."""
-    monkeypatch.setattr(Session, "refit", lambda self: None)
+    """The study alone, without the run of its best trial and the report."""
+    monkeypatch.setattr(Session, "conclude", lambda self: None)
 
 
 def test_a_study_leaves_its_trials_and_a_run_that_repeats_the_best(flags):
@@ -115,6 +115,7 @@ def test_hyperparameters_of_each_trial_are_in_tensorboard(flags, alone):
         assert len(events.Scalars("validation/pearson")) > 1
 
 
+@pytest.mark.slow
 def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_path, capsys, alone):
     assert main([*flags, "--trials=1"]) == 0
     first = rows()
@@ -135,21 +136,49 @@ def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_
     ("space", "more", "message"),
     [
         ("model.optimizer.lrr: {type: float, low: 0.1, high: 1}", [], r"did you mean --model.optimizer.lr?"),
-        ("model.optimizer.lr: {type: categorical, choices: [fast]}", [], "--model.optimizer.lr: expected float"),
+        pytest.param(
+            "model.optimizer.lr: {type: categorical, choices: [fast]}",
+            [],
+            "--model.optimizer.lr: expected float",
+            marks=pytest.mark.slow,
+        ),
         ("data.batch_size: {type: float, low: 0.5, high: 1}", [], "--data.batch_size: expected int, found '0.5'"),
-        ("model.head.activation: {type: categorical, choices: [relu, sin]}", [], "found 'sin'"),
-        ("model.hed: {type: categorical, choices: [A]}", [], "--model.hed: no such option"),
-        ("model.optimizer: {type: categorical, choices: [SGD, Adem]}", [], "no class is called Adem"),
+        pytest.param(
+            "model.head.activation: {type: categorical, choices: [relu, sin]}",
+            [],
+            "found 'sin'",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            "model.hed: {type: categorical, choices: [A]}", [], "--model.hed: no such option", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "model.optimizer: {type: categorical, choices: [SGD, Adem]}",
+            [],
+            "no class is called Adem",
+            marks=pytest.mark.slow,
+        ),
         (SPACE, ["--data.validation=0"], "--data.validation: a study chooses by the validation split"),
-        (SPACE, ["--data.validaton=0"], "did you mean --data.validation?"),
-        (SPACE, ["--trainer.fast_dev_run=true"], "--trainer.fast_dev_run: a trial needs a figure"),
-        (SPACE, ["--trainer.devices=2"], "--trainer.devices 2: a trial runs on one device"),
+        pytest.param(SPACE, ["--data.validaton=0"], "did you mean --data.validation?", marks=pytest.mark.slow),
+        pytest.param(
+            SPACE,
+            ["--trainer.fast_dev_run=true"],
+            "--trainer.fast_dev_run: a trial needs a figure",
+            marks=pytest.mark.slow,
+        ),
+        pytest.param(
+            SPACE, ["--trainer.devices=2"], "--trainer.devices 2: a trial runs on one device", marks=pytest.mark.slow
+        ),
         (SPACE, ["--name=x"], "--name: a study has trials instead of a run"),
         (SPACE, ["--trials=0"], "--trials 0: expected more than 0"),
         (SPACE, ["--study=../x"], "--study ../x: expected a name below runs/"),
         (SPACE, ["--sampler=best"], "--sampler: invalid choice: 'best'"),
-        (SPACE, ["--sampler=grid"], "--sampler grid: model.optimizer.lr has no finite grid"),
-        (SPACE, ["--storage=redis://x"], "--storage redis://x: expected sqlite:///FILE"),
+        pytest.param(
+            SPACE, ["--sampler=grid"], "--sampler grid: model.optimizer.lr has no finite grid", marks=pytest.mark.slow
+        ),
+        pytest.param(
+            SPACE, ["--storage=redis://x"], "--storage redis://x: expected sqlite:///FILE", marks=pytest.mark.slow
+        ),
         (SPACE, ["--search=none.yaml"], "--search none.yaml: expected a YAML file of flags, found no such file"),
     ],
 )
@@ -162,6 +191,7 @@ def test_what_is_wrong_is_refused_before_the_first_trial(space, more, message, f
     assert not list(Path("runs").rglob("version_*"))
 
 
+@pytest.mark.slow
 def test_trials_that_fail_are_recorded_and_the_study_goes_on(flags, monkeypatch, alone):
     run = Trials._run
     errors = {
@@ -188,6 +218,7 @@ def test_trials_that_fail_are_recorded_and_the_study_goes_on(flags, monkeypatch,
     ]
 
 
+@pytest.mark.slow
 def test_a_study_in_which_nothing_converges_says_why(flags, tmp_path, capsys):
     (tmp_path / "space.yaml").write_text("model.optimizer.lr: {type: float, low: 1.0e+30, high: 1.0e+35, log: true}")
     assert main([*flags, "--trials=2", "--model.optimizer.momentum=0.9"]) == 2
@@ -210,6 +241,7 @@ def test_pruned_trials_are_pruned_and_early_stopped_ones_complete(flags, scheme,
     assert states == [("COMPLETE", True, True), ("PRUNED", False, False)]
 
 
+@pytest.mark.slow
 def test_an_interrupt_ends_with_130_and_the_trial_comes_back(flags, monkeypatch, alone):
     report = Reporter.on_validation_end
 

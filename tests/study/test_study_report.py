@@ -1,0 +1,175 @@
+"""A study's figures and report: any study can be drawn, and the page holds what it says."""
+
+import subprocess
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import numpy as np
+import optuna
+import pytest
+from optuna.trial import TrialState, create_trial
+
+from src.study import figures
+from src.study.queue import DEFAULT, LOST, REASON
+from src.study.report import importances, overfitting, short_names, write_report
+from src.study.results import CONFIG, PER_ROI, SPACE, TEST_SCORE
+from src.study.space import SearchSpace, read_space
+from src.study.space_figures import parallel_coordinates, slices
+
+pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # a layout that does not fit its figure
+
+YAML = """
+model.head: {type: categorical, choices: [FullyConnectedHead]}
+model.head.dropout: {type: float, low: 0.0, high: 0.5, when: {model.optimizer: SGD}}
+model.optimizer: {type: categorical, choices: [Adam, SGD]}
+model.optimizer.lr: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}
+data.batch_size: {type: int, low: 8, high: 64}
+data.encoder.layers: {type: categorical, choices: ["[layer2,layer3]", null, true]}
+"""
+BROWSER = next((path for name in ("chromium", "chromium-browser") if (path := Path("/usr/bin", name)).exists()), None)
+
+
+@pytest.fixture
+def space(tmp_path: Path) -> SearchSpace:
+    (tmp_path / "space.yaml").write_text(YAML)
+    return read_space(tmp_path / "space.yaml")
+
+
+def make_study(space: SearchSpace, states: str) -> optuna.Study:
+    """A study whose trials end as the letters say: complete, pruned, failed or lost. The learning rate alone matters.
+
+    The first has the configuration's own values.
+    """
+    rng = np.random.default_rng(0)
+    scratch = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=0))
+    study = optuna.create_study(direction="maximize", study_name="mine")
+    study.set_user_attr(SPACE, space.plain())
+    study.set_user_attr(CONFIG, {})
+    for number, letter in enumerate(states):
+        drawn = scratch.ask()
+        value = 0.5 - 0.1 * abs(np.log10(space.suggest(drawn)["model.optimizer.lr"]) + 3) + 0.001 * rng.normal()
+        attributes = {
+            "C": {TEST_SCORE: value - 0.02},
+            "P": {},
+            "F": {REASON: "diverged <at once> & for ever"},
+            "L": {LOST: "its worker died"},
+        }
+        trial = create_trial(
+            state={"C": TrialState.COMPLETE, "P": TrialState.PRUNED}.get(letter, TrialState.FAIL),
+            params=drawn.params,
+            distributions=drawn.distributions,
+            value=value if letter == "C" else None,
+            user_attrs=attributes[letter] | ({DEFAULT: True} if number == 0 else {}),
+            intermediate_values={1: 0.1, 2: 0.3} if letter in "CP" else {},
+        )
+        trial.datetime_start = datetime(2026, 1, 1) + timedelta(seconds=7 * number)
+        trial.datetime_complete = trial.datetime_start + timedelta(seconds=10)
+        study.add_trial(trial)
+    return study
+
+
+def labels(axes) -> list[str]:
+    return axes.get_legend_handles_labels()[1]
+
+
+@pytest.mark.parametrize("states", ["C", "F", "PL", "CPFL" * 6])
+def test_any_study_has_a_report(states: str, space: SearchSpace, tmp_path: Path) -> None:
+    study = make_study(space, states)
+    write_report(tmp_path, study, space, ["--data.source=Folder"])
+    page = (tmp_path / "report.html").read_text()
+    assert ("uv run train.py --data.source=Folder" in page) == ("C" in states)
+    assert ("diverged &lt;at once&gt; &amp; for ever" in page) == ("F" in states)
+    assert ("Parallel coordinates" in page) == ("C" in states)
+    assert ("Importance" in page) == (states.count("C") >= 6)
+    assert ("no trial came to a value" in page) == ("C" not in states)
+    assert "http" not in page
+
+
+def test_history_has_the_best_so_far_and_every_end(space: SearchSpace) -> None:
+    study = make_study(space, "CPCFLC")
+    axes = figures.history(study.trials).axes[0]
+    assert set(labels(axes)) >= {"pruned, when it was", "best so far", "best", "default", "failed"}
+    lines = {line.get_label(): line for line in axes.lines}
+    values = [study.trials[number].value for number in (0, 2, 5)]
+    assert np.asarray(lines["best so far"].get_ydata())[:3] == pytest.approx(np.maximum.accumulate(values))
+    assert np.asarray(lines["failed"].get_xdata()).tolist() == [3]  # a lost trial has not failed
+    assert np.asarray(lines["best"].get_ydata()) == pytest.approx([max(values)])
+
+
+def test_slices_stand_where_values_are_and_leave_out_who_has_none(space: SearchSpace) -> None:
+    study = make_study(space, "C" * 12)
+    names = {"rate": space.parameters["model.optimizer.lr"], "dropout": space.parameters["model.head.dropout"]}
+    rate, dropout = slices(study.trials, names).axes
+    places = np.concatenate([np.asarray(each.get_offsets()) for each in rate.collections])
+    expected = [(np.log10(trial.params["model.optimizer.lr"]) + 4) / 3 for trial in study.trials]
+    assert sorted(places[:, 0]) == pytest.approx(sorted(expected))
+    having = sum("model.head.dropout" in trial.params for trial in study.trials)
+    assert 0 < having < 12
+    assert sum(len(each.get_offsets()) for each in dropout.collections) == having
+
+
+def test_parallel_lines_leave_the_scales_where_a_flag_is_not_used(space: SearchSpace) -> None:
+    study = make_study(space, "C" * 8)
+    axes = parallel_coordinates(study.trials, {"dropout": space.parameters["model.head.dropout"]}).axes[0]
+    used = sum("model.head.dropout" in trial.params for trial in study.trials)
+    assert sum(line.get_ydata()[0] >= 0 for line in axes.lines) == used
+    assert len(axes.lines) == 8
+
+
+def test_timeline_shows_lost_trials_too(space: SearchSpace) -> None:
+    axes = figures.timeline(make_study(space, "CPFL").trials).axes[0]
+    assert labels(axes) == ["complete", "pruned", "failed", "worker lost"]
+    assert [patch.get_width() for patch in axes.patches] == pytest.approx([10] * 4)
+    assert [patch.get_x() for patch in axes.patches] == pytest.approx([0, 7, 14, 21])
+
+
+def test_one_bad_trial_does_not_flatten_the_others() -> None:
+    low, high = figures.limits([0.5, 0.51, 0.52, 0.53, -0.9])
+    assert low > 0.4
+    assert high > 0.53
+    assert figures.limits([0.3, 0.3])[0] < 0.3
+
+
+def test_the_flag_that_matters_is_the_important_one(space: SearchSpace) -> None:
+    shares = importances(make_study(space, "C" * 80))
+    assert max(shares, key=lambda flag: shares[flag]) == "model.optimizer.lr"
+    assert sum(shares.values()) == pytest.approx(1)
+    assert importances(make_study(space, "CCPPPPPP")) == {}
+
+
+def test_what_choosing_by_validation_costs_is_said(space: SearchSpace) -> None:
+    study = make_study(space, "C" * 6)
+    text = overfitting(study.trials)
+    assert "0.020 less" in text
+    assert "median trial's difference is 0.020" in text
+    assert "Rank correlation of the two over 6 trials: 1.00" in text
+    assert "Rank correlation" not in overfitting(study.trials[:1])
+
+
+def test_names_are_as_short_as_they_can_be() -> None:
+    flags = ["model.head.dropout.0", "model.optimizer.lr", "data.encoder.layers", "model.encoder.layers"]
+    assert list(short_names(flags).values()) == ["dropout.0", "lr", *flags[2:]]
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(BROWSER is None, reason="needs a browser: apt-get install chromium")
+def test_the_report_opens_in_a_browser_without_network_and_without_a_complaint(
+    space: SearchSpace, tmp_path: Path
+) -> None:
+    study = make_study(space, "CPFL" * 6)
+    roi = {"roi": "lh.V1", "trial": 0, "validation": 0.5, "test": None, "best_validation": 0.4, "best_test": None}
+    study.set_user_attr(PER_ROI, {"folder": "runs/mine/per_roi/version_0", "trials": 6, "rois": [roi]})
+    write_report(tmp_path, study, space, [])
+    flags = "--headless --no-sandbox --disable-gpu --disable-dev-shm-usage --proxy-server=127.0.0.1:9 --dump-dom"
+    command = [str(BROWSER), *flags.split(), "--enable-logging=stderr", f"--user-data-dir={tmp_path / 'profile'}"]
+    shown = subprocess.run(
+        [*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
+    )
+    assert "One trial, or one per ROI" in shown.stdout
+    assert shown.stdout.count("<img") == 6
+    assert "CONSOLE" not in shown.stderr
+    (tmp_path / "broken.html").write_text("<script>undefined_name()</script>")
+    broken = subprocess.run(
+        [*command, (tmp_path / "broken.html").as_uri()], capture_output=True, text=True, timeout=120
+    )
+    assert "CONSOLE" in broken.stderr  # it would have been seen
