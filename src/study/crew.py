@@ -55,6 +55,7 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
     logs.mkdir(parents=True, exist_ok=True)
     with _started(options, argv, logs) as workers:
         said: set[int] = set()
+        buried: set[int] = set()
         opened: tuple[Study, Storage] | None = None
         with tqdm(total=options.trials, desc=options.study, unit="trial") as progress:
             while any(worker.poll() is None for worker in workers):
@@ -64,12 +65,13 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
                     progress.write(
                         f"worker {index} ended with status {workers[index].returncode}: see {logs}/{index}.log"
                     )
+                said |= ended
                 opened = opened or _open(options)
                 if opened is not None:
-                    for index in ended - said:
+                    for index in ended - buried:
                         bury(*opened, _name(index))
+                    buried |= ended
                     show_progress(opened[0], progress)
-                    said |= ended
     statuses = [worker.returncode for worker in workers]
     if all(statuses):
         last = [_last_line(logs / f"{index}.log") for index in range(len(workers))]

@@ -23,8 +23,8 @@ TRIALS, BEST, REPORT = "trials.csv", "best.yaml", "report.html"
 TEST_SCORE = "test_score"
 """User attribute of a complete trial: its mean correlation on the test split, by which nothing is chosen."""
 SPACE, CONFIG, KEEPS, REFIT = "space", "config", "keeps", "refit"
-"""User attributes of a study: its search space, the resolved config beneath, whether trials keep their rows, and
-[best trial, folder of its run]."""
+"""User attributes of a study: its search space, the resolved config beneath, whether trials keep their rows and
+go through a grid, and [best trial, folder of its run]."""
 PER_ROI = "per_roi"
 """User attribute of a study's trials, {split: [mean correlation of each ROI]}, and of the study: what came of them."""
 

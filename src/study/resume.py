@@ -18,19 +18,19 @@ FREE = ("name", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_mode
 SHOWN = 3
 
 
-def remember(study: Study, space: Mapping[str, Any], config: Mapping[str, Any], per_roi: bool) -> None:
+def remember(study: Study, space: Mapping[str, Any], config: Mapping[str, Any], keeps: Mapping[str, bool]) -> None:
     """Keep what the study is, or refuse to go on with something else; under the storage's lock.
 
     Args:
         study: New, or one that goes on.
         space: The search space in plain types.
         config: The resolved config beneath the trials.
-        per_roi: Whether its trials keep their rows.
+        keeps: Whether its trials keep their rows, and whether they go through a grid, which takes all from the first.
 
     Raises:
         InputError: It was begun with another space or config; the line shows where they differ.
     """
-    parts = ((SPACE, "--search", space), (CONFIG, "the configuration", config), (KEEPS, "it", {"per_roi": per_roi}))
+    parts = ((SPACE, "--search", space), (CONFIG, "the configuration", config), (KEEPS, "it", keeps))
     for attribute, flag, content in parts:
         now = json.loads(json.dumps(content))
         before = study.user_attrs.get(attribute)

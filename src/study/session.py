@@ -72,18 +72,20 @@ class Session:
         return RUNS / self.options.study
 
     def run(self) -> None:
-        """Run trials, then conclude; one worker of those that end together does."""
+        """Run trials, then conclude; each worker in its turn, so that a kill or a later trial leaves nothing out."""
         self.search()
-        with file_lock(self.folder / ".conclude.lock", wait=False) as own:
-            if own:
-                self.conclude()
+        with file_lock(self.folder / ".conclude.lock"):
+            self.conclude()
         check_any_complete(self.study)
 
     def conclude(self) -> None:
         """Make a run of the best trial and a model of each ROI's best rows, and report."""
+        self.write()
         self.refit()
-        self.assemble()
-        write_report(self.folder, self.study, self.trials.space, self.options.args)
+        try:
+            self.assemble()
+        finally:  # rows that another machine has kept are no reason to withhold the rest
+            write_report(self.folder, self.study, self.trials.space, self.options.args)
 
     def search(self) -> None:
         """Run trials until there are as many as were asked for."""
@@ -101,6 +103,10 @@ class Session:
 
     def write(self) -> None:
         """Bring the study's folder up to date."""
+        with file_lock(self.folder / ".write.lock"):  # or what one worker knew before would replace what another knows
+            self._write()
+
+    def _write(self) -> None:
         write_trials(self.folder / TRIALS, self.study, list(self.trials.space.parameters))
         best = best_of(self.study)
         if best is None or best.number == self.written:
@@ -195,7 +201,8 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
             pruner=make_pruner(options.pruner, cli.config.trainer.max_epochs),
             load_if_exists=True,
         )
-        remember(study, space.plain(), config, options.per_roi)
+        keeps = {"per_roi": options.per_roi, "grid": options.sampler == "grid"}
+        remember(study, space.plain(), config, keeps)
         if rows is not None and not study.get_trials(deepcopy=False):
             rows.clear()
     hooks = hooks if rows is None else [*hooks, rows]

@@ -51,12 +51,13 @@ def parallel_coordinates(trials: Sequence[FrozenTrial], parameters: Mapping[str,
                 label, (place, height), (3, 0), textcoords="offset points", va="center", fontsize=8, color=INK,
                 zorder=4, bbox={"facecolor": "white", "alpha": 0.75, "linewidth": 0, "pad": 0.6},
             )  # fmt: skip
-    if any(each.when for each in parameters.values()):
+    conditional = any(each.when for each in parameters.values())
+    if conditional:
         axes.text(-0.06, _ABSENT, "not used", ha="right", va="center", fontsize=8, color=GREY)
     axes.set_xticks(places, [*parameters, "validation\ncorrelation"], rotation=35, ha="right", fontsize=9)
     axes.set_yticks([])
     axes.set_xlim(-0.1, len(parameters) + 0.6)
-    axes.set_ylim(_ABSENT - 0.06, 1.06)
+    axes.set_ylim((_ABSENT if conditional else 0) - 0.06, 1.06)
     axes.spines[:].set_visible(False)
     axes.tick_params(axis="x", length=0)
     if any(DEFAULT in trial.user_attrs for trial in done):

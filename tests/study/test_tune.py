@@ -273,6 +273,7 @@ def test_a_grid_is_gone_through_once(flags, tmp_path, alone):
     assert main([*flags, "--sampler=grid", "--pruner=none"]) == 0
     tried = {(row["model.optimizer"], row["model.optimizer.lr"]) for row in rows()}
     assert len(rows()) == len(tried) == 4
+    assert main([*flags, "--trials=5", "--pruner=none"]) == 2  # a grid begun midway would leave its first values out
 
 
 @pytest.mark.slow
