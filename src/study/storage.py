@@ -173,18 +173,13 @@ def _cut_to_whole_lines(path: Path) -> None:
 
 
 @contextmanager
-def file_lock(path: Path, wait: bool = True) -> Iterator[bool]:
-    """The operating system's lock on a file, which ends with the process.
+def file_lock(path: Path) -> Iterator[None]:
+    """The operating system's lock on a file, waited for, which ends with the process.
 
     Args:
         path: The file; it is made, and stays.
-        wait: Wait for it; otherwise the context's value says whether we hold it.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
