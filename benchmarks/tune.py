@@ -11,8 +11,9 @@ is one more training, with its figures and report.
 Epochs are fixed, so that trials take 5 s or more, and nothing is pruned.
 
 Measured on 4 cores that others used too, one thread: +7.9 % for 14 trials of 5.8 s, on a busier machine +5.1 % for 8 of
-12.6 s and +11.4 % for 6 of 5.7 s. The study's own work is about 0.45 s of a quiet processor a trial, however long the trial: 0.18 s predictions
-and scores, 0.17 s the command line, 0.06 s `trials.csv` and `best.yaml`, the rest the storage and garbage.
+12.6 s and +11.4 % for 6 of 5.7 s. The study's own work is about 0.45 s of a quiet processor a trial, however long the
+trial: 0.18 s predictions and scores, 0.17 s the command line, 0.06 s `trials.csv` and `best.yaml`, the rest the storage
+and garbage.
 """
 
 import argparse
