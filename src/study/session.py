@@ -29,12 +29,12 @@ from .choosing import make_plan, make_pruner
 from .crew import MEMBER
 from .flags import check_flags, make_flags, own_values
 from .heartbeat import Watch
+from .identity import remember
 from .options import Options
 from .per_roi import KeptRows, assemble, check_rows
 from .queue import Queue
 from .report import write_report
 from .results import BEST, PER_ROI, REFIT, TRIALS, best_of, check_any_complete, complete_of, show_progress, write_trials
-from .resume import remember
 from .space import read_space
 from .storage import Storage, file_lock, open_storage
 from .trial import Hook, TrialCLI, Trials

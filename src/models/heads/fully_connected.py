@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
+from ..batch_norm import BatchNorm
 from .base import Head, flatten
-from .batch_norm import BatchNorm
 
 Activation = Literal["relu", "tanh", "none"]
 _ACTIVATIONS: dict[Activation, type[nn.Module] | None] = {"relu": nn.ReLU, "tanh": nn.Tanh, "none": None}

@@ -4,8 +4,8 @@ from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
+from ..batch_norm import BatchNorm
 from .base import Head, flatten
-from .batch_norm import BatchNorm
 
 
 class MlpHead(Head):

@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
-from ..heads.batch_norm import BatchNorm
+from ..batch_norm import BatchNorm
 from .base import Trunk
 
 LEAST_SIDE = 4
