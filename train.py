@@ -5,7 +5,7 @@
 
 import sys
 
-from src.cli import main
+from calcarine.run.main import main
 
 if __name__ == "__main__":
     sys.exit(main())

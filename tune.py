@@ -5,7 +5,7 @@
 
 import sys
 
-from src.study.front import main
+from calcarine.study.front import main
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -29,12 +29,11 @@ from typing import Any
 
 import numpy as np
 import torch
+from calcarine.models.regression.elastic_net import ElasticNet
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import ElasticNetCV, MultiTaskElasticNetCV
 from sklearn.model_selection import PredefinedSplit
 from threadpoolctl import threadpool_limits
-
-from src.models.elastic_net import ElasticNet
 
 PEERS = {"n_jobs=1": {"n_jobs": 1}, "n_jobs=2": {"n_jobs": 2}, "our gap": {"tol": 1e-7, "max_iter": 1_000_000}}
 TIGHT = {"tol": 1e-8, "max_iter": 1_000_000}

@@ -19,11 +19,10 @@ from typing import Any
 
 import numpy as np
 import torch
+from calcarine.models.regression.ridge import fit_ridge
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from threadpoolctl import threadpool_limits
-
-from src.models.ridge import fit_ridge
 
 NUM_TEST = 500
 PEER_BATCH = 4000  # himalaya predicts (penalties, held-out stimuli, targets): without batches 2.8 GB for the brain

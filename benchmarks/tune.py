@@ -22,13 +22,12 @@ import tempfile
 import time
 from dataclasses import dataclass, field
 
+from calcarine.run.main import quieten
+from calcarine.study.search.options import parse
+from calcarine.study.session import open_session
+from calcarine.study.trial import TrialCLI, Trials, quiet
+from calcarine.study.worker import Outcome
 from optuna import Trial
-
-from src.cli import quieten
-from src.study.options import parse
-from src.study.session import open_session
-from src.study.trial import TrialCLI, Trials, quiet
-from src.study.worker import Outcome
 
 
 @dataclass

@@ -104,3 +104,8 @@ class Facts:
             coordinates=self.coordinates[chosen],
             noise_ceiling=self.noise_ceiling[chosen],
         )
+
+
+def flatten(features: Features) -> Tensor:
+    """All layers side by side, (batch, num_features)."""
+    return torch.cat([layer.flatten(1) for layer in features.values()], dim=1)

@@ -11,6 +11,14 @@ from .front_door import enter
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one `calcarine` command and return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
+    if argv[:1] == ["train"]:
+        from .run.main import main as train
+
+        return train(argv[1:])
+    if argv[:1] == ["tune"]:
+        from .study.front import main as tune
+
+        return tune(argv[1:])
     if argv[:1] == ["encode"]:  # its flags are train.py's, parsed by train.py's own parser
         return enter(lambda: _encode(argv[1:]))
     options = _parser().parse_args(argv)
@@ -48,7 +56,7 @@ def _layers(options: argparse.Namespace) -> None:
 
 
 def _simulate(options: argparse.Namespace) -> None:
-    from .data.simulate import simulate
+    from .data.simulation.write import simulate
 
     arguments = vars(options)
     del arguments["run"]
@@ -56,8 +64,8 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _encode(argv: Sequence[str]) -> None:
-    from .cli import build_cli
-    from .run import encode
+    from .run.cli import build_cli
+    from .run.stages import encode
 
     encode(build_cli(argv))
 

@@ -4,8 +4,7 @@ import errno
 from pathlib import Path
 
 import pytest
-
-from src.atomic import replacing, whole_folder
+from calcarine.atomic import replacing, whole_folder
 
 
 def test_a_file_is_replaced_at_the_end_or_never(tmp_path):

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.errors import InputError
-from src.fsaverage import MESH_VERTICES, load_fsaverage5, load_mesh, pial_file, read_surface, refine_faces
+from calcarine.errors import InputError
+from calcarine.fsaverage import MESH_VERTICES, load_fsaverage5, load_mesh, pial_file, read_surface, refine_faces
 
 
 def coarsen(faces: np.ndarray) -> np.ndarray:

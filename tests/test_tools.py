@@ -5,15 +5,14 @@ import sys
 
 import numpy as np
 import pytest
+from calcarine.tools import main
 from trees import write_folder
-
-from src.tools import main
 
 
 def test_help_needs_neither_torch_nor_lightning():
     code = (
         "import sys; sys.argv = ['calcarine', '--help']\n"
-        "from src.tools import main\n"
+        "from calcarine.tools import main\n"
         "try: main()\n"
         "except SystemExit: print(sorted({'torch', 'lightning'} & set(sys.modules)))"
     )
@@ -31,7 +30,7 @@ def test_wrong_arguments_end_with_2(arguments, capsys):
 
 
 def test_simulate_writes_a_folder_that_the_source_reads(tmp_path):
-    from src.data import Folder
+    from calcarine.data import Folder
 
     out = tmp_path / "out"
     assert main(["simulate", str(out), "--format", "folder", "--images", "20", "--targets", "40"]) == 0

@@ -1,12 +1,12 @@
 """Files → batches. What users name in a config is re-exported here.
 
 Nothing here imports torch: the `calcarine` commands that only read files answer at once. The data module, which
-does, is `src.data.datamodule.EncodingDataModule`.
+does, is `calcarine.data.datamodule.EncodingDataModule`.
 """
 
-from .principal_components import PrincipalComponents
-from .random_projection import RandomProjection
-from .reduction import Reduction
+from .features.principal_components import PrincipalComponents
+from .features.random_projection import RandomProjection
+from .features.reduction import Reduction
 from .sources.algonauts2021 import Algonauts2021
 from .sources.algonauts2023 import Algonauts2023
 from .sources.base import Source

@@ -17,13 +17,13 @@ from ..batch import FeatureShapes
 from ..encoders import Encoder, JointEncoder
 from ..errors import InputError
 from ..recording import TRAIN, VALIDATION, Recording
-from .embeddings import ALONE, IMAGES, EmbeddingCache, Share
 from .facts import feature_statistics, gather_facts
-from .feature_table import FeatureTable
-from .fitted import TrainingImages, fit_encoder
+from .features.embeddings import ALONE, IMAGES, EmbeddingCache, Share
+from .features.feature_table import FeatureTable
+from .features.fitted import TrainingImages, fit_encoder
+from .features.reduction import Projection, Reduction
+from .features.reduction_memo import remembered
 from .loader import BatchLoader, Rows
-from .reduction import Projection, Reduction
-from .reduction_memo import remembered
 from .sources.base import Source
 from .splits import HELD_OUT, LEAKING, split_stimuli
 from .stimulus_table import StimulusTable

@@ -1,4 +1,4 @@
-"""What repeated presentations tell: the mean response, how reliable it is, and the noise ceiling."""
+"""What repeated presentations tell: the mean response, and how reliable it is."""
 
 from collections.abc import Iterator
 from itertools import combinations
@@ -62,7 +62,7 @@ def split_half_reliability(repeats: np.ndarray, seed: int = 0) -> np.ndarray:
         return reliability
     halves = _halves(repeats.shape[1], seed)  # (2, splits, repetitions)
     width = max(_BLOCK_VALUES // (halves.shape[1] * len(repeats)), 1)
-    for columns, block in _column_blocks(repeats):
+    for columns, block in column_blocks(repeats):
         parts = [block[:, :, start : start + width] for start in range(0, block.shape[2], width)]
         rho = np.concatenate([_correlation_of_halves(part, halves) for part in parts], axis=1)  # (splits, columns)
         with np.errstate(divide="ignore"):  # ρ = −1 gives −∞: not reliable
@@ -70,71 +70,7 @@ def split_half_reliability(repeats: np.ndarray, seed: int = 0) -> np.ndarray:
     return reliability
 
 
-def ceiling_of_mean(repeats: np.ndarray) -> np.ndarray | None:
-    """Noise ceiling of the mean over the repetitions that are there, by the formula of the Natural Scenes Dataset.
-
-    It is what `split_half_reliability` estimates too, the share of the mean's variance that is signal; the two agree
-    within 0.013 on every neuron of a real recording. This one stays right where the number is odd or repetitions are
-    missing: with 2 or 3 repetitions of each stimulus and a true ceiling of 0.375 it gives 0.375, halves give 0.333.
-
-    Args:
-        repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
-
-    Returns:
-        float64 (targets,) from 0 to 1, NaN where unknown; None where no target's is known.
-    """
-    ceiling = np.full(repeats.shape[2], np.nan)
-    for columns, block in _column_blocks(repeats):
-        counts = np.sum(~np.isnan(block), axis=1)
-        ceiling[columns] = noise_ceiling(noise_ceiling_snr(block), counts)
-    return None if np.isnan(ceiling).all() else ceiling
-
-
-def noise_ceiling_snr(repeats: np.ndarray) -> np.ndarray:
-    """Noise ceiling signal-to-noise ratio, `ncsnr` of the Natural Scenes Dataset (Allen et al. 2022).
-
-    The noise's variance is the mean over stimuli of the variance over their repetitions; the signal's is what is left
-    of the variance of all presentations, at least 0. The ratio is of the two standard deviations.
-
-    Args:
-        repeats: (stimuli, repetitions, targets), NaN where missing.
-
-    Returns:
-        float64 (targets,); NaN where no stimulus was repeated or nothing varies, infinite where there is no noise.
-    """
-    there = ~np.isnan(repeats)
-    counts = there.sum(axis=1)  # (stimuli, targets)
-    repeated = counts > 1
-    with np.errstate(divide="ignore", invalid="ignore"):
-        centre = _mean_there(repeats, there, (0, 1))
-        values = np.where(there, repeats - centre, 0)
-        total = np.square(values).sum(axis=(0, 1)) / (counts.sum(axis=0) - 1)
-        deviations = np.where(there, values - _mean_there(values, there, (1,)), 0)
-        variances = np.square(deviations).sum(axis=1) / (counts - 1)  # (stimuli, targets)
-        noise = np.sum(variances, axis=0, where=repeated) / repeated.sum(axis=0)
-        varies = total > np.square(_ROUNDING * centre[0, 0])
-        return np.where(varies, np.sqrt(np.maximum(total - noise, 0) / noise), np.nan)
-
-
-def noise_ceiling(snr: np.ndarray, repetitions: np.ndarray) -> np.ndarray:
-    """Noise ceiling of averaged responses, ncsnr² / (ncsnr² + mean(1/k)) (Allen et al. 2022).
-
-    With A, B and C stimuli of 3, 2 and 1 repetitions the mean is (A/3 + B/2 + C)/(A + B + C).
-
-    Args:
-        snr: `ncsnr` of each target (targets,).
-        repetitions: How many repetitions of each stimulus were averaged, k (stimuli, targets), or (stimuli, 1) where
-            all targets have as many; stimuli without any do not count.
-
-    Returns:
-        float64 (targets,), a share of variance from 0 to 1; NaN where the ratio is.
-    """
-    with np.errstate(divide="ignore", invalid="ignore"):
-        noise = np.sum(1 / repetitions, axis=0, where=repetitions > 0) / (repetitions > 0).sum(axis=0)
-        return 1 / (1 + noise / np.square(snr, dtype=np.float64))
-
-
-def _column_blocks(repeats: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
+def column_blocks(repeats: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
     """Some targets at a time: where they stand, and their repetitions float64 (stimuli, repetitions, columns)."""
     width = max(_READ_VALUES // (len(repeats) * repeats.shape[1]), 64)  # a file is read by rows of some length
     for start in range(0, repeats.shape[2], width):
@@ -142,7 +78,7 @@ def _column_blocks(repeats: np.ndarray) -> Iterator[tuple[slice, np.ndarray]]:
         yield columns, np.array(repeats[:, :, columns], dtype=np.float64)
 
 
-def _mean_there(values: np.ndarray, there: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
+def mean_there(values: np.ndarray, there: np.ndarray, axes: tuple[int, ...]) -> np.ndarray:
     """Mean of the values that are there, axes kept."""
     total = np.sum(values, axis=axes, where=there, dtype=np.float64, keepdims=True)
     return total / there.sum(axis=axes, keepdims=True)
@@ -182,7 +118,7 @@ def _correlation_of_halves(repeats: np.ndarray, halves: np.ndarray) -> np.ndarra
     n_stimuli, n_repetitions, n_targets = repeats.shape
     there = ~np.isnan(repeats)
     with np.errstate(divide="ignore", invalid="ignore"):
-        centre = _mean_there(repeats, there, (0, 1))  # without it large offsets would cost digits
+        centre = mean_there(repeats, there, (0, 1))  # without it large offsets would cost digits
         values = np.where(there, repeats - centre, 0)
 
         def summed(array: np.ndarray) -> np.ndarray:

@@ -11,14 +11,14 @@ import numpy as np
 
 from ..findings import Findings
 from ..recording import HEMISPHERES, TEST, VALIDATION, Recording
-from .drawing import save_figure
-from .figures import learning_curves, pearson_per_roi, residuals
+from .figures.drawing import save_figure
+from .figures.run import learning_curves, pearson_per_roi, residuals
+from .figures.surface import brain_maps
 from .found import write_findings
 from .report import ReportFigure, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .scoring import scoring_of
 from .summary import Summary, summarise
-from .surface import brain_maps
 from .tables import write_rows, write_targets
 
 if TYPE_CHECKING:

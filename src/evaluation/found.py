@@ -5,14 +5,14 @@ from pathlib import Path
 
 from ..findings import Findings
 from ..recording import Recording
-from .band_figures import band_shares, variance_partition
 from .bands import BandRow, band_rows
-from .drawing import save_figure
-from .layer_figures import layer_curves, layer_heat_map
+from .figures.bands import band_shares, variance_partition
+from .figures.drawing import save_figure
+from .figures.layers import layer_curves, layer_heat_map
+from .figures.windows import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
 from .layers import LayerRow, is_pair, layer_rows
 from .report import ReportFigure
 from .tables import write_rows
-from .windows import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
 
 _R2 = "R² is cross-validated on the training split: no held-out stimulus has a part in it."
 

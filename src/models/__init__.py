@@ -1,10 +1,13 @@
 """Features → responses. What users name in a config is re-exported here."""
 
-from .banded_module import BandedRidgeModule
 from .categories import CategoryObjective
+from .closed_form.banded_ridge import BandedRidgeModule
+from .closed_form.elastic_net import ElasticNetModule
+from .closed_form.layer_selection import LayerSelectionModule
+from .closed_form.ridge import RidgeModule
+from .closed_form.similarity import SimilarityModule
+from .closed_form.windowed import WindowedModule
 from .early_stopping import RoiEarlyStopping
-from .elastic_net import ElasticNet
-from .elastic_net_module import ElasticNetModule
 from .encoding import EncodingModule
 from .finetuning import Finetuning, Frozen, Full, Gradual, Lora
 from .heads.base import Head
@@ -18,20 +21,17 @@ from .heads.recurrent import RecurrentHead
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
 from .heads.vertex_decoder import VertexDecoder
-from .layer_module import LayerSelectionModule
-from .linear_fit import Regression
 from .losses import Loss, MeanSquaredError, NoiseCeilingWeightedMse, OneMinusCorrelation, SmoothL1
-from .ridge import Ridge
-from .ridge_module import RidgeModule
+from .regression.elastic_net import ElasticNet
+from .regression.linear_fit import Regression
+from .regression.ridge import Ridge
 from .schedules import OneCycle
 from .shifted import ShiftedEncoder
-from .similarity_module import SimilarityModule
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
 from .trunks.shallow_cnn import ShallowCnn
 from .weight_averaging import ExponentialMovingAverage
-from .windowed_module import WindowedModule
 
 __all__ = [
     "BandedRidgeModule",

@@ -4,9 +4,8 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
-from ..batch import Batch, Facts, Features
+from ..batch import Batch, Facts, Features, flatten
 from ..errors import InputError
-from .heads.base import flatten
 
 SPLITS = ("validation", "test", "withheld")
 

@@ -19,15 +19,14 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..front_door import WRONG_INPUT
-from .options import Options
-from .queue import bury
-from .results import show_progress
-from .storage import Storage, open_storage
+from .ledger.queue import bury
+from .ledger.storage import Storage, open_storage
+from .outcome.results import show_progress
+from .search.options import Options
 
 if TYPE_CHECKING:
     from optuna import Study
 
-TUNE = Path(__file__).resolve().parent.parent.parent / "tune.py"
 MEMBER = "CALCARINE_WORKER"
 """Environment variable that tells a worker that another process speaks for it, and what that one calls it."""
 LOOK_S = 1.0
@@ -101,7 +100,7 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with (logs / f"{index}.log").open("wb") as file:
-            command = [sys.executable, str(TUNE), *argv]
+            command = [sys.executable, "-m", "calcarine", "tune", *argv]
             # Their own session: an interrupt at the terminal reaches them once, through us.
             workers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True))
     before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from ..front_door import enter
 from .crew import MEMBER, run_crew
-from .options import Options, parse
+from .search.options import Options, parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -18,12 +18,12 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, argv: Sequence[str]) -> None:
-    from .results import conclusion
+    from .outcome.results import conclusion
 
     if options.workers is not None:
         study = run_crew(options, argv)
     else:
-        from ..cli import quieten
+        from ..run.main import quieten
         from .session import open_session
 
         quieten()

@@ -19,18 +19,18 @@ from torch import Tensor
 
 from ..atomic import replacing
 from ..batch import Facts
-from ..cli import EncodingCLI
 from ..errors import InputError
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known
 from ..models import EncodingModule
 from ..recording import TEST, VALIDATION
-from ..resume import CHECKPOINTS
-from ..run import BEST, evaluate, predicted_splits
-from ..run_folder import History
-from .results import PER_ROI
-from .space import SearchSpace
-from .storage import file_lock
+from ..run.cli import EncodingCLI
+from ..run.folder import History
+from ..run.resume import CHECKPOINTS
+from ..run.stages import BEST, evaluate, predicted_splits
+from .ledger.attributes import PER_ROI
+from .ledger.storage import file_lock
+from .search.space import SearchSpace
 from .trial import FinishedTrial, scores_of
 
 if TYPE_CHECKING:

@@ -17,26 +17,28 @@ from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..atomic import replacing
-from ..cli import EncodingCLI, build_cli, parse_flags
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError
 from ..evaluation.scores import ALL, BOTH
 from ..evaluation.tables import read_scores
 from ..recording import VALIDATION
-from ..resume import RUNS
-from ..run import encode, run
-from .choosing import make_plan, make_pruner
+from ..run.cli import EncodingCLI, build_cli
+from ..run.flags import parse_flags
+from ..run.resume import RUNS
+from ..run.stages import encode, run
 from .crew import MEMBER
-from .flags import check_flags, make_flags, own_values
-from .heartbeat import Watch
-from .identity import remember
-from .options import Options
+from .ledger.attributes import PER_ROI, REFIT
+from .ledger.heartbeat import Watch
+from .ledger.identity import remember
+from .ledger.queue import Queue
+from .ledger.storage import Storage, file_lock, open_storage
+from .outcome.report import write_report
+from .outcome.results import BEST, TRIALS, best_of, check_any_complete, complete_of, show_progress, write_trials
 from .per_roi import KeptRows, assemble, check_rows
-from .queue import Queue
-from .report import write_report
-from .results import BEST, PER_ROI, REFIT, TRIALS, best_of, check_any_complete, complete_of, show_progress, write_trials
-from .space import read_space
-from .storage import Storage, file_lock, open_storage
+from .search.choosing import make_plan, make_pruner
+from .search.flags import check_flags, make_flags, own_values
+from .search.options import Options
+from .search.space import read_space
 from .trial import Hook, TrialCLI, Trials
 from .worker import work
 

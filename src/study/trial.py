@@ -20,18 +20,18 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
-from ..cli import EncodingCLI
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
 from ..recording import TEST, VALIDATION
-from ..run import predicted_splits, train
-from ..run_folder import PredictionWriter, RunLogger
-from .flags import Config, make_flags
-from .queue import DEFAULT
-from .results import TEST_SCORE
-from .space import SearchSpace
+from ..run.cli import EncodingCLI
+from ..run.folder import RunLogger
+from ..run.predictions import PredictionWriter
+from ..run.stages import predicted_splits, train
+from .ledger.attributes import DEFAULT, TEST_SCORE
+from .search.flags import Config, make_flags
+from .search.space import SearchSpace
 from .worker import Outcome, TrialFailed
 
 log = logging.getLogger(__name__)

@@ -8,8 +8,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from .heartbeat import INTERVAL_S, Heart
-from .queue import REASON, Queue
+from .ledger.attributes import REASON
+from .ledger.heartbeat import INTERVAL_S, Heart
+from .ledger.queue import Queue
 
 if TYPE_CHECKING:
     from optuna import Trial

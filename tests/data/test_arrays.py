@@ -4,11 +4,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.data import arrays
-from src.data.arrays import check_finite, open_array
-from src.data.noise_ceiling import read_noise_ceiling
-from src.errors import InputError
+from calcarine.data import arrays
+from calcarine.data.arrays import check_finite, open_array
+from calcarine.data.noise_ceiling import read_noise_ceiling
+from calcarine.errors import InputError
 
 AXES = ("stimuli", "targets")
 

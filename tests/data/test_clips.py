@@ -5,10 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from calcarine.data.clips import ClipFiles, decode_clip, list_clips
+from calcarine.errors import InputError
 from trees import write_clip
-
-from src.data.clips import ClipFiles, decode_clip, list_clips
-from src.errors import InputError
 
 
 def levels(clip: np.ndarray) -> np.ndarray:

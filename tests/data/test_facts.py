@@ -4,9 +4,8 @@ from typing import Any
 
 import numpy as np
 import torch
-
-from src.data.facts import gather_facts
-from src.recording import Recording, Responses, Roi
+from calcarine.data.facts import gather_facts
+from calcarine.recording import Recording, Responses, Roi
 
 
 def recording(subject, responses, sides, rois, **known):

@@ -1,8 +1,7 @@
 import numpy as np
 import pytest
 import torch
-
-from src.data.loader import BatchLoader, Rows
+from calcarine.data.loader import BatchLoader, Rows
 
 
 def make_loader(stimuli, features, responses, batch_size, rank=0, world_size=1, order=None):

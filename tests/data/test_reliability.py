@@ -5,15 +5,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.data.reliability import (
-    ceiling_of_mean,
-    mean_over_repetitions,
-    noise_ceiling,
-    noise_ceiling_snr,
-    split_half_reliability,
-)
-from src.errors import InputError
+from calcarine.data.noise_ceiling import ceiling_of_mean, noise_ceiling, noise_ceiling_snr
+from calcarine.data.reliability import mean_over_repetitions, split_half_reliability
+from calcarine.errors import InputError
 
 
 def simulated(
@@ -64,8 +58,8 @@ def test_reliability_is_the_mean_over_all_equal_splits(n_repetitions: int, missi
 def test_blocks_change_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     repeats = simulated(12, 4, [1.0] * 150, missing=0.2)
     whole, ceiling = split_half_reliability(repeats), ceiling_of_mean(repeats)
-    monkeypatch.setattr("src.data.reliability._READ_VALUES", 1)
-    monkeypatch.setattr("src.data.reliability._BLOCK_VALUES", 1)
+    monkeypatch.setattr("calcarine.data.reliability._READ_VALUES", 1)
+    monkeypatch.setattr("calcarine.data.reliability._BLOCK_VALUES", 1)
     np.testing.assert_allclose(split_half_reliability(repeats), whole, rtol=1e-12)
     np.testing.assert_allclose(ceiling_of_mean(repeats), ceiling, rtol=1e-12)  # type: ignore[arg-type]
 

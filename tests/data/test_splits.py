@@ -1,9 +1,8 @@
 import numpy as np
 import pytest
-
-from src.data.splits import split_stimuli
-from src.errors import InputError
-from src.recording import Recording, Responses
+from calcarine.data.splits import split_stimuli
+from calcarine.errors import InputError
+from calcarine.recording import Recording, Responses
 
 
 class Named:

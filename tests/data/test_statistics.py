@@ -1,7 +1,6 @@
 import numpy as np
 import pytest
-
-from src.data.statistics import in_chunks, mean_and_scale
+from calcarine.data.statistics import in_chunks, mean_and_scale
 
 
 @pytest.mark.parametrize("offset", [0.0, 1e4])

@@ -10,11 +10,10 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calcarine.data import digests as digests_module
+from calcarine.data.stimuli import ImageFiles, decode, list_images, natural_key
+from calcarine.errors import InputError
 from PIL import Image
-
-from src.data import digests as digests_module
-from src.data.stimuli import ImageFiles, decode, list_images, natural_key
-from src.errors import InputError
 
 COLOURS = np.random.default_rng(0).integers(0, 256, (5, 7, 3), dtype=np.uint8)  # (H, W, 3)
 GREY = COLOURS[..., 0]

@@ -2,10 +2,9 @@
 
 import numpy as np
 import pytest
-
-from src.data.splits import HELD_OUT
-from src.data.stimulus_table import StimulusTable
-from src.recording import TRAIN, Recording, Responses
+from calcarine.data.splits import HELD_OUT
+from calcarine.data.stimulus_table import StimulusTable
+from calcarine.recording import TRAIN, Recording, Responses
 
 STIMULI, TARGETS = (20, 11), (3, 2)
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.data.unpickle import load_pickle, load_pickled_npy
-from src.errors import InputError
+from calcarine.data.unpickle import load_pickle, load_pickled_npy
+from calcarine.errors import InputError
 
 PLAIN = {
     "train": np.arange(24, dtype=np.float32).reshape(2, 3, 4),
@@ -154,7 +153,7 @@ def test_the_payloads_are_live(tmp_path: Path) -> None:
         "builtins\nbytearray",
         "copyreg\n_reconstructor",
         "functools\npartial",
-        "src.data.unpickle\n_load",
+        "calcarine.data.unpickle\n_load",
     ],
 )
 def test_refuses_every_other_name(tmp_path: Path, name: str) -> None:

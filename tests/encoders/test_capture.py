@@ -6,10 +6,9 @@ from collections.abc import Callable
 
 import pytest
 import torch
+from calcarine.encoders.capture import Tap, prune, resolve, run_taps, trace
+from calcarine.errors import InputError
 from torch import Tensor, nn
-
-from src.encoders.capture import Tap, prune, resolve, run_taps, trace
-from src.errors import InputError
 
 IMAGES = torch.rand(2, 3, 8, 8, generator=torch.Generator().manual_seed(0)) - 0.5
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from calcarine.batch import Features
+from calcarine.encoders import Encoder, PixelEncoder, base
+from calcarine.encoders.base import prepare_images
+from calcarine.errors import InputError
 from PIL import Image
-
-from src.batch import Features
-from src.encoders import Encoder, PixelEncoder, base
-from src.encoders.base import prepare_images
-from src.errors import InputError
 
 
 @pytest.fixture

@@ -6,12 +6,11 @@ import math
 import numpy as np
 import pytest
 import torch
+from calcarine.encoders import GaborEncoder, gabor
+from calcarine.encoders.gabor import gabor_kernels
+from calcarine.errors import InputError
 from scipy.signal import convolve2d
 from torch import Tensor
-
-from src.encoders import GaborEncoder, gabor
-from src.encoders.gabor import gabor_kernels
-from src.errors import InputError
 
 FREQUENCIES = (2, 4, 8, 16, 32)
 SIZE = 128

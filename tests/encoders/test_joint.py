@@ -4,9 +4,8 @@ import json
 
 import pytest
 import torch
-
-from src.encoders import GaborEncoder, JointEncoder, PatchEncoder, PixelEncoder, TimmEncoder, TorchvisionEncoder
-from src.errors import InputError
+from calcarine.encoders import GaborEncoder, JointEncoder, PatchEncoder, PixelEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.errors import InputError
 
 IMAGES = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -4,13 +4,12 @@ import ast
 import sys
 from pathlib import Path
 
+import calcarine.encoders
 import pytest
 import torch
-
-import src.encoders
-from src.encoders import TimmEncoder
-from src.encoders.listing import layers_table
-from src.errors import InputError
+from calcarine.encoders import TimmEncoder
+from calcarine.encoders.listing import layers_table
+from calcarine.errors import InputError
 
 
 def rows(table: str) -> dict[str, str]:
@@ -53,10 +52,10 @@ def test_wrong_names(spec: str, message: str) -> None:
 
 def test_importing_the_encoders_imports_no_model_library() -> None:
     """Read from the text: a fresh interpreter would take seconds to import torch."""
-    source = Path(src.encoders.__file__).parents[1]
+    source = Path(calcarine.encoders.__file__).parents[1]
     files = [*source.glob("encoders/*.py"), source / "batch.py", source / "errors.py"]
     assert len(files) > 10
-    allowed = {"torch", "src", *sys.stdlib_module_names}
+    allowed = {"torch", *sys.stdlib_module_names}
     for file in files:
         for node in ast.parse(file.read_text()).body:
             names = [alias.name for alias in node.names] if isinstance(node, ast.Import) else []

@@ -6,13 +6,12 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from calcarine.encoders import PatchEncoder, patches
+from calcarine.encoders.base import prepare_images
+from calcarine.encoders.kmeans import spherical_kmeans
+from calcarine.errors import InputError
 from sklearn.decomposition import PCA
 from torch import Tensor
-
-from src.encoders import PatchEncoder, patches
-from src.encoders.base import prepare_images
-from src.encoders.kmeans import spherical_kmeans
-from src.errors import InputError
 
 
 @pytest.fixture(autouse=True)

@@ -7,12 +7,11 @@ import time
 import pytest
 import torch
 import torch.nn.functional as F
+from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders.base import prepare_images
+from calcarine.encoders.pretrained import PretrainedEncoder, pool_features
+from calcarine.errors import InputError
 from torch import Tensor
-
-from src.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
-from src.encoders.base import prepare_images
-from src.encoders.pretrained import PretrainedEncoder, pool_features
-from src.errors import InputError
 
 IMAGES = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -3,12 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from calcarine.encoders import GaborEncoder
+from calcarine.encoders.gabor import gabor_kernels
+from calcarine.errors import InputError
 from scipy.signal import convolve2d
 from torch import Tensor
-
-from src.encoders import GaborEncoder
-from src.encoders.gabor import gabor_kernels
-from src.errors import InputError
 
 SIZE = 128
 ALL = ["luminance", "opponent", "colour", "second_order"]

@@ -5,10 +5,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from calcarine.encoders import TorchvisionEncoder
 from torch import Tensor, nn
 from torchvision.models import get_model, get_model_weights
-
-from src.encoders import TorchvisionEncoder
 
 IMAGES = torch.randint(0, 256, (2, 3, 96, 96), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

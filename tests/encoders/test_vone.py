@@ -8,14 +8,13 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
+from calcarine.encoders import VOneEncoder
+from calcarine.encoders.listing import layers_table
+from calcarine.encoders.v1_cells import Tuning, draw_tuning
+from calcarine.encoders.vone import KERNEL, V1Block, gabor_filters
+from calcarine.errors import InputError
 from scipy.stats import kstest, multivariate_normal
 from torch import Tensor, nn
-
-from src.encoders import VOneEncoder
-from src.encoders.listing import layers_table
-from src.encoders.v1_cells import Tuning, draw_tuning
-from src.encoders.vone import KERNEL, V1Block, gabor_filters
-from src.errors import InputError
 
 IMAGES = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 CELLS = 64  # of each kind

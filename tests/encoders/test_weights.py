@@ -6,13 +6,12 @@ from pathlib import Path
 
 import pytest
 import torch
+from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders.checkpoint import read_state
+from calcarine.encoders.pretrained import PretrainedEncoder
+from calcarine.errors import InputError
 from safetensors.torch import save_file
 from torch import Tensor
-
-from src.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
-from src.encoders.checkpoint import read_state
-from src.encoders.pretrained import PretrainedEncoder
-from src.errors import InputError
 
 IMAGES = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 TIMM_FILE = ("timm/test_resnet.r160_in1k", "model.safetensors")  # repository and name of published weights

@@ -2,9 +2,8 @@
 
 import pytest
 import torch
-
-from src.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
-from src.encoders.pretrained import PretrainedEncoder
+from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders.pretrained import PretrainedEncoder
 
 ZOO = [
     (TimmEncoder, "resnet18.fb_ssl_yfcc100m_ft_in1k", "fb_ssl_yfcc100m_ft_in1k", 224, 512),

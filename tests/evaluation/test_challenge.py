@@ -7,10 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.data.unpickle import load_pickle
-from src.errors import InputError
-from src.evaluation.challenge import (
+from calcarine.data.unpickle import load_pickle
+from calcarine.errors import InputError
+from calcarine.evaluation.challenge import (
     algonauts2021_score,
     algonauts2023_score,
     noise_normalised,
@@ -85,7 +84,7 @@ def submission(seed: int = 0) -> dict[str, dict[str, np.ndarray]]:
 
 
 def test_submission_holds_the_arrays_and_is_reproducible(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("src.evaluation.challenge._CHUNK_BYTES", 4 * 205 * 4)  # four rows at a time
+    monkeypatch.setattr("calcarine.evaluation.challenge._CHUNK_BYTES", 4 * 205 * 4)  # four rows at a time
     one, two = tmp_path / "a" / "submission.zip", tmp_path / "submission.zip"
     write_submission_2023(one, submission())
     write_submission_2023(two, dict(reversed(submission().items())))

@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.evaluation import History, SplitPredictions, algonauts2023_score, evaluate_run, read_scores
-from src.recording import Recording, Responses, Roi
+from calcarine.evaluation import History, SplitPredictions, algonauts2023_score, evaluate_run, read_scores
+from calcarine.recording import Recording, Responses, Roi
 
 
 def subject(name: str, num_targets: int = 40, seed: int = 0, surface: bool = False) -> list[SplitPredictions]:
@@ -163,7 +162,8 @@ def test_nothing_to_score_is_a_report_all_the_same(tmp_path: Path) -> None:
 
 def test_scoring_imports_neither_torch_nor_matplotlib() -> None:
     code = (
-        "import sys, src.evaluation; print(sorted({'torch', 'lightning', 'matplotlib', 'nilearn'} & set(sys.modules)))"
+        "import sys, calcarine.evaluation;"
+        "print(sorted({'torch', 'lightning', 'matplotlib', 'nilearn'} & set(sys.modules)))"
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"

@@ -5,13 +5,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.evaluation import History, SplitPredictions, evaluate_run
-from src.evaluation.bands import BandRow, band_rows
-from src.evaluation.layers import LayerRow, layer_rows
-from src.evaluation.tables import finding_columns, write_rows
-from src.findings import Findings
-from src.recording import Recording, Responses, Roi
+from calcarine.evaluation import History, SplitPredictions, evaluate_run
+from calcarine.evaluation.bands import BandRow, band_rows
+from calcarine.evaluation.layers import LayerRow, layer_rows
+from calcarine.evaluation.tables import finding_columns, write_rows
+from calcarine.findings import Findings
+from calcarine.recording import Recording, Responses, Roi
 
 NAN = float("nan")
 

@@ -6,10 +6,9 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-
-from src.evaluation.bootstrap import bootstrap_means, draw_weights, percentile_interval
-from src.evaluation.scores import score_rows, target_scores
-from src.recording import Recording, Responses, Roi
+from calcarine.evaluation.bootstrap import bootstrap_means, draw_weights, percentile_interval
+from calcarine.evaluation.scores import score_rows, target_scores
+from calcarine.recording import Recording, Responses, Roi
 
 
 def pearson(predictions: np.ndarray, responses: np.ndarray) -> list[float]:

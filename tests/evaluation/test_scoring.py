@@ -7,10 +7,9 @@ from typing import Literal
 
 import numpy as np
 import pytest
+from calcarine.evaluation import History, ScoreRow, SplitPredictions, evaluate_run, read_scores
+from calcarine.recording import Recording, Responses, Roi
 from scipy.stats import pearsonr
-
-from src.evaluation import History, ScoreRow, SplitPredictions, evaluate_run, read_scores
-from src.recording import Recording, Responses, Roi
 
 SIZES = {"EBA": 3, "V1": 12, "V2": 5}
 Track = Literal["mini", "full"]

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
-from src.errors import InputError
-from src.evaluation.scores import ScoreRow, target_scores
-from src.evaluation.tables import read_scores, write_rows, write_targets
-from src.recording import Recording, Responses, Roi
+from calcarine.errors import InputError
+from calcarine.evaluation.scores import ScoreRow, target_scores
+from calcarine.evaluation.tables import read_scores, write_rows, write_targets
+from calcarine.recording import Recording, Responses, Roi
 
 ROW = ScoreRow(
     split="test",

@@ -6,15 +6,14 @@ from typing import Any
 
 import pytest
 import torch
+from calcarine.batch import Batch
+from calcarine.encoders import Encoder, TimmEncoder, TorchvisionEncoder
+from calcarine.errors import InputError
+from calcarine.models import EncodingModule, Full, FullyConnectedHead, OneCycle, ShiftedEncoder
+from calcarine.run.main import main
 from tiny_backbone import TinyBackbone, fit, tensors
 from torch import nn
 from trees import write_folder
-
-from src.batch import Batch
-from src.cli import main
-from src.encoders import Encoder, TimmEncoder, TorchvisionEncoder
-from src.errors import InputError
-from src.models import EncodingModule, Full, FullyConnectedHead, OneCycle, ShiftedEncoder
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 slow = pytest.mark.slow

@@ -11,18 +11,18 @@ import pytest
 import torch
 import torch.nn.functional as F
 import yaml
+from calcarine.batch import Batch
+from calcarine.data.datamodule import EncodingDataModule
+from calcarine.encoders import Encoder
+from calcarine.errors import InputError
+from calcarine.models import CategoryObjective, EncodingModule, RoiEarlyStopping
+from calcarine.run.main import main
+from calcarine.where import CONFIGS
 from lightning.pytorch import Trainer
 from planted import Identity, Planted
 from sklearn.metrics import accuracy_score
 from torch.optim import AdamW
 from trees import write_it_spikes
-
-from src.batch import Batch
-from src.cli import main
-from src.data.datamodule import EncodingDataModule
-from src.encoders import Encoder
-from src.errors import InputError
-from src.models import CategoryObjective, EncodingModule, RoiEarlyStopping
 
 KINDS = np.array(["apple", "bear", "car", "door"])
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
@@ -253,7 +253,7 @@ def test_it_hybrid_names_objects_and_predicts_spikes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Seed 0; in the control both names and spikes are permuted over the training pictures."""
-    config = yaml.safe_load((Path(__file__).parents[2] / "configs" / "it_hybrid.yaml").read_text())
+    config = yaml.safe_load((CONFIGS / "it_hybrid.yaml").read_text())
     backbone = {"model": "resnet18", "weights": "random", "image_size": 32}
     config["model"]["init_args"]["backbone"]["init_args"] |= backbone
     config["model"]["init_args"]["finetuning"]["init_args"]["rate"] = 1.0  # nothing is pretrained

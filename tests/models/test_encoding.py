@@ -1,15 +1,14 @@
 import numpy as np
 import pytest
 import torch
+from calcarine.data.datamodule import EncodingDataModule
+from calcarine.encoders import PixelEncoder
+from calcarine.errors import InputError
+from calcarine.models import EncodingModule, RoiEarlyStopping
 from lightning.pytorch import Callback, Trainer
 from planted import Identity, Planted
 from scipy.stats import pearsonr
 from torch.optim import AdamW
-
-from src.data.datamodule import EncodingDataModule
-from src.encoders import PixelEncoder
-from src.errors import InputError
-from src.models import EncodingModule, RoiEarlyStopping
 
 
 def fit(tmp_path, source, epochs=30, patience=5, ckpt_path=None, batch_size=32, stopping=None, **trainer):

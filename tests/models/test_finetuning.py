@@ -7,15 +7,14 @@ from typing import Any
 
 import pytest
 import torch
+from calcarine.encoders import PixelEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders.pretrained import PretrainedEncoder
+from calcarine.errors import InputError
+from calcarine.models import EncodingModule, ExponentialMovingAverage, Frozen, Full, Gradual, Lora
+from calcarine.models.finetuning import Finetuning, find_stages
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tiny_backbone import Keep, TinyBackbone, fit, tensors
 from torch import Tensor, nn
-
-from src.encoders import PixelEncoder, TimmEncoder, TorchvisionEncoder
-from src.encoders.pretrained import PretrainedEncoder
-from src.errors import InputError
-from src.models import EncodingModule, ExponentialMovingAverage, Frozen, Full, Gradual, Lora
-from src.models.finetuning import Finetuning, find_stages
 
 IMAGES = torch.randint(0, 256, (3, 3, 32, 32), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 STAGES = ("attention", "top", "body", "stem")  # in the order of joining

@@ -4,15 +4,10 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from lightning.pytorch import Callback, Trainer
-from planted import Identity, Planted
-from scipy.stats import linregress, pearsonr
-from torch.optim import SGD, AdamW
-
-from src.batch import Facts
-from src.data.datamodule import EncodingDataModule
-from src.errors import InputError
-from src.models import (
+from calcarine.batch import Facts
+from calcarine.data.datamodule import EncodingDataModule
+from calcarine.errors import InputError
+from calcarine.models import (
     EncodingModule,
     FullyConnectedHead,
     MeanSquaredError,
@@ -21,8 +16,12 @@ from src.models import (
     RoiEarlyStopping,
     SmoothL1,
 )
-from src.models.calibration import Calibration
-from src.models.encoding import _weighted_mean
+from calcarine.models.calibration import Calibration
+from calcarine.models.encoding import _weighted_mean
+from lightning.pytorch import Callback, Trainer
+from planted import Identity, Planted
+from scipy.stats import linregress, pearsonr
+from torch.optim import SGD, AdamW
 
 NAN = float("nan")
 

@@ -8,8 +8,7 @@ import numpy as np
 import pytest
 import scipy.stats
 import torch
-
-from src.models.metrics import TargetMetrics
+from calcarine.models.metrics import TargetMetrics
 
 FIGURES = ("pearson", "r2", "explained_variance", "mse", "rmse", "mae", "smooth_l1")
 

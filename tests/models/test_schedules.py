@@ -5,13 +5,12 @@ from typing import Any
 
 import pytest
 import torch
+from calcarine.errors import InputError
+from calcarine.models import Full, OneCycle
 from lightning.pytorch import Callback, LightningModule, Trainer
 from tiny_backbone import Keep, fit, tensors
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR, ReduceLROnPlateau, StepLR
-
-from src.errors import InputError
-from src.models import Full, OneCycle
 
 PEAKS = (1e-2, 1e-3)
 

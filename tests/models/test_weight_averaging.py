@@ -5,16 +5,9 @@ from typing import Any
 
 import pytest
 import torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from planted import Identity, Planted
-from tiny_backbone import Keep, TinyBackbone, fit, tensors
-from torch import Tensor
-from trees import write_folder
-
-from src.cli import main
-from src.data.datamodule import EncodingDataModule
-from src.errors import InputError
-from src.models import (
+from calcarine.data.datamodule import EncodingDataModule
+from calcarine.errors import InputError
+from calcarine.models import (
     EncodingModule,
     ExponentialMovingAverage,
     Full,
@@ -25,6 +18,12 @@ from src.models import (
     RoiEarlyStopping,
     TrunkHead,
 )
+from calcarine.run.main import main
+from lightning.pytorch import Callback, LightningModule, Trainer
+from planted import Identity, Planted
+from tiny_backbone import Keep, TinyBackbone, fit, tensors
+from torch import Tensor
+from trees import write_folder
 
 DECAY = 0.8
 

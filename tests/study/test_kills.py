@@ -13,13 +13,13 @@ from multiprocessing.process import BaseProcess
 import numpy as np
 import optuna
 import pytest
+from calcarine.study.ledger import storage
+from calcarine.study.ledger.attributes import LOST, REASON
+from calcarine.study.ledger.heartbeat import Watch
+from calcarine.study.ledger.queue import RETRY_OF, Queue, counted, finished
+from calcarine.study.ledger.storage import open_storage
+from calcarine.study.worker import Outcome, TrialFailed, work
 from storages import storage_url
-
-from src.study import storage
-from src.study.heartbeat import Watch
-from src.study.queue import LOST, REASON, RETRY_OF, Queue, counted, finished
-from src.study.storage import open_storage
-from src.study.worker import Outcome, TrialFailed, work
 
 KINDS = ("sqlite", "journal", "postgresql")
 FORK = multiprocessing.get_context("fork")

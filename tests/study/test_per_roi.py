@@ -8,17 +8,16 @@ import numpy as np
 import optuna
 import pytest
 import torch
+from calcarine.evaluation.tables import read_scores
+from calcarine.study.front import main
+from calcarine.study.ledger.attributes import PER_ROI
+from calcarine.study.ledger.queue import finished
+from calcarine.study.outcome.report import REPORT
+from calcarine.study.search.options import parse
+from calcarine.study.session import Session, open_session
+from calcarine.study.trial import Trials
 from PIL import Image
 from trees import write_array, write_folder
-
-from src.evaluation.tables import read_scores
-from src.study.front import main
-from src.study.options import parse
-from src.study.queue import finished
-from src.study.report import REPORT
-from src.study.results import PER_ROI
-from src.study.session import Session, open_session
-from src.study.trial import Trials
 
 ROIS = {"clear": range(16), "dim": range(16, 32), "faint": range(32, 48)}
 

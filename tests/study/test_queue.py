@@ -7,16 +7,16 @@ import time
 
 import optuna
 import pytest
+from calcarine.errors import InputError
+from calcarine.study.ledger.attributes import DEFAULT, LOST, REASON
+from calcarine.study.ledger.heartbeat import BEAT, Heart, Watch
+from calcarine.study.ledger.queue import KILLS, MOST_KILLS, RETRY_OF, bury, finished
+from calcarine.study.ledger.storage import file_lock, open_storage
+from calcarine.study.search.choosing import make_plan
+from calcarine.study.search.space import read_space
+from calcarine.study.worker import Outcome, work
 from storages import storage_url
 from test_kills import check_whole, make_queue, objective
-
-from src.errors import InputError
-from src.study.choosing import make_plan
-from src.study.heartbeat import BEAT, Heart, Watch
-from src.study.queue import DEFAULT, KILLS, LOST, MOST_KILLS, REASON, RETRY_OF, bury, finished
-from src.study.space import read_space
-from src.study.storage import file_lock, open_storage
-from src.study.worker import Outcome, work
 
 FILES = ("sqlite", "journal")
 

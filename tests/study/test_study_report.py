@@ -7,14 +7,12 @@ from pathlib import Path
 import numpy as np
 import optuna
 import pytest
+from calcarine.study.ledger.attributes import CONFIG, DEFAULT, LOST, PER_ROI, REASON, SPACE, TEST_SCORE
+from calcarine.study.outcome import figures
+from calcarine.study.outcome.report import importances, overfitting, short_names, write_report
+from calcarine.study.outcome.space_figures import parallel_coordinates, slices
+from calcarine.study.search.space import SearchSpace, read_space
 from optuna.trial import TrialState, create_trial
-
-from src.study import figures
-from src.study.queue import DEFAULT, LOST, REASON
-from src.study.report import importances, overfitting, short_names, write_report
-from src.study.results import CONFIG, PER_ROI, SPACE, TEST_SCORE
-from src.study.space import SearchSpace, read_space
-from src.study.space_figures import parallel_coordinates, slices
 
 pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # a layout that does not fit its figure
 

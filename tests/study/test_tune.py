@@ -13,16 +13,16 @@ import optuna
 import pytest
 import torch
 import yaml
+from calcarine.evaluation.tables import read_scores
+from calcarine.run.main import main as train
+from calcarine.study.front import main
+from calcarine.study.ledger.attributes import LOST, REASON
+from calcarine.study.ledger.queue import RETRY_OF, finished
+from calcarine.study.ledger.storage import open_storage
+from calcarine.study.search.options import parse
+from calcarine.study.session import Session, open_session
+from calcarine.study.trial import Reporter, Trials
 from trees import write_folder
-
-from src.cli import main as train
-from src.evaluation.tables import read_scores
-from src.study.front import main
-from src.study.options import parse
-from src.study.queue import LOST, REASON, RETRY_OF, finished
-from src.study.session import Session, open_session
-from src.study.storage import open_storage
-from src.study.trial import Reporter, Trials
 
 SPACE = """
 model.optimizer.lr: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}

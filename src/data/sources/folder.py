@@ -11,8 +11,8 @@ import numpy as np
 from ...errors import InputError, one_line
 from ...recording import HEMISPHERES, TEST, TRAIN, UNASSIGNED, VALIDATION, Recording, Responses, Roi
 from ..arrays import check_finite, open_array
-from ..noise_ceiling import read_noise_ceiling
-from ..reliability import ceiling_of_mean, mean_over_repetitions
+from ..noise_ceiling import ceiling_of_mean, read_noise_ceiling
+from ..reliability import mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
 from .base import OWN_NAMES, Source
 

@@ -14,9 +14,9 @@ import numpy as np
 from ...atomic import whole_folder
 from ...errors import InputError, one_line
 from ...recording import TEST, UNASSIGNED, Recording, Responses, Roi
-from ..planted import Truth
-from ..procedural import CATEGORIES
-from ..simulated_subject import SimulatedSubject, check_flags, hemisphere_sizes, visual_patches
+from ..simulation.planted import Truth
+from ..simulation.procedural import CATEGORIES
+from ..simulation.subject import SimulatedSubject, check_flags, hemisphere_sizes, visual_patches
 from .base import Source
 
 GENERATOR_VERSION = 2
@@ -27,7 +27,8 @@ class Simulated(Source):
     """A simulated subject: procedural images, and responses planted by known models on the fsaverage5 surface.
 
     Early areas respond to Gabor energy in a receptive field, intermediate ones to pooled texture, category-selective
-    ones to the object in the image; noise makes every target's noise ceiling known. `src.data.planted` tells how.
+    ones to the object in the image; noise makes every target's noise ceiling known. `data/simulation/planted.py` tells
+    how.
     The data set is made once per setting, below `root`.
 
     Args:

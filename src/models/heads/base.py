@@ -3,7 +3,6 @@
 from abc import ABC, abstractmethod
 from math import prod
 
-import torch
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
@@ -59,8 +58,3 @@ class Head(nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
         """From features by layer, each (batch, *shape), to standardised responses (batch, num_targets)."""
-
-
-def flatten(features: Features) -> Tensor:
-    """All layers side by side, (batch, num_features)."""
-    return torch.cat([layer.flatten(1) for layer in features.values()], dim=1)

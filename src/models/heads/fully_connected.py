@@ -5,10 +5,10 @@ from typing import Literal, TypeVar
 
 from torch import Tensor, nn
 
-from ...batch import Features, FeatureShapes
+from ...batch import Features, FeatureShapes, flatten
 from ...errors import InputError
 from ..batch_norm import BatchNorm
-from .base import Head, flatten
+from .base import Head
 
 Activation = Literal["relu", "tanh", "none"]
 _ACTIVATIONS: dict[Activation, type[nn.Module] | None] = {"relu": nn.ReLU, "tanh": nn.Tanh, "none": None}

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from ...batch import FeatureShapes
 from ...errors import InputError
-from ..windows import window_weights
 from .spatial import SpatialReadout
+from .windows import window_weights
 
 
 class GaussianReadout(SpatialReadout):

@@ -3,8 +3,8 @@
 import torch
 from torch import Tensor, nn
 
-from ...batch import Features, FeatureShapes
-from .base import Head, flatten
+from ...batch import Features, FeatureShapes, flatten
+from .base import Head
 
 
 class LinearHead(Head):

@@ -2,10 +2,10 @@
 
 from torch import Tensor, nn
 
-from ...batch import Features, FeatureShapes
+from ...batch import Features, FeatureShapes, flatten
 from ...errors import InputError
 from ..batch_norm import BatchNorm
-from .base import Head, flatten
+from .base import Head
 
 
 class MlpHead(Head):

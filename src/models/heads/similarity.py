@@ -5,9 +5,8 @@ from math import prod
 import torch
 from torch import Tensor, nn
 
-from ...batch import Features, FeatureShapes
-from ..similarity import similarity_weights, unit_patterns
-from .base import flatten
+from ...batch import Features, FeatureShapes, flatten
+from ..regression.similarity import similarity_weights, unit_patterns
 from .stored import StoredHead
 
 

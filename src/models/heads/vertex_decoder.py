@@ -7,10 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from ...batch import Facts, Features, FeatureShapes
+from ...batch import Facts, Features, FeatureShapes, flatten
 from ...errors import InputError
-from ..positional import group_centres, places_in_roi, sinusoids
-from .base import Head, flatten
+from .base import Head
+from .positional import group_centres, places_in_roi, sinusoids
 
 LAYERS = 6
 

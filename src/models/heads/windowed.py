@@ -6,10 +6,11 @@ import torch
 from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes
-from ..dual_ridge import center
-from ..window_ridge import WindowFit, rbf
-from ..windows import WindowPool
+from ..regression.dual_ridge import center
+from ..regression.rbf_ridge import rbf
+from ..regression.window_ridge import WindowFit
 from .stored import StoredHead
+from .windows import WindowPool
 
 
 class WindowedHead(StoredHead):

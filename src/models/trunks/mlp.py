@@ -6,9 +6,8 @@ from math import prod
 
 from torch import nn
 
-from ...batch import Features, FeatureShapes
+from ...batch import Features, FeatureShapes, flatten
 from ...errors import InputError
-from ..heads.base import flatten
 from .base import Trunk
 
 

@@ -1,0 +1,1 @@
+"""Configs of published systems, which travel with the package as `calcarine.configs`."""

@@ -1,0 +1,7 @@
+"""`python -m calcarine`."""
+
+import sys
+
+from .tools import main
+
+sys.exit(main())

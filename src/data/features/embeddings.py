@@ -1,0 +1,280 @@
+"""The embedding cache: features of frozen encoders, and decoded images, computed once and shared by processes."""
+
+import logging
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from ...encoders import Encoder
+from ...encoders.base import part_layer
+from ...errors import InputError
+from ...recording import Stimuli
+from .cache_entry import Entry, num_chunks, rows_of
+
+IMAGES = "images"
+"""Name of the layer that is the decoded image itself."""
+
+log = logging.getLogger(__name__)
+
+Compute = Callable[[list[np.ndarray]], Mapping[str, np.ndarray]]
+"""From decoded images, each uint8 (height, width, 3), to features by layer, each (n, *shape)."""
+
+
+def _raise_own(error: InputError | None) -> None:
+    if error is not None:
+        raise error
+
+
+@dataclass(frozen=True)
+class Share:
+    """How processes divide an extraction: each takes every `world_size`-th chunk.
+
+    Args:
+        rank: This process's rank.
+        world_size: Number of processes.
+        agree: A barrier at which each hands in its error or None, and all raise where one had an error. A process
+            that left alone would keep the others waiting.
+    """
+
+    rank: int = 0
+    world_size: int = 1
+    agree: Callable[[InputError | None], None] = _raise_own
+
+
+ALONE = Share()
+
+
+class EmbeddingCache:
+    """Features on disk, computed where they are missing.
+
+    Args:
+        folder: The cache's folder.
+        dtype: "float32", or "float16" for half the space.
+        threads: Threads that decode images.
+    """
+
+    def __init__(self, folder: Path, dtype: str = "float32", threads: int = 4) -> None:
+        self.folder = folder
+        self.dtype = np.dtype(dtype)
+        self.threads = threads
+
+    def embed(
+        self,
+        stimuli: Stimuli,
+        encoder: Encoder,
+        device: torch.device,
+        batch_size: int = 64,
+        share: Share = ALONE,
+        average_frames: bool = True,
+    ) -> dict[str, np.ndarray]:
+        """Features of every layer of a frozen encoder, each part of which has its own entries.
+
+        Args:
+            stimuli: What to encode.
+            encoder: Moved to `device` only where something is missing.
+            device: Where to compute.
+            batch_size: Images per forward pass.
+            share: Which part of the work is this process's.
+            average_frames: Keep the mean over a clip's frames rather than each frame's features.
+
+        Returns:
+            By layer, a memory map (n_stimuli, *shape), or (n_stimuli, frames, *shape).
+
+        Raises:
+            InputError: An image cannot be read, or a feature is not finite in the cache's dtype.
+        """
+        features: dict[str, np.ndarray] = {}
+        for name, part in encoder.parts().items():
+            verb = f"embedding {name}".strip()
+            own = self._embed(stimuli, part, device, batch_size, share, average_frames, verb)
+            features |= {part_layer(name, layer): array for layer, array in own.items()}
+        return features
+
+    def _embed(
+        self,
+        stimuli: Stimuli,
+        encoder: Encoder,
+        device: torch.device,
+        batch_size: int,
+        share: Share,
+        average_frames: bool,
+        verb: str,
+    ) -> dict[str, np.ndarray]:
+        shapes = encoder.feature_shapes()
+        identity: dict[str, object] = {"encoder": encoder.fingerprint()}
+        if stimuli.frames is not None:
+            identity["frames"] = "mean" if average_frames else "each"
+            if not average_frames:
+                shapes = {layer: (stimuli.frames, *shape) for layer, shape in shapes.items()}
+        entries = {
+            layer: Entry(self.folder / "embeddings", stimuli, {**identity, "layer": layer}, shape, self.dtype)
+            for layer, shape in shapes.items()
+        }
+
+        def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
+            step = max(1, batch_size // (stimuli.frames or 1))
+            blocks = [_forward(encoder, batch, device, average_frames) for batch in _same_sized(images, step)]
+            return {layer: np.concatenate([block[layer] for block in blocks]) for layer in shapes}
+
+        if not all(entry.complete for entry in entries.values()):
+            encoder.eval().to(device)
+        self._fill(entries, stimuli, compute, share, verb)
+        return {layer: entry.load() for layer, entry in entries.items()}
+
+    def decode(self, stimuli: Stimuli, image_size: int | None, share: Share = ALONE) -> np.ndarray:
+        """Decoded images and clips, for models that have their own backbone.
+
+        1,000 clips of 16 frames of 112 × 112 pixels are 600 MB, of 268 × 268 pixels 3.4 GB.
+
+        Args:
+            stimuli: What to decode.
+            image_size: Side to which the whole image, or each frame, is resized; None keeps their own size, which
+                must be one for all.
+            share: Which part of the work is this process's.
+
+        Returns:
+            A memory map, uint8 (n_stimuli, 3, height, width), of clips (n_stimuli, frames, 3, height, width).
+
+        Raises:
+            InputError: A stimulus cannot be read or has another size than the first.
+        """
+        shape = image_shape(stimuli, image_size)
+        identity = {"encoder": {"class": "decoded"}, "layer": IMAGES, "shape": list(shape)}
+        entry = Entry(self.folder / "embeddings", stimuli, identity, shape, np.dtype(np.uint8))
+
+        def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
+            return {IMAGES: np.moveaxis(np.stack([_resized(image, shape) for image in images]), -1, -3)}
+
+        if image_size is None:
+            stimuli = _OfOneSize(stimuli, shape)
+        self._fill({IMAGES: entry}, stimuli, compute, share, "decoding")
+        return entry.load()
+
+    def _fill(
+        self, entries: Mapping[str, "Entry"], stimuli: Stimuli, compute: Compute, share: Share, verb: str
+    ) -> None:
+        missing = {layer: entry for layer, entry in entries.items() if not entry.complete}
+        if not missing:
+            log.info("%s: %d stimuli found in %s, nothing to extract", verb, len(stimuli), self.folder)
+        # No rank leaves early: what one finds complete, another may have found missing a moment before.
+        share.agree(None)
+        chunks = range(num_chunks(stimuli))
+        own = chunks[share.rank :: share.world_size]
+        # Ranks that share no disk find each other's chunks missing in the second pass, and compute them.
+        for todo, show in ((own, share.rank == 0), (chunks, False)):
+            error: InputError | None = None
+            try:
+                for entry in missing.values():
+                    entry.begin()
+                self._compute_chunks(missing, stimuli, compute, todo, show, verb)
+            except InputError as raised:
+                error = raised
+            share.agree(error)
+        for entry in missing.values():
+            entry.finish()
+        share.agree(None)
+
+    def _compute_chunks(
+        self,
+        entries: Mapping[str, "Entry"],
+        stimuli: Stimuli,
+        compute: Compute,
+        chunks: Sequence[int],
+        show: bool,
+        verb: str,
+    ) -> None:
+        todo = [chunk for chunk in chunks if not all(entry.has(chunk) for entry in entries.values())]
+        count = sum(len(rows_of(chunk, stimuli)) for chunk in todo)
+        with tqdm(total=count, desc=verb, unit="image", disable=not show or not todo) as progress:
+            for chunk, images in self._decoded(stimuli, todo):
+                features = compute(images)
+                for layer, entry in entries.items():
+                    entry.write(chunk, features[layer])
+                progress.update(len(images))
+
+    def _decoded(self, stimuli: Stimuli, chunks: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:
+        """Decode in threads, one chunk ahead of the encoder."""
+        with ThreadPoolExecutor(self.threads) as pool:
+
+            def submit(chunk: int) -> list[Future[np.ndarray]]:
+                return [pool.submit(stimuli.read, row) for row in rows_of(chunk, stimuli)]
+
+            ahead = [submit(chunk) for chunk in chunks[:1]]
+            try:
+                for position, chunk in enumerate(chunks):
+                    current = ahead.pop()
+                    ahead.extend(submit(following) for following in chunks[position + 1 : position + 2])
+                    yield chunk, [future.result() for future in current]
+            finally:
+                pool.shutdown(cancel_futures=True)
+
+
+def image_shape(stimuli: Stimuli, image_size: int | None) -> tuple[int, ...]:
+    """Shape (3, height, width) in which a data module serves raw images, (frames, 3, height, width) of clips."""
+    frames = () if stimuli.frames is None else (stimuli.frames,)
+    height, width = stimuli.read(0).shape[-3:-1] if image_size is None else (image_size, image_size)
+    return *frames, 3, height, width
+
+
+class _OfOneSize:
+    """Stimuli that must all have the size of the first."""
+
+    def __init__(self, stimuli: Stimuli, shape: tuple[int, ...]) -> None:
+        self.stimuli = stimuli
+        self.shape = shape
+        self.names = stimuli.names
+        self.frames = stimuli.frames
+
+    def __len__(self) -> int:
+        return len(self.stimuli)
+
+    def digests(self, memo: Path | None = None) -> Sequence[str]:
+        return self.stimuli.digests(memo)
+
+    def read(self, index: int) -> np.ndarray:
+        image = self.stimuli.read(index)
+        if image.shape[-3:-1] != self.shape[-2:]:
+            found, expected = ("×".join(map(str, size)) for size in (image.shape[-3:-1], self.shape[-2:]))
+            raise InputError(
+                f"{self.names[index]}: expected {expected} pixels like the first, found {found}; set --data.image_size"
+            )
+        return image
+
+
+def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3)."""
+    for _, run in groupby(images, key=lambda image: image.shape):
+        equal = list(run)
+        for start in range(0, len(equal), batch_size):
+            yield np.stack(equal[start : start + batch_size])
+
+
+@torch.inference_mode()
+def _forward(
+    encoder: Encoder, stimuli: np.ndarray, device: torch.device, average_frames: bool
+) -> dict[str, np.ndarray]:
+    batch = torch.from_numpy(stimuli).movedim(-1, -3)  # (n, 3, H, W), or (n, F, 3, H, W)
+    features = encoder(batch.flatten(0, -4).to(device))
+    if batch.ndim == 5:
+        features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}
+        if average_frames:
+            features = {layer: each.mean(1) for layer, each in features.items()}
+    return {layer: each.float().cpu().numpy() for layer, each in features.items()}
+
+
+def _resized(stimulus: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An image, or each frame of a clip, uint8 (…, height, width, 3), in the height and width of `shape`."""
+    from PIL import Image
+
+    height, width = shape[-2:]
+    if stimulus.shape[-3:-1] == (height, width):
+        return stimulus
+    if stimulus.ndim == 4:
+        return np.stack([_resized(frame, shape) for frame in stimulus])
+    return np.asarray(Image.fromarray(stimulus).resize((width, height), Image.Resampling.BICUBIC))

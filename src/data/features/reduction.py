@@ -1,0 +1,69 @@
+"""Fewer features: what is fitted on the training split and applied to every stimulus."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from math import prod
+from typing import TYPE_CHECKING
+
+from ...errors import InputError
+
+if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
+    from torch import Tensor
+
+    from ...batch import FeatureShapes
+    from .feature_table import FeatureTable
+
+
+VERSION = 1
+"""To be raised when an algorithm changes: what was remembered of earlier runs is then made anew."""
+
+
+class Reduction(ABC):
+    """Maps each layer's features to fewer, after being fitted on the training split.
+
+    Args:
+        components: How many features each layer keeps, or all where it has fewer.
+    """
+
+    def __init__(self, components: int) -> None:
+        if components < 1:
+            raise InputError(f"--data.reduction.components {components}: expected 1 or more")
+        self.components = components
+
+    def shapes(self, shapes: FeatureShapes) -> FeatureShapes:
+        """Shapes after the reduction, known before it is fitted."""
+        return {layer: (min(self.components, prod(shape)),) for layer, shape in shapes.items()}
+
+    def identity(self) -> list[object]:
+        """What determines the numbers beside the features, as plain JSON types."""
+        return [VERSION, type(self).__name__, vars(self)]
+
+    @abstractmethod
+    def fit(self, features: FeatureTable, layer: str) -> Projection:
+        """Fit one layer.
+
+        Args:
+            features: The training stimuli's features (N, D).
+            layer: The layer's name, for messages.
+
+        Returns:
+            From D features to min(components, D).
+        """
+
+
+class Projection:
+    """An affine map x ↦ (x − mean) · basis.
+
+    Args:
+        mean: float32 (D,).
+        basis: float32 (D, components), dense or sparse.
+    """
+
+    def __init__(self, mean: Tensor, basis: Tensor) -> None:
+        self.mean = mean
+        self.basis = basis
+
+    def __call__(self, features: Tensor) -> Tensor:
+        """From (n, D) to (n, components), float32."""
+        return (features.float() - self.mean) @ self.basis

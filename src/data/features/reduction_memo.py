@@ -1,0 +1,79 @@
+"""Reduced features are remembered in the cache: principal components of many features take minutes to fit.
+
+CACHE/reductions/8c02….pt      the mean and the basis of one layer, and all stimuli's reduced features
+"""
+
+import hashlib
+import json
+import logging
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from ...atomic import replacing
+from ...errors import InputError
+from .embeddings import ALONE, Share
+from .reduction import Projection
+
+log = logging.getLogger(__name__)
+
+
+Reduced = tuple[Projection, Tensor]
+"""A fitted reduction, and all stimuli's reduced features."""
+
+
+def remembered(
+    folder: Path, identity: dict[str, object], reduce: Callable[[], Reduced], share: Share = ALONE
+) -> Reduced:
+    """A fitted reduction and all stimuli's reduced features, from an earlier run where there was one.
+
+    Args:
+        folder: Where they are kept, one file each.
+        identity: All that determines the numbers, as plain JSON types.
+        reduce: Makes them where they are missing.
+        share: How ranks wait for each other.
+
+    Raises:
+        InputError: The reduction cannot be fitted.
+    """
+    content = json.dumps(identity, sort_keys=True).encode()
+    path = folder / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.pt"
+    found: Reduced | None = None
+    # The first rank fits and the others read what it wrote, since their own fits would differ in the last digits; one
+    # that shares no disk finds nothing and fits itself.
+    for own_turn in (share.rank == 0, share.rank != 0):
+        error: InputError | None = None
+        try:
+            if own_turn:
+                found = _recall(path, identity["layer"]) or _make(path, reduce)
+        except InputError as raised:
+            error = raised
+        share.agree(error)
+    assert found is not None
+    return found
+
+
+def _make(path: Path, reduce: Callable[[], Reduced]) -> Reduced:
+    projection, features = reduce()
+    with replacing(path) as temporary:
+        torch.save({"mean": projection.mean, "basis": projection.basis, "features": features}, temporary)
+    return projection, features
+
+
+def _recall(path: Path, layer: object) -> Reduced | None:
+    """Read what an earlier run, or the first rank, wrote; a missing or damaged file costs time, no more."""
+    if not path.exists():
+        return None
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # that it is done is no news
+            found = torch.load(path, weights_only=True)
+        reduced = Projection(found["mean"], found["basis"]), found["features"]
+    except Exception:  # torch raises many kinds on a damaged file
+        log.warning("reduction of layer %s: %s is damaged and made anew", layer, path)
+        return None
+    log.info("reduction of layer %s: found in %s", layer, path.parent)
+    return reduced

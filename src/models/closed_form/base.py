@@ -1,0 +1,251 @@
+"""ClosedFormModule: what is solved from one pass over the data."""
+
+import logging
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+import torch
+from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import Tensor
+
+from ...batch import Batch, FeatureShapes, flatten
+from ...errors import InputError
+from ...findings import Findings
+from ..encoding import EncodingModule
+from ..heads.base import Head
+from ..heads.linear import LinearHead
+from ..regression.gram import assign_folds
+from ..regression.linear_fit import LinearFit
+from ..regression.penalties import sort_penalties
+from .gathered import KeptRows, SummedRows
+
+log = logging.getLogger(__name__)
+
+Selection = Literal["target", "roi", "all"]
+
+EXPLAINED = 0.01  # cross-validated R² above which a target is said to be explained at all
+AT_EDGE = 0.1  # share of these targets at an end of the penalties from which on more penalties are advised
+
+
+@dataclass(frozen=True)
+class _Recording:
+    """One subject's part of the training split: its fit is the one it would have alone.
+
+    Args:
+        stimuli: Positions of its training stimuli, ascending, int64 (N,).
+        targets: Its columns among all targets.
+        rows: What is kept of its batches.
+    """
+
+    stimuli: Tensor
+    targets: slice
+    rows: SummedRows | KeptRows
+
+    def update(self, stimulus: Tensor, features: Tensor, responses: Tensor) -> None:
+        """Add the stimuli of a batch that are this recording's."""
+        own = (stimulus >= self.stimuli[0]) & (stimulus <= self.stimuli[-1])
+        row = torch.searchsorted(self.stimuli, stimulus[own])
+        self.rows.update(features[own], responses[own, self.targets], row)
+
+
+class ClosedFormModule(EncodingModule):
+    """Base of the models that gather one epoch of batches and then solve.
+
+    One epoch is run, whatever --trainer.max_epochs says. The last training batch solves, so that validation and all
+    that follows see an ordinary head with its weights. A subclass writes `fit`.
+
+    Args:
+        num_targets: Targets to predict; linked from the data.
+        feature_shapes: Shape of one stimulus's features by layer; linked from the data.
+        penalties: The candidates for the strength of the regularisation; None for models without one.
+        selection: What shares one choice: each target alone, each ROI, or all targets of a subject. Targets in
+            several ROIs count with the smallest.
+        folds: Folds of the cross-validation; 0 for generalised cross-validation.
+        head: From features to responses.
+
+    Raises:
+        InputError: The data serve images, or a penalty or the number of folds is out of range.
+    """
+
+    penalties_flag: ClassVar[str] = "--model.penalties"
+    """Where a user gives the penalties."""
+
+    def __init__(
+        self,
+        num_targets: int,
+        feature_shapes: FeatureShapes | None,
+        penalties: Sequence[float] | None = None,
+        selection: Selection = "target",
+        folds: int = 5,
+        head: Callable[[FeatureShapes, int], Head] = LinearHead,
+    ) -> None:
+        if feature_shapes is None:
+            raise InputError(
+                f"--data.encoder: {type(self).__name__} needs features, and the data serve images; set an encoder"
+            )
+        super().__init__(num_targets, feature_shapes, head)
+        if penalties is not None:
+            sort_penalties(penalties, torch.device("cpu"), self.penalties_flag)  # refuses what is not a penalty
+        if folds < 0 or folds == 1:
+            raise InputError(f"--model.folds {folds}: expected 2 or more, or 0 for generalised cross-validation")
+        self.penalties = list(penalties or ())
+        self.selection: Selection = selection
+        self.folds = folds
+        self.automatic_optimization = False
+        self.findings: Findings | None = None  # until solved
+        self.recordings: list[_Recording] = []
+
+    @abstractmethod
+    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
+        """Solve for one recording: write the head's part of these targets, and say what was found.
+
+        It runs without gradients, on every rank alike.
+
+        Args:
+            rows: What `keep` made and the epoch filled, with the stimuli of all ranks.
+            targets: The recording's columns among all targets.
+
+        Returns:
+            Findings of these targets, (T,) each.
+        """
+
+    def keep(self, fold: Tensor, num_targets: int) -> SummedRows | KeptRows:
+        """What is gathered of one recording: by default the stimuli themselves.
+
+        Args:
+            fold: Fold of each of its training stimuli, int64 (N,).
+            num_targets: Its targets.
+        """
+        return KeptRows(fold, max(self.folds, 1), self.head.num_features, num_targets)
+
+    def inputs(self, batch: Batch) -> Tensor:
+        """What is gathered of a batch, (batch, D): by default all standardised features side by side."""
+        return flatten(self._features(batch))
+
+    def configure_optimizers(self) -> OptimizerLRScheduler:
+        return []
+
+    def trained_state(self) -> dict[str, Tensor]:
+        """Nothing: no epoch is better than the one that solves, and a validation before it sees an empty head."""
+        return {}
+
+    def on_train_start(self) -> None:
+        if self.findings is not None:
+            self.trainer.should_stop = True  # a resumed run that had been solved
+
+    def on_train_epoch_start(self) -> None:
+        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
+        positions = data.positions("train")
+        recording_of, _ = data.locate(positions)
+        own = [positions[recording_of == index] for index in range(len(data.recordings))]
+        self.recordings = [
+            self._recording(torch.from_numpy(stimuli), data.targets_of(index), data.seed)
+            for index, stimuli in enumerate(own)
+        ]
+
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        with torch.autocast(self.device.type, enabled=False):  # sums and solutions keep their digits
+            inputs = self.inputs(batch)
+            responses = self.standardize_responses(batch.response)
+            for recording in self.recordings:
+                recording.update(batch.stimulus, inputs, responses)
+            if self.trainer.is_last_batch:  # validation comes before the epoch's end
+                self._solve()
+
+    def on_train_epoch_end(self) -> None:
+        self.trainer.should_stop = True
+
+    def on_fit_end(self) -> None:
+        if self.findings is None:
+            raise InputError(
+                f"--trainer: {type(self).__name__} solves at the end of one epoch, which was not reached; leave out "
+                "--trainer.max_epochs, --trainer.max_steps, --trainer.max_time and --trainer.limit_train_batches"
+            )
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if self.findings is not None:
+            checkpoint["findings"] = self.findings.to_plain(torch.from_numpy)
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        if "findings" in checkpoint:
+            self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
+
+    def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
+        """Put a fit of some targets into the linear head; what it says of them."""
+        assert isinstance(self.head, LinearHead)
+        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
+        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
+        return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
+
+    def groups(self, targets: slice) -> Tensor | None:
+        """Targets that share a choice, int64 (T,); None where each has its own."""
+        if self.selection == "target":
+            return None
+        groups = self.facts.groups[targets].to(self.device)
+        return groups if self.selection == "roi" else torch.zeros_like(groups)
+
+    def _recording(self, stimuli: Tensor, targets: slice, seed: int) -> _Recording:
+        """The folds are dealt to the stimuli in their order on disk: batches and ranks do not change them."""
+        count = len(stimuli)
+        fold = assign_folds(count, self.folds, seed) if self.folds else torch.zeros(count, dtype=torch.int64)
+        rows = self.keep(fold.to(self.device), targets.stop - targets.start)
+        return _Recording(stimuli.to(self.device), targets, rows)
+
+    @torch.no_grad()
+    def _solve(self) -> None:
+        start = time.perf_counter()
+        parts = []
+        for recording in self.recordings:
+            if self.trainer.world_size > 1:
+                for tensor in recording.rows.sums():
+                    torch.distributed.all_reduce(tensor)
+            parts.append(self.fit(recording.rows, recording.targets))
+        self.recordings.clear()
+        self.findings = Findings.joined(parts)
+        # The solution is one step: Lightning writes no checkpoint of a run that has made none.
+        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
+        progress.increment_ready()
+        progress.increment_completed()
+        self._report(self.findings, time.perf_counter() - start)
+
+    def _report(self, findings: Findings, seconds: float) -> None:
+        """Log the figures, and say them."""
+        explained = np.full(self.head.num_targets, np.nan) if findings.cv_r2 is None else findings.cv_r2
+        known = explained[~np.isnan(explained)]  # a target that does not vary has no R²
+        figures: dict[str, float] = {}
+        if len(known):
+            figures["fit/cross_validated_r2"] = float(known.mean())
+        said = [f"solved in {seconds:.1f} s", *(f"mean cross-validated R² {known.mean():.3f}" for _ in known[:1])]
+        if findings.penalty is not None:
+            with np.errstate(divide="ignore"):  # a penalty of 0 is least squares
+                figures["fit/log10_penalty"] = float(np.log10(findings.penalty).mean())
+            said.insert(1, f"median penalty {np.median(findings.penalty):.3g}")
+        self.log_dict(figures, on_step=False, on_epoch=True, batch_size=1, sync_dist=True)
+        if not self.trainer.is_global_zero:
+            return
+        log.info("%s: %s", type(self).__name__, ", ".join(said))
+        if findings.penalty is not None and len(self.penalties) > 1:
+            self._advise(findings.penalty[explained > EXPLAINED])
+
+    def _advise(self, chosen: np.ndarray) -> None:
+        """Say whether the penalties were wide enough.
+
+        Args:
+            chosen: Those of the targets that are explained: one that nothing explains takes the largest penalty
+                however large that is.
+        """
+        for end, beyond in ((min(self.penalties), "smaller"), (max(self.penalties), "larger")):
+            share = float((chosen == np.float32(end)).mean()) if len(chosen) else 0.0
+            if share > AT_EDGE and end > 0:
+                log.warning(
+                    "%s: %.0f %% of the targets that it explains chose %g, the end of %s; give it %s ones too",
+                    type(self).__name__,
+                    100 * share,
+                    end,
+                    self.penalties_flag,
+                    beyond,
+                )

@@ -1,0 +1,154 @@
+"""The command line of a run: LightningCLI, the links from data to model, and one-line errors."""
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import ArgumentParser
+from jsonargparse.typing import NonNegativeInt
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch import Callback, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import Logger
+
+from ..data.datamodule import EncodingDataModule
+from ..errors import InputError, one_line
+from ..models import EncodingModule, RoiEarlyStopping
+from ..where import CONFIGS
+from .flags import parse_flags
+from .folder import EpochSeed, History, RunLogger
+from .predictions import PredictionWriter
+from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
+
+DEFAULT_CONFIG = CONFIGS / "default.yaml"
+
+
+class EncodingCLI(LightningCLI):
+    """Parses the flags of one run and instantiates its data, model and trainer.
+
+    `checkpoint` is the file to resume from, or None.
+    """
+
+    def __init__(self, args: Sequence[str] | None) -> None:
+        super().__init__(
+            EncodingModule,
+            EncodingDataModule,
+            args=None if args is None else list(args),
+            run=False,
+            subclass_mode_model=True,
+            auto_configure_optimizers=False,  # optimisers are the model's own arguments
+            load_from_checkpoint_support=False,  # config.yaml rebuilds a model; checkpoints hold tensors alone
+            save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder again
+            parser_kwargs={
+                "default_config_files": [str(DEFAULT_CONFIG)],
+                "exit_on_error": False,
+                "allow_abbrev": False,
+            },
+        )
+
+    def add_default_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument(
+            "--seed_everything", type=NonNegativeInt, default=0, help="Seed of everything, the split included."
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        parser.add_argument("--name", type=str, default=None, help="Runs are kept in runs/NAME/version_N.")
+        parser.add_argument(
+            "--ckpt_path",
+            type=str,
+            default=None,
+            help="Checkpoint to resume from; 'last' goes on with the newest run of this name.",
+        )
+        parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
+        parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
+        parser.link_arguments("seed_everything", "data.seed")
+        # Read from file headers when the data module exists, before any array is.
+        parser.link_arguments("data.num_targets", "model.init_args.num_targets", apply_on="instantiate")
+        parser.link_arguments("data.feature_shapes", "model.init_args.feature_shapes", apply_on="instantiate")
+
+    def parse_arguments(self, parser: ArgumentParser, args: Any) -> None:
+        self.config = parse_flags(parser, sys.argv[1:] if args is None else args)
+
+    def instantiate_classes(self) -> None:
+        try:
+            super().instantiate_classes()
+        except ValueError as error:
+            # jsonargparse wraps what a constructor raises into a message about types.
+            cause: BaseException | None = error
+            while cause is not None and not isinstance(cause, InputError):
+                cause = cause.__cause__ or cause.__context__
+            raise (cause or error) from None
+
+    def before_instantiate_classes(self) -> None:
+        _check_trainer(self.config.trainer)
+        self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
+
+    def place(self) -> list[Callback]:
+        """Choose the run's folder; returns what writes into it."""
+        files = self.config.get("config") or [DEFAULT_CONFIG]
+        name = self.config.name or Path(str(files[-1])).stem
+        if Path(name).is_absolute() or ".." in Path(name).parts:
+            raise InputError(f"--name {name}: expected a name below runs/, found a path out of it")
+        self.config.name = name
+        checkpoint, version = resume_from(name, self.config.ckpt_path)
+        self.checkpoint = checkpoint
+        self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
+        self.run_logger = RunLogger(name, version)
+        callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
+        if not self.config.trainer.fast_dev_run:
+            callbacks += [History(), PredictionWriter()]
+        return callbacks
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        given = self.config_init["trainer"]
+        loggers = given.logger if isinstance(given.logger, list) else [given.logger]
+        plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins]
+        try:
+            return super().instantiate_trainer(
+                logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
+                plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
+                **kwargs,
+            )
+        except (MisconfigurationException, RuntimeError, ValueError) as error:
+            raise InputError(f"--trainer: {one_line(error)}") from error
+
+
+def _check_trainer(trainer: Any) -> None:
+    """Refuse what Lightning allows and a run cannot keep its promises with."""
+    if trainer.enable_checkpointing is False:
+        raise InputError(
+            "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
+            "between, set --checkpoint.every_n_epochs"
+        )
+    limit = trainer.limit_test_batches  # 1.0 is all batches, 1 is one
+    if not trainer.fast_dev_run and limit is not None and (isinstance(limit, int) or limit != 1.0):
+        raise InputError(
+            f"--trainer.limit_test_batches {limit}: every held-out stimulus is evaluated; to try "
+            "a run out, set --trainer.fast_dev_run true"
+        )
+    if str(trainer.precision) in ("16-true", "bf16-true"):
+        raise InputError(
+            f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
+            f"{str(trainer.precision).replace('true', 'mixed')}"
+        )
+    if any(start in str(trainer.strategy) for start in ("spawn", "fork", "notebook")):
+        raise InputError(
+            f"--trainer.strategy {trainer.strategy}: its processes do not hand back the weights of parts that are made "
+            "when the data are known; use ddp"
+        )
+    if trainer.accelerator == "auto" and torch.backends.mps.is_available():
+        trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
+
+
+def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
+    """Parse flags and instantiate the data module, the model and the trainer.
+
+    Args:
+        args: Flags as typed; None takes them from the command line.
+
+    Raises:
+        InputError: A flag, a config file or a value is not valid.
+    """
+    return EncodingCLI(args)

@@ -1,0 +1,105 @@
+"""The run's folder `runs/NAME/version_N/`: who names it, and what is written into it while training."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from lightning.fabric.utilities.rank_zero import rank_zero_only
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.loggers import TensorBoardLogger
+from lightning.pytorch.trainer.states import TrainerFn
+
+from ..atomic import replacing
+from .resume import RUNS
+
+
+def rank() -> int:
+    """This process's rank, also before there is a trainer."""
+    return getattr(rank_zero_only, "rank", 0)
+
+
+class RunLogger(TensorBoardLogger):
+    """TensorBoard logger that reserves the next version by making its folder.
+
+    Two jobs of one name that start at the same moment, as in a SLURM array, get two folders.
+
+    Args:
+        name: The runs' name.
+        version: An earlier run to go on with; None reserves a new one.
+    """
+
+    def __init__(self, name: str, version: int | None = None) -> None:
+        super().__init__(RUNS, name=name, version=version, default_hp_metric=False)
+
+    def save(self) -> None:
+        """Flush the events; config.yaml says what hparams.yaml would."""
+        if rank() == 0:
+            self.experiment.flush()
+
+    def _get_next_version(self) -> int:
+        version = super()._get_next_version()
+        if rank() != 0:
+            return version  # never used: folders come from rank 0 through Trainer.log_dir
+        while True:
+            try:
+                (Path(self.root_dir) / f"version_{version}").mkdir(parents=True)
+            except FileExistsError:
+                version += 1
+            else:
+                return version
+
+
+class EpochSeed(Callback):
+    """Seeds every epoch by its number, so that a resumed run draws the dropout that an undisturbed one does.
+
+    Args:
+        seed: The run's seed.
+    """
+
+    def __init__(self, seed: int) -> None:
+        self.seed = seed
+
+    def on_train_epoch_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        entropy = (self.seed, trainer.current_epoch, trainer.global_rank)
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
+
+
+class History(Callback):
+    """Losses and correlation by epoch, in `history.csv`; carried by checkpoints, so a resumed curve is whole."""
+
+    COLUMNS = ("epoch", "train/loss", "validation/loss", "validation/pearson")
+
+    def __init__(self) -> None:
+        self.rows: list[dict[str, float]] = []
+        self.validation: dict[str, float] = {}
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
+            self.validation = _logged(trainer, self.COLUMNS[2:])
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self.rows.append({"epoch": trainer.current_epoch, **_logged(trainer, self.COLUMNS[1:2]), **self.validation})
+        self.validation = {}  # an epoch without validation has none
+        self._write(trainer)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._write(trainer)  # also where a resumed run had no epoch left
+
+    def _write(self, trainer: Trainer) -> None:
+        folder = Path(str(trainer.log_dir))
+        if trainer.is_global_zero:
+            lines = [",".join(str(row.get(name, "")) for name in self.COLUMNS) for row in self.rows]
+            with replacing(folder / "history.csv") as partial:
+                partial.write_text("\n".join([",".join(self.COLUMNS), *lines]) + "\n")
+
+    def state_dict(self) -> dict[str, Any]:
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: Mapping[str, Any]) -> None:
+        self.rows = list(state_dict["rows"])
+
+
+def _logged(trainer: Trainer, names: Sequence[str]) -> dict[str, float]:
+    return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}

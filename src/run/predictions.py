@@ -1,0 +1,94 @@
+"""A run's predictions of held-out stimuli: written by all ranks, read by recording."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from lightning.pytorch import Callback, LightningModule, Trainer
+from torch import Tensor
+
+from ..batch import Batch
+from ..npy import create_array
+from ..recording import Recording
+
+if TYPE_CHECKING:
+    from ..data.datamodule import EncodingDataModule
+
+
+def by_recording(
+    data: EncodingDataModule, split: str, predictions: Path
+) -> Iterator[tuple[Recording, np.ndarray, np.ndarray]]:
+    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets."""
+    predicted = np.load(predictions / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    recording_of, stimuli = data.locate(data.positions(split))
+    for index in np.unique(recording_of):
+        rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
+        block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
+        yield data.recordings[index], stimuli[rows], block
+
+
+class PredictionWriter(Callback):
+    """Writes `predictions/SPLIT.npy` (n_stimuli, num_targets), each rank its own rows of one file.
+
+    With several subjects, a stimulus's row is NaN at the targets of the others.
+    """
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        self.folder = Path(str(trainer.log_dir)) / "predictions"
+        if trainer.is_global_zero:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            for split in data.evaluated:
+                shape = (len(data.positions(split)), data.num_targets)
+                array = create_array(self._partial(split), np.dtype(np.float32), shape)
+                array.fill(np.nan)
+                array.flush()
+        trainer.strategy.barrier()
+        self.arrays = {split: np.lib.format.open_memmap(self._partial(split), mode="r+") for split in data.evaluated}
+
+    def on_test_batch_end(
+        self,
+        trainer: Trainer,
+        pl_module: LightningModule,
+        outputs: Tensor | Mapping[str, Any] | None,
+        batch: Batch,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        assert isinstance(outputs, Mapping)
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        split = data.evaluated[dataloader_idx]
+        positions = batch.stimulus.cpu().numpy()
+        rows = np.searchsorted(data.positions(split), positions)
+        prediction = outputs["prediction"].float().cpu().numpy()
+        recording_of, _ = data.locate(positions)
+        for recording in np.unique(recording_of):
+            own, targets = recording_of == recording, data.targets_of(recording)
+            self.arrays[split][rows[own], targets] = prediction[own, targets]
+
+    def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        for array in self.arrays.values():
+            array.flush()
+        self.arrays.clear()
+        trainer.strategy.barrier()
+        if trainer.is_global_zero:
+            for split in data.evaluated:
+                self._partial(split).replace(self.folder / f"{split}.npy")
+                self._write_stimuli(data, split)
+        trainer.strategy.barrier()
+
+    def _partial(self, split: str) -> Path:
+        return self.folder / f"{split}.npy.partial"
+
+    def _write_stimuli(self, data: Any, split: str) -> None:
+        with (self.folder / f"{split}_stimuli.csv").open("w", newline="") as file:
+            writer = csv.writer(file)
+            writer.writerow(("stimulus", "subject"))
+            for recording, index in zip(*data.locate(data.positions(split)), strict=True):
+                of = data.recordings[recording]
+                writer.writerow((of.stimuli.names[index], of.subject))

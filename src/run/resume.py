@@ -1,0 +1,115 @@
+"""Resuming: which checkpoint goes on, whether it fits the data, and how checkpoints come to disk whole."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from ..atomic import replacing
+from ..errors import InputError, one_line
+
+RUNS = Path("runs")
+CHECKPOINTS = "checkpoints"
+LAST = "last.ckpt"
+
+log = logging.getLogger(__name__)
+
+
+def resume_from(name: str, ckpt_path: str | None) -> tuple[Path | None, int | None]:
+    """What to resume from.
+
+    Args:
+        name: The runs' name.
+        ckpt_path: "last" for the newest run of that name, a file, or None to start anew.
+
+    Returns:
+        The checkpoint, or None where there is none yet; and the version of the run that goes on, or None for a
+        new one.
+
+    Raises:
+        InputError: There is no such file.
+    """
+    if ckpt_path is None:
+        return None, None
+    if ckpt_path == "last":
+        versions = [re.fullmatch(r"version_(\d+)", path.name) for path in (RUNS / name).glob("version_*")]
+        newest = max((int(version[1]) for version in versions if version), default=None)
+        if newest is None:
+            log.info("--ckpt_path last: there is no run in %s yet, starting one", RUNS / name)
+            return None, None
+        checkpoint = RUNS / name / f"version_{newest}" / CHECKPOINTS / LAST
+        if checkpoint.exists():
+            return checkpoint, newest
+        # Killed before its first checkpoint. An older run's would be another run's.
+        log.info("--ckpt_path last: %s holds no checkpoint yet, starting it again", checkpoint.parent.parent)
+        return None, newest
+    if not Path(ckpt_path).is_file():
+        raise InputError(f"--ckpt_path {ckpt_path}: expected 'last' or a checkpoint file, found no such file")
+    return Path(ckpt_path), None
+
+
+class LastCheckpoint(ModelCheckpoint):
+    """Keeps `checkpoints/last.ckpt`, from which a run resumes.
+
+    Args:
+        every_n_epochs: Epochs between checkpoints. One holds the weights three or four times over (the optimiser's
+            state and the best rows so far): for very large heads write it less often.
+    """
+
+    def __init__(self, every_n_epochs: int = 1) -> None:
+        super().__init__(
+            filename=Path(LAST).stem,
+            every_n_epochs=every_n_epochs,
+            save_on_train_epoch_end=True,  # after the epoch's validation and its row in the history
+            enable_version_counter=False,
+        )
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and moves it there.
+
+    Lightning's own passes through memory and the system's temporary folder: on another file system than the run's,
+    its move is a copy, and a kill leaves half a checkpoint.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        with replacing(Path(path)) as partial:
+            torch.save(checkpoint, partial)
+
+
+class ResumeGuard(Callback):
+    """Refuses a checkpoint that cannot go on here, above all one trained on what is now held out.
+
+    Args:
+        checkpoint: The file that training resumes from.
+    """
+
+    def __init__(self, checkpoint: Path) -> None:
+        self.checkpoint = checkpoint
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if stage != "fit":
+            return
+        try:
+            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
+        except Exception as error:  # torch raises many kinds on a damaged file
+            raise InputError(
+                f"--ckpt_path {self.checkpoint}: expected a checkpoint, found what cannot be read as one "
+                f"({one_line(error)[:120]}); name another, or start anew"
+            ) from error
+        if not isinstance(content, dict) or "optimizer_states" not in content:
+            raise InputError(
+                f"--ckpt_path {self.checkpoint}: expected a checkpoint of training, found weights alone; resume from "
+                f"{LAST}"
+            )
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        if content.get(type(data).__name__, {}).get("identity") != data.identity:
+            raise InputError(
+                f"--ckpt_path {self.checkpoint}: it was trained on other stimuli, responses, features or another "
+                "split, so test stimuli may have been in training; resume with that run's flags and seed"
+            )
