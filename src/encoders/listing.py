@@ -7,7 +7,8 @@ import torch
 from ..errors import InputError
 from .capture import Event, did_you_mean, tap_problem
 from .open_clip_encoder import OpenClipEncoder
-from .pretrained import EMBEDDING, PretrainedEncoder, pool_features, trace_model
+from .pooling import pool_features
+from .pretrained import EMBEDDING, PretrainedEncoder, trace_model
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
 from .vone import VOneEncoder

@@ -11,7 +11,8 @@ from torch import Tensor, nn
 
 from ..errors import InputError
 from .capture import Event, Tap
-from .pretrained import InputSpec, Pool, PretrainedEncoder
+from .pooling import Pool
+from .pretrained import InputSpec, PretrainedEncoder
 from .torchvision_encoder import TorchvisionEncoder
 from .v1_cells import FREQUENCY_EDGES, Tuning, draw_tuning
 

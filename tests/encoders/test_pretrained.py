@@ -13,6 +13,12 @@ from calcarine.encoders.pretrained import PretrainedEncoder, pool_features
 from calcarine.errors import InputError
 from torch import Tensor
 
+from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders.base import prepare_images
+from calcarine.encoders.pooling import pool_features
+from calcarine.encoders.pretrained import PretrainedEncoder
+from calcarine.errors import InputError
+
 IMAGES = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
 
