@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from ..batch import Features, FeatureShapes
 from ..errors import InputError
 
-VERSION = 1  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
+VERSION = 2  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
 
 
 class Images(Protocol):

@@ -46,12 +46,14 @@ class Event:
         shape: Its shape, or None where the module has no single tensor there.
         found: What was there instead, for the error message.
         node: The autograd node that made the tensor.
+        grid: Rows and columns of the tokens, where the module names them beside the tensor.
     """
 
     tap: Tap
     shape: tuple[int, ...] | None
     found: str
     node: Node | None
+    grid: tuple[int, int] | None = None
 
 
 @dataclass(frozen=True)
@@ -61,10 +63,12 @@ class Trace:
     Args:
         events: In the order of running.
         parameters: Name of each parameter by the identity of the tensor that ran.
+        ran: The network that ran: a shadow, where that is enough.
     """
 
     events: list[Event]
     parameters: dict[int, str]
+    ran: nn.Module
 
 
 class _Stop(BaseException):
@@ -72,12 +76,30 @@ class _Stop(BaseException):
 
 
 def single_tensor(value: Any) -> Tensor | None:
-    """The tensor itself, or the only tensor in a tuple, list or dict (attention returns (tensor, None))."""
+    """The tensor itself, or the only one in a tuple, list or dict.
+
+    Attention returns (tensor, None), and a block of MViT (tensor, [rows, columns]).
+    """
     if isinstance(value, Tensor):
         return value
-    items = value.values() if isinstance(value, Mapping) else value if isinstance(value, (tuple, list)) else ()
-    tensors = [item for item in items if isinstance(item, Tensor)]
-    return tensors[0] if len(tensors) == 1 and len(tensors) == sum(item is not None for item in items) else None
+    items = [item for item in _items(value) if item is not None and not _is_grid(item)]
+    return items[0] if len(items) == 1 and isinstance(items[0], Tensor) else None
+
+
+def named_grid(value: Any) -> tuple[int, int] | None:
+    """Rows and columns that a module returns beside its tensor, if any."""
+    grids = [item for item in _items(value) if _is_grid(item)]
+    return (grids[0][0], grids[0][1]) if len(grids) == 1 else None
+
+
+def _items(value: Any) -> list[Any]:
+    if isinstance(value, Mapping):
+        return list(value.values())
+    return list(value) if isinstance(value, (tuple, list)) else []
+
+
+def _is_grid(item: Any) -> bool:
+    return isinstance(item, (tuple, list)) and len(item) == 2 and all(type(length) is int for length in item)
 
 
 def trace(network: nn.Module, images: Tensor) -> Trace:
@@ -111,7 +133,8 @@ def _trace(network: nn.Module, images: Tensor) -> Trace:
         def see(value: Any) -> None:
             tensor = single_tensor(value)
             shape = None if tensor is None else tuple(tensor.shape)
-            events.append(Event(tap, shape, type(value).__name__, None if tensor is None else tensor.grad_fn))
+            node = None if tensor is None else tensor.grad_fn
+            events.append(Event(tap, shape, type(value).__name__, node, named_grid(value)))
 
         return see
 
@@ -128,7 +151,35 @@ def _trace(network: nn.Module, images: Tensor) -> Trace:
         stack.enter_context(saved_tensors_hooks(lambda _: None, lambda _: torch.empty(0)))
         stack.enter_context(torch.enable_grad())
         network(images)
-    return Trace(events, {id(parameter): name for name, parameter in network.named_parameters()})
+    return Trace(events, {id(parameter): name for name, parameter in network.named_parameters()}, network)
+
+
+@torch.no_grad()
+def output_shapes(network: nn.Module, taps: Iterable[Tap], images: Sequence[int]) -> dict[Tap, tuple[int, ...]]:
+    """What shapes the taps have on images of another size, as far as the network runs on them.
+
+    Args:
+        network: In evaluation mode.
+        taps: Where to look.
+        images: Shape of the images, (batch, 3, height, width).
+    """
+    shapes: dict[Tap, tuple[int, ...]] = {}
+
+    def record(tap: Tap) -> Callable[[Any], None]:
+        def see(value: Any) -> None:
+            tensor = single_tensor(value)
+            if tensor is not None:
+                shapes[tap] = tuple(tensor.shape)
+
+        return see
+
+    device = next((tensor.device for tensor in network.state_dict().values()), None)
+    with ExitStack() as stack:
+        for tap in taps:
+            stack.enter_context(_hook(network.get_submodule(tap.module), tap.side, record(tap)))
+        with suppress(Exception):  # whatever a network raises on a size that it cannot take
+            network(torch.zeros(*images, device=device))
+    return shapes
 
 
 def resolve(

@@ -1,11 +1,13 @@
 """The table that `calcarine layers` prints."""
 
 from collections import Counter
+from collections.abc import Mapping
 
 import torch
 
 from ..errors import InputError
-from .capture import Event, did_you_mean, tap_problem
+from .capture import Event, Tap, did_you_mean, tap_problem
+from .layouts import Layout
 from .open_clip_encoder import OpenClipEncoder
 from .pooling import pool_features
 from .pretrained import EMBEDDING, PretrainedEncoder, trace_model
@@ -19,14 +21,15 @@ LIBRARIES: dict[str, type[PretrainedEncoder]] = {
 
 
 def layers_table(spec: str, image_size: int | None = None) -> str:
-    """Layers of a model with their shapes, from one dry forward with random weights.
+    """Layers of a model with what their axes mean, from dry forwards with random weights.
 
     Args:
         spec: Library and model, such as "timm:resnet50".
         image_size: Input size in pixels; without, the model's own.
 
     Returns:
-        One line per layer in the order of running, the batch axis omitted; "embedding" first where there is one.
+        One line per layer in the order of running, such as "14 × 14 tokens + 5, 768"; "embedding" first where there
+        is one.
         Modules that cannot be layers are listed with the reason.
 
     Raises:
@@ -42,32 +45,28 @@ def layers_table(spec: str, image_size: int | None = None) -> str:
     encoder.check_model(model)
     with torch.random.fork_rng(devices=[]):
         network, input_spec = encoder.build(model, None, image_size)
-    events = trace_model(network, input_spec, spec).events
-    rows = [("layer", "shape", "")]
-    embedding = encoder.embedding_tap(network, events)
-    for event in events:
-        if event.tap == embedding and event.shape:
-            pooled = pool_features(torch.empty(event.shape, device="meta"), "avg")
-            rows.append((EMBEDDING, _shape(tuple(pooled.shape)), "the default"))
-    rows += _module_rows(events)
+    traced = trace_model(network, input_spec, spec)
+    taps = [event.tap for event in traced.events if not tap_problem(1, event)]
+    layouts = encoder.read_layouts(model, network, traced, taps, input_spec.size, {})
+    rows = [("layer", "what it holds", "")]
+    embedding = encoder.embedding_tap(network, traced.events)
+    if embedding in layouts:
+        layout = layouts[embedding]
+        pooled = pool_features(torch.empty(1, *layout.shape, device="meta"), layout, "avg")
+        rows.append((EMBEDDING, str(pooled.shape[1]), "the default"))
+    rows += _module_rows(traced.events, layouts)
     names, shapes = (max(len(row[column]) for row in rows) for column in (0, 1))
     lines = [f"{name:<{names}}  {shape:<{shapes}}  {note}".rstrip() for name, shape, note in rows]
     size = input_spec.size
     return "\n".join([f"{spec}, input {size} × {size}; choose with --data.encoder.layers [NAME,…]", "", *lines])
 
 
-def _module_rows(events: list[Event]) -> list[tuple[str, str, str]]:
-    """Name, shape and note of every module that ran, once each."""
+def _module_rows(events: list[Event], layouts: Mapping[Tap, Layout]) -> list[tuple[str, str, str]]:
+    """Name, layout and note of every module that ran, once each."""
     outputs = {event.tap: event for event in events if event.tap.side == "output" and event.tap.module}
     count = Counter(event.tap for event in events)
     rows = []
     for tap, event in outputs.items():
         problem = tap_problem(count[tap], event)
-        rows.append(
-            (tap.module, "" if problem else _shape(event.shape or ()), f"no layer: {problem}" if problem else "")
-        )
+        rows.append((tap.module, "" if problem else str(layouts[tap]), f"no layer: {problem}" if problem else ""))
     return rows
-
-
-def _shape(shape: tuple[int, ...]) -> str:
-    return " × ".join(map(str, shape[1:]))

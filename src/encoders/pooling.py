@@ -5,36 +5,30 @@ from typing import Literal
 import torch.nn.functional as F
 from torch import Tensor
 
-MAX_PREFIX_TOKENS = 8  # class, distillation and register tokens before the patches
+from .layouts import Layout
+from .token_order import Order
 
 Pool = Literal["avg", "max"] | int | None
 
 
-def pool_features(features: Tensor, pool: Pool) -> Tensor:
+def pool_features(features: Tensor, layout: Layout, pool: Pool, order: Order | None = None) -> Tensor:
     """Reduce maps and tokens over space.
 
     Args:
-        features: Maps (B, C, H, W), or (B, H, W, C) as Swin has them (told apart by which two axes are equal: inputs
-            are square); tokens (B, N, C); or vectors (B, C), which stay as they are.
+        features: As the layout serves them: maps (B, C, H, W), tokens (B, N, C), or rows (B, X), which stay as they
+            are.
+        layout: What their axes mean.
         pool: None, "avg", "max", or the number of rows and columns of a grid of averages.
+        order: Which tokens are the patches, row by row; without, those after the class tokens.
 
     Returns:
-        (B, C), or (B, C, pool, pool) for a grid. Tokens that form no square cannot go on a grid and stay as they are.
+        (B, C), or (B, C, pool, pool) for a grid.
     """
-    if pool is None or features.ndim not in (3, 4):
+    if pool is None or not layout.axes:
         return features
-    if features.ndim == 4:
-        channels_last = features.shape[1] == features.shape[2] != features.shape[3]
-        maps = features.movedim(3, 1) if channels_last else features  # (B, C, H, W)
-    else:
-        side = int(features.shape[1] ** 0.5)
-        prefix = features.shape[1] - side**2
-        if prefix <= MAX_PREFIX_TOKENS:
-            maps = features[:, prefix:].mT.unflatten(2, (side, side))  # (B, C, side, side)
-        elif isinstance(pool, int):
-            return features
-        else:
-            maps = features.mT[..., None]  # (B, C, N, 1)
+    if layout.kind == "tokens":
+        patches = features[:, slice(layout.prefix, None) if order is None else order]
+        features = patches.mT.unflatten(2, layout.grid)  # (B, C, rows, columns)
     if isinstance(pool, int):
-        return F.adaptive_avg_pool2d(maps, pool)
-    return maps.mean((2, 3)) if pool == "avg" else maps.amax((2, 3))
+        return F.adaptive_avg_pool2d(features, pool)
+    return features.mean((2, 3)) if pool == "avg" else features.amax((2, 3))

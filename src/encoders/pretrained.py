@@ -16,7 +16,9 @@ from ..errors import InputError, one_line
 from .base import Encoder, prepare_images
 from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
+from .layouts import Layout, read_layouts
 from .pooling import Pool, pool_features
+from .token_order import Order, token_orders
 
 EMBEDDING = "embedding"
 
@@ -53,7 +55,7 @@ class PretrainedEncoder(Encoder):
             (.pth, .pt, .safetensors).
         layers: One layer, or several; without, "embedding".
         pool: Reduce maps and tokens over space: "avg", "max", or an average on a grid of this many rows and
-            columns. Class tokens are left out where the other tokens form a square.
+            columns. Class tokens are left out.
         image_size: Input size in pixels; without, the model's own.
         seed: Seed of random weights.
     """
@@ -99,6 +101,7 @@ class PretrainedEncoder(Encoder):
                 "with --data.encoder.layers [NAME,…]"
             )
         taps = resolve(network, traced.events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
+        layouts = self.read_layouts(model, network, traced, taps.values(), spec.size, self.options())
         state = None if file is None else self.own_state(network, file)
         unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
@@ -106,7 +109,9 @@ class PretrainedEncoder(Encoder):
         self.network = network.train()  # as any new module; the trace left it in evaluation mode
         self.spec = spec
         self.taps = taps
-        self._shapes = {layer: self._shape(layer, traced.events) for layer in taps}
+        self.layouts = {layer: layouts[tap] for layer, tap in taps.items()}
+        self._orders: dict[str, Order] | None = None  # of tokens, once they have been asked for
+        self._check_pool(what)
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
 
@@ -159,7 +164,8 @@ class PretrainedEncoder(Encoder):
 
     def forward(self, images: Tensor) -> Features:
         inputs = prepare_images(images, self.spec.size, self.spec.interpolation, self.mean, self.std)
-        return run_taps(self.network, self.taps, inputs, self._reduce)
+        orders = self._token_orders()
+        return run_taps(self.network, self.taps, inputs, lambda layer, seen: self._reduce(layer, seen, orders))
 
     def settings(self) -> dict[str, object]:
         # The network's text tells apart what equal weights do not: another activation, another epsilon.
@@ -189,15 +195,52 @@ class PretrainedEncoder(Encoder):
         return control
 
     def feature_shapes(self) -> FeatureShapes:
-        """Shapes of one image's features by layer, known from the trace."""
-        return dict(self._shapes)
+        """Shapes of one image's features by layer, known from the layouts."""
+        like = {layer: torch.empty(1, *layout.captured, device="meta") for layer, layout in self.layouts.items()}
+        return {layer: tuple(self._reduce(layer, seen, {}).shape[1:]) for layer, seen in like.items()}
 
-    def _shape(self, layer: str, events: Sequence[Event]) -> tuple[int, ...]:
-        seen = next(event.shape for event in events if event.tap == self.taps[layer])
-        return tuple(self._reduce(layer, torch.empty(seen or (), device="meta")).shape[1:])
+    @classmethod
+    def read_layouts(
+        cls, model: str, network: nn.Module, traced: Trace, taps: Collection[Tap], size: int, options: dict[str, Any]
+    ) -> dict[Tap, Layout]:
+        """What the axes of layers mean."""
 
-    def _reduce(self, layer: str, features: Tensor) -> Tensor:
-        return pool_features(features, self.pool or ("avg" if layer == EMBEDDING else None))
+        def resized(size: int) -> nn.Module:
+            with torch.random.fork_rng(devices=[]):
+                return cls.build(model, None, size, **options)[0]
+
+        return read_layouts(network, traced, taps, size, resized)
+
+    def _reduce(self, layer: str, seen: Tensor, orders: dict[str, Order]) -> Tensor:
+        layout = self.layouts[layer]
+        return pool_features(layout.serve(seen), layout, self._pool_of(layer), orders.get(layer))
+
+    def _pool_of(self, layer: str) -> Pool:
+        return self.pool or ("avg" if layer == EMBEDDING else None)
+
+    def _check_pool(self, what: str) -> None:
+        for layer, layout in self.layouts.items():
+            if self.pool is not None and layout.kind == "flat":
+                raise InputError(
+                    f"--data.encoder.pool {self.pool}: expected layers with a place in the image, found '{layer}' of "
+                    f"{what} ({layout}), whose axes are not known; leave pool out, or choose another layer"
+                )
+
+    def _token_orders(self) -> dict[str, Order]:
+        """The order of each layer's tokens, looked for once, with the weights at hand, where it matters.
+
+        A mean over all tokens needs none.
+        """
+        if self._orders is None:
+            asked = {
+                layer: tap
+                for layer, tap in self.taps.items()
+                if self.layouts[layer].kind == "tokens"
+                and (isinstance(self.pool, int) or (self._pool_of(layer) and self.layouts[layer].prefix))
+            }
+            orders = token_orders(self.network, asked, self.layouts, self.spec.size) if asked else {}
+            self._orders = {layer: order for layer, (_, order) in orders.items()}
+        return self._orders
 
     def _weights(self, weights: str) -> tuple[str | None, Path | None]:
         """Tag of the published weights, or the local file; neither for random ones."""

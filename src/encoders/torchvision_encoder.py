@@ -97,6 +97,8 @@ def _arguments(model: str, image_size: int | None, preset: Any) -> dict[str, Any
         return {"transform_input": True, "init_weights": True}  # the latter is the default, with a warning
     if model.startswith("vit_"):
         return {"image_size": image_size or preset.crop_size[0]}  # position embeddings are made for one size
+    if model.startswith("maxvit_"):
+        return {"input_size": (image_size or preset.crop_size[0],) * 2}  # so are the numbers of its windows
     return {}
 
 

@@ -6,18 +6,11 @@ import time
 
 import pytest
 import torch
-import torch.nn.functional as F
 from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
 from calcarine.encoders.base import prepare_images
-from calcarine.encoders.pretrained import PretrainedEncoder, pool_features
-from calcarine.errors import InputError
-from torch import Tensor
-
-from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
-from calcarine.encoders.base import prepare_images
-from calcarine.encoders.pooling import pool_features
 from calcarine.encoders.pretrained import PretrainedEncoder
 from calcarine.errors import InputError
+from torch import Tensor
 
 IMAGES = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -160,34 +153,6 @@ def test_trains_as_a_backbone() -> None:
     torch.testing.assert_close(twin(IMAGES), encoder.eval()(IMAGES))
     with torch.inference_mode():
         torch.testing.assert_close(twin(IMAGES)["embedding"], encoder(IMAGES)["embedding"])
-
-
-def test_pooling_of_maps() -> None:
-    maps = torch.rand(2, 5, 6, 6)
-    torch.testing.assert_close(pool_features(maps, "avg"), maps.mean((2, 3)))
-    torch.testing.assert_close(pool_features(maps, "max"), maps.flatten(2).max(2).values)
-    torch.testing.assert_close(pool_features(maps, 3), F.avg_pool2d(maps, 2))
-    channels_last = maps.permute(0, 2, 3, 1)  # Swin
-    torch.testing.assert_close(pool_features(channels_last, "avg"), maps.mean((2, 3)))
-    assert pool_features(maps, None) is maps
-    vectors = torch.rand(2, 5)
-    assert pool_features(vectors, "avg") is vectors
-
-
-@pytest.mark.parametrize("prefix", [0, 1, 5])
-def test_pooling_of_tokens_leaves_class_and_register_tokens_out(prefix: int) -> None:
-    maps = torch.rand(2, 7, 16, 16)
-    patches = maps.flatten(2).mT  # (2, 256, 7)
-    tokens = torch.cat([torch.full((2, prefix, 7), 9.0), patches], dim=1)
-    torch.testing.assert_close(pool_features(tokens, "avg"), patches.mean(1))
-    torch.testing.assert_close(pool_features(tokens, "max"), patches.max(1).values)
-    torch.testing.assert_close(pool_features(tokens, 4), F.avg_pool2d(maps, 4))
-
-
-def test_tokens_that_form_no_square_are_averaged_together() -> None:
-    tokens = torch.rand(2, 240, 7)  # 15 more than 15 × 15
-    torch.testing.assert_close(pool_features(tokens, "avg"), tokens.mean(1))
-    assert pool_features(tokens, 4) is tokens
 
 
 @pytest.mark.parametrize("offline", [True, False])

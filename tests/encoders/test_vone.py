@@ -253,7 +253,7 @@ def test_layers_are_listed_with_the_published_shapes() -> None:
     assert encoder.network.state_dict()["model.classifier.1.weight"].shape == (4096, 256 * 7 * 7)
     rows = layers_table("vone:resnet50").splitlines()[3:]
     shapes = dict(row.split(maxsplit=1) for row in rows)
-    assert shapes["vone_block"].strip() == "512 × 56 × 56"
+    assert shapes["vone_block"].strip() == "56 × 56 map, 512 channels"
     assert shapes["embedding"].split() == ["2048", "the", "default"]
 
 
