@@ -5,8 +5,6 @@ import re
 import pytest
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
-
 from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
 from calcarine.encoders.base import prepare_images
 from calcarine.encoders.capture import Tap
@@ -14,6 +12,7 @@ from calcarine.encoders.layouts import Layout, layout_of
 from calcarine.encoders.pretrained import PretrainedEncoder
 from calcarine.encoders.token_order import token_orders
 from calcarine.errors import InputError
+from torch import Tensor, nn
 
 IMAGES = torch.randint(0, 256, (2, 3, 80, 100), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 

@@ -3,7 +3,6 @@
 import pytest
 import torch
 import torch.nn.functional as F
-
 from calcarine.encoders.layouts import Layout, layout_of
 from calcarine.encoders.pooling import pool_features
 
