@@ -59,11 +59,28 @@ class Roi:
 
 @dataclass(frozen=True)
 class Part:
-    """A rectangle of measured responses: an array, often a memory map, and where it lies."""
+    """A rectangle of measured responses: an array, often a memory map, and where it lies.
+
+    Args:
+        first_stimulus: Of the stimuli that it covers.
+        first_target: Likewise.
+        array: (rows, targets).
+        rows: The array's row of each stimulus that it covers, int64 (stimuli,); all rows in order where None.
+    """
 
     first_stimulus: int
     first_target: int
     array: np.ndarray
+    rows: np.ndarray | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """How many stimuli and targets it covers."""
+        return len(self.array if self.rows is None else self.rows), self.array.shape[1]
+
+    def take(self, index: np.ndarray) -> np.ndarray:
+        """What was measured for stimuli (n,), counted from the first that it covers: (n, targets)."""
+        return self.array[index if self.rows is None else self.rows[index]]
 
 
 class Responses:
@@ -75,14 +92,21 @@ class Responses:
     Args:
         shape: (n_stimuli, n_targets).
         parts: Non-overlapping rectangles.
+        offset: float64 (n_targets,), which is taken from each target's responses before they are cut to float32, since
+            a small spread on a large offset would not survive it; None takes nothing.
+        gaps: How many of the measured stimuli's responses are NaN.
     """
 
-    def __init__(self, shape: tuple[int, int], parts: Sequence[Part]) -> None:
+    def __init__(
+        self, shape: tuple[int, int], parts: Sequence[Part], offset: np.ndarray | None = None, gaps: int = 0
+    ) -> None:
         self.shape = shape
         self.parts = tuple(parts)
+        self.offset = offset
+        self.gaps = gaps
         covered = np.zeros(shape[0], dtype=np.int64)
         for part in self.parts:
-            rows, columns = part.array.shape
+            rows, columns = part.shape
             covered[part.first_stimulus : part.first_stimulus + rows] += columns
         self.measured: np.ndarray = covered > 0  # (n_stimuli,)
         if not np.isin(covered, (0, shape[1])).all():
@@ -94,7 +118,7 @@ class Responses:
         return cls(array.shape, [Part(0, 0, array)])
 
     def gather(self, stimuli: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Copy the rows of these stimuli.
+        """Copy the rows of these stimuli, less `offset`.
 
         Args:
             stimuli: Stimulus indices (n,).
@@ -108,14 +132,19 @@ class Responses:
         if not self.measured[stimuli].all():
             out.fill(np.nan)
         for part in self.parts:
-            rows, columns = part.array.shape
+            rows, columns = part.shape
             own = (stimuli >= part.first_stimulus) & (stimuli < part.first_stimulus + rows)
-            into = out[:, part.first_target : part.first_target + columns]
+            targets = slice(part.first_target, part.first_target + columns)
+            offset = None if self.offset is None else self.offset[targets]
             if own.all():
-                into[...] = part.array[stimuli - part.first_stimulus]
+                out[:, targets] = _less(part.take(stimuli - part.first_stimulus), offset)
             elif own.any():
-                into[own] = part.array[stimuli[own] - part.first_stimulus]
+                out[own, targets] = _less(part.take(stimuli[own] - part.first_stimulus), offset)
         return out
+
+
+def _less(values: np.ndarray, offset: np.ndarray | None) -> np.ndarray:
+    return values if offset is None else values - offset
 
 
 @dataclass(frozen=True)

@@ -156,6 +156,11 @@ class EncodingDataModule(LightningDataModule):
         """Columns of one recording among all targets."""
         return self.table.targets_of(recording)
 
+    @property
+    def offset(self) -> np.ndarray | None:
+        """What batches lack of each target's responses, and so predictions too, float64 (num_targets,), or None."""
+        return self.table.offset
+
     def train_dataloader(self) -> BatchLoader:
         return self._loader(TRAIN, shuffled=True)
 

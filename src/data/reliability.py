@@ -15,29 +15,33 @@ _BLOCK_VALUES = 1 << 16  # half means of so many (split, stimulus, target) at a 
 _ROUNDING = 1e-12
 
 
-def mean_over_repetitions(repeats: np.ndarray, path: Path) -> np.ndarray:
+def mean_over_repetitions(repeats: np.ndarray, path: Path, allow_gaps: bool = False, if_gap: str = "") -> np.ndarray:
     """Mean over the repetitions that are there.
 
     Args:
         repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
         path: The file, for the error.
+        allow_gaps: Whether a stimulus may have no repetition at some target; its mean is NaN there.
+        if_gap: What else a user can do about one, for the message.
 
     Returns:
-        float32 (stimuli, targets).
+        (stimuli, targets) in float32, or in float64 where float32 does not hold the repetitions.
 
     Raises:
         InputError: A stimulus has no repetition at some target.
     """
-    mean = np.empty((len(repeats), repeats.shape[2]), dtype=np.float32)
+    mean = np.empty((len(repeats), repeats.shape[2]), dtype=np.result_type(repeats.dtype, np.float32))
     for stimulus, repetitions in enumerate(repeats):  # (repetitions, targets)
         there = ~np.isnan(repetitions)
         counts = there.sum(axis=0)
-        if not counts.all():
+        if not allow_gaps and not counts.all():
             raise InputError(
                 f"{path}: expected at least one repetition of each stimulus per target, found none of "
                 f"stimulus {stimulus}, target {int(counts.argmin())} (counted from 0); remove the stimulus or target"
+                f"{if_gap}"
             )
-        mean[stimulus] = np.sum(repetitions, axis=0, where=there, dtype=np.float64) / counts
+        total = np.sum(repetitions, axis=0, where=there, dtype=np.float64)
+        mean[stimulus] = np.where(counts, total, np.nan) / np.maximum(counts, 1)
     return mean
 
 

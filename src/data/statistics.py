@@ -1,6 +1,7 @@
 """Mean and scale over the training split, streamed."""
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 import numpy as np
 
@@ -8,33 +9,45 @@ import numpy as np
 def mean_and_scale(chunks: Iterable[np.ndarray], common: bool = False) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation over rows that come in chunks.
 
-    Chunks are merged as in Chan, Golub & LeVeque (1983), in float64, so that an offset far larger than the
-    spread costs no digits.
-
     Args:
-        chunks: Arrays (n_i, *shape), at least one row in all.
+        chunks: Arrays (n_i, *shape), at least one row in all; NaN counts for nothing.
         common: Give all columns that vary one scale: the root of their mean variance.
 
     Returns:
         Mean and population standard deviation, each float32 (*shape). The scale is 1 where a column does not
-        vary, so that dividing by it is safe.
+        vary, so that dividing by it is safe; of a column of NaN the mean is 0.
     """
-    count, mean, squares = 0, np.zeros(()), np.zeros(())
-    for chunk in chunks:
-        rows = np.asarray(chunk, dtype=np.float64)
-        own_mean = rows.mean(axis=0)
-        own_squares = np.square(rows - own_mean).sum(axis=0)
-        total = count + len(rows)
-        shift = own_mean - mean
-        mean = mean + shift * (len(rows) / total)
-        squares = squares + own_squares + np.square(shift) * (count * len(rows) / total)
-        count = total
-    deviation = np.sqrt(squares / count)
+    mean, deviation = mean_and_deviation(chunks)
     # A constant column leaves rounding noise of the order of its offset times float32's precision.
     varies = deviation > np.abs(mean) * np.finfo(np.float32).eps
     if common and varies.any():
         deviation = np.full_like(deviation, np.sqrt(np.square(deviation[varies]).mean()))
     return mean.astype(np.float32), np.where(varies, deviation, 1).astype(np.float32)
+
+
+def mean_and_deviation(chunks: Iterable[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and population standard deviation, each float64 (*shape), 0 where a column is all NaN.
+
+    Chunks are merged as in Chan, Golub & LeVeque (1983), in float64, so that an offset far larger than the
+    spread costs no digits.
+
+    Args:
+        chunks: As in `mean_and_scale`.
+    """
+    count, mean, squares = np.zeros(()), np.zeros(()), np.zeros(())
+    for chunk in chunks:
+        rows = np.asarray(chunk, dtype=np.float64)
+        gaps = np.isnan(rows)
+        there: Any = ~gaps if gaps.any() else True
+        own_count = np.sum(there, axis=0) if gaps.any() else np.asarray(len(rows))
+        own_mean = rows.sum(axis=0, where=there) / np.maximum(own_count, 1)
+        own_squares = np.square(rows - own_mean).sum(axis=0, where=there)
+        total = count + own_count
+        shift = own_mean - mean
+        mean = mean + shift * (own_count / np.maximum(total, 1))
+        squares = squares + own_squares + np.square(shift) * (count * own_count / np.maximum(total, 1))
+        count = total
+    return mean, np.sqrt(squares / np.maximum(count, 1))
 
 
 def in_chunks(

@@ -23,6 +23,7 @@ class StimulusTable:
         subject: Recording of each position, int64 (n_stimuli,).
         categories: Names of the objects that stimuli show; empty where the recordings know none.
         category: Category of each position, int64 (n_stimuli,), -1 where unknown; None where there are none.
+        offset: What is taken from each target's responses, float64 (num_targets,); None where nothing is.
     """
 
     def __init__(self, recordings: Sequence[Recording], splits: Sequence[np.ndarray], shuffle: int | None) -> None:
@@ -37,6 +38,10 @@ class StimulusTable:
             self._shuffle_training(shuffle)
         self.categories = category_names(recordings)
         self.category = category_indices(recordings, self.categories) if self.categories else None
+        offsets = [(each.responses.offset, each.num_targets) for each in recordings]
+        self.offset: np.ndarray | None = None
+        if any(offset is not None for offset, _ in offsets):
+            self.offset = np.concatenate([np.zeros(count) if own is None else own for own, count in offsets])
 
     def positions(self, split: str) -> np.ndarray:
         """Positions of a split's stimuli, int64 (n,)."""
@@ -57,7 +62,7 @@ class StimulusTable:
         return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))
 
     def respond(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Responses of positions (n,), float32 (n, num_targets), into `out` if given; NaN at others' targets."""
+        """Responses of positions (n,) less `offset`, float32 (n, num_targets), into `out` if given; NaN at others'."""
         if out is None:
             out = np.empty((len(positions), int(self._target_starts[-1])), dtype=np.float32)
         recording_of, local = self.locate(self.response_rows[positions])

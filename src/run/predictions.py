@@ -20,10 +20,15 @@ if TYPE_CHECKING:
 
 
 def by_recording(
-    data: EncodingDataModule, split: str, predictions: Path
+    data: EncodingDataModule, split: str, predictions: Path, in_units: bool = False
 ) -> Iterator[tuple[Recording, np.ndarray, np.ndarray]]:
-    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets."""
-    predicted = np.load(predictions / f"{split}.npy", mmap_mode="r", allow_pickle=False)
+    """For each recording with stimuli in a split: itself, the stimuli's indices, and the predictions of its targets.
+
+    Predictions are less the responses' offset, as what they are compared with is, unless the recording's units are
+    asked for.
+    """
+    name = split if in_units or data.offset is None else _centred(split)
+    predicted = np.load(predictions / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     recording_of, stimuli = data.locate(data.positions(split))
     for index in np.unique(recording_of):
         rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
@@ -34,7 +39,8 @@ def by_recording(
 class PredictionWriter(Callback):
     """Writes `predictions/SPLIT.npy` (n_stimuli, num_targets), each rank its own rows of one file.
 
-    With several subjects, a stimulus's row is NaN at the targets of the others.
+    With several subjects, a stimulus's row is NaN at the targets of the others. Where responses have an offset that
+    float32 cannot hold beside their spread, `SPLIT_centred.npy` holds the predictions without it.
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
@@ -42,13 +48,13 @@ class PredictionWriter(Callback):
         self.folder = Path(str(trainer.log_dir)) / "predictions"
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
-            for split in data.evaluated:
+            for name, split in _files(data).items():
                 shape = (len(data.positions(split)), data.num_targets)
-                array = create_array(self._partial(split), np.dtype(np.float32), shape)
+                array = create_array(self._partial(name), np.dtype(np.float32), shape)
                 array.fill(np.nan)
                 array.flush()
         trainer.strategy.barrier()
-        self.arrays = {split: np.lib.format.open_memmap(self._partial(split), mode="r+") for split in data.evaluated}
+        self.arrays = {name: np.lib.format.open_memmap(self._partial(name), mode="r+") for name in _files(data)}
 
     def on_test_batch_end(
         self,
@@ -68,7 +74,11 @@ class PredictionWriter(Callback):
         recording_of, _ = data.locate(positions)
         for recording in np.unique(recording_of):
             own, targets = recording_of == recording, data.targets_of(recording)
-            self.arrays[split][rows[own], targets] = prediction[own, targets]
+            if data.offset is None:
+                self.arrays[split][rows[own], targets] = prediction[own, targets]
+            else:
+                self.arrays[split][rows[own], targets] = prediction[own, targets] + data.offset[targets]
+                self.arrays[_centred(split)][rows[own], targets] = prediction[own, targets]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
@@ -77,13 +87,14 @@ class PredictionWriter(Callback):
         self.arrays.clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
+            for name in _files(data):
+                self._partial(name).replace(self.folder / f"{name}.npy")
             for split in data.evaluated:
-                self._partial(split).replace(self.folder / f"{split}.npy")
                 self._write_stimuli(data, split)
         trainer.strategy.barrier()
 
-    def _partial(self, split: str) -> Path:
-        return self.folder / f"{split}.npy.partial"
+    def _partial(self, name: str) -> Path:
+        return self.folder / f"{name}.npy.partial"
 
     def _write_stimuli(self, data: Any, split: str) -> None:
         with (self.folder / f"{split}_stimuli.csv").open("w", newline="") as file:
@@ -92,3 +103,13 @@ class PredictionWriter(Callback):
             for recording, index in zip(*data.locate(data.positions(split)), strict=True):
                 of = data.recordings[recording]
                 writer.writerow((of.stimuli.names[index], of.subject))
+
+
+def _files(data: Any) -> dict[str, str]:
+    """The split that each file of predictions is of."""
+    files = {split: split for split in data.evaluated}
+    return files if data.offset is None else files | {_centred(split): split for split in data.evaluated}
+
+
+def _centred(split: str) -> str:
+    return f"{split}_centred"

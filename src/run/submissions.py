@@ -26,7 +26,9 @@ def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) 
     split = WITHHELD if WITHHELD in data.evaluated else TEST
     if challenge in TRACKS and split == TEST:
         return f"no {TRACKS[challenge]}_track.zip: every video has responses, so there is none to predict"
-    parts = [(recording, predicted) for recording, _, predicted in by_recording(data, split, predictions)]
+    parts = [
+        (recording, predicted) for recording, _, predicted in by_recording(data, split, predictions, in_units=True)
+    ]
     subjects = ", ".join(recording.subject for recording, _ in parts)
     if challenge in TRACKS:
         reason = _unfit_for(TRACKS[challenge], [recording for recording, _ in parts])

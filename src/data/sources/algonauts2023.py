@@ -14,9 +14,10 @@ import numpy as np
 
 from ...errors import InputError
 from ...fsaverage import MESH_VERTICES, load_mesh, pial_file, read_surface
-from ...recording import HEMISPHERES, TEST, UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
+from ...recording import HEMISPHERES, TEST, UNASSIGNED, WITHHELD, Part, Recording, Roi
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
+from ..offsets import measured
 from ..stimuli import ImageFiles, list_images
 from ..unpickle import load_pickled_npy
 from .base import Source
@@ -154,7 +155,7 @@ class _Tree:
         return Recording(
             subject=self.folder.name,
             stimuli=ImageFiles(images),
-            responses=Responses((len(images), self.num_targets), parts),
+            responses=measured((len(images), self.num_targets), parts),
             splits=np.array(splits),
             hemispheres=np.repeat(self.hemispheres, sizes),
             rois=rois,

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError, one_line
-from ...recording import TRAIN, VALIDATION, WITHHELD, Part, Recording, Responses
+from ...recording import TRAIN, VALIDATION, WITHHELD, Part, Recording
 from ..digests import remembered_digests
+from ..offsets import measured
 from .base import Source
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ class ItSpikes(Source):
             Recording(
                 subject=self.path.stem,
                 stimuli=stimuli,
-                responses=Responses((len(stimuli), self.num_targets), parts),
+                responses=measured((len(stimuli), self.num_targets), parts),
                 splits=np.repeat(list(_SPLITS.values()), list(self._counts.values())),
                 hemispheres=np.full(self.num_targets, ""),
                 categories=np.concatenate(objects),
@@ -196,14 +197,15 @@ def _check_shapes(file: h5py.File) -> tuple[dict[str, int], int]:
 
 
 def _read_spikes(file: h5py.File, split: str) -> np.ndarray:
-    """The spikes of one split, float32 (n, targets)."""
+    """The spikes of one split, (n, targets), finite as float32."""
+    spikes = _dataset(file, f"spikes_{split}")[:]
     with np.errstate(over="ignore"):
-        spikes = _dataset(file, f"spikes_{split}")[:].astype(np.float32)
-    faults = np.argwhere(~np.isfinite(spikes))
+        single = spikes.astype(np.float32)
+    faults = np.argwhere(~np.isfinite(single))
     if len(faults):
         row, column = faults[0].tolist()
         raise InputError(
-            f"{file.filename}: expected finite spikes, found {spikes[row, column]} in spikes_{split} at row {row}, "
+            f"{file.filename}: expected finite spikes, found {single[row, column]} in spikes_{split} at row {row}, "
             f"column {column} (counted from 0) and {len(faults)} such entries in all; copy the file again"
         )
     return spikes
