@@ -41,14 +41,15 @@ def open_array(path: Path, axes: tuple[str, ...]) -> np.memmap:
     return array
 
 
-def check_finite(array: np.memmap, allow_nan: bool = False) -> None:
+def check_finite(array: np.memmap, allow_nan: bool = False, if_nan: str = "") -> None:
     """Check that all values are finite as float32, at the speed of the disk.
 
     The file is read in chunks beside the memory map, so that the process's memory does not grow with the file.
 
     Args:
         array: As `open_array` returns it.
-        allow_nan: Whether NaN is legal (a repetition that is missing).
+        allow_nan: Whether NaN is legal (what was not measured).
+        if_nan: What else a user can do where the fault is NaN, for the message.
 
     Raises:
         InputError: Names the first faulty entry and how many there are.
@@ -68,6 +69,7 @@ def check_finite(array: np.memmap, allow_nan: bool = False) -> None:
     raise InputError(
         f"{array.filename}: expected {expected}, found {array[index]} at {place} (counted from 0) and "
         f"{sum(count for count, _ in faults)} such entries in all; remove or correct them"
+        f"{if_nan if np.isnan(array[index]) else ''}"
     )
 
 

@@ -35,7 +35,8 @@ class SplitPredictions:
         recording: The subject.
         split: "validation" or "test".
         stimuli: Indices of the stimuli in the recording, int64 (n,).
-        predictions: float32 (n, recording.num_targets) in the responses' own units; may be a memory map.
+        predictions: float32 (n, recording.num_targets) in the responses' own units, less their offset where they have
+            one; may be a memory map.
     """
 
     recording: Recording
@@ -190,6 +191,8 @@ def _warnings(part: SplitPredictions, scores: TargetScores) -> list[str]:
     unknown = np.isnan(scores.noise_ceiling) & (part.recording.noise_ceiling is not None)
     counts = {
         "targets were not measured and have no score": ~measured,
+        "targets were measured for some of the stimuli only, and are scored on these": measured
+        & (scores.n < len(part.stimuli)),
         "targets have responses that do not vary; they have no correlation and stand in no mean": still,
         "targets have predictions that are not finite and stand in no mean: the training diverged": diverged,
         "targets get the same prediction for every stimulus: their correlation counts as 0": scores.pearson == 0,

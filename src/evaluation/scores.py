@@ -12,6 +12,8 @@ from .scoring import NOISE_NORMALISED, Scoring, scoring_of
 ALL, BOTH = "all", "both"
 
 _BLOCK_ELEMENTS = 2**20
+_FEWEST_STIMULI = 3
+"""For an interval: any two stimuli correlate by 1 or −1, and one by nothing."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +143,8 @@ def score_rows(
 
     All means are over the targets that have a correlation; the score of all targets is the challenge's, which may go
     over ROIs (`scoring_of`). The interval is the 95 % percentile bootstrap over
-    stimuli of the mean Pearson correlation; see `draw_weights` for when there are fewer resamples.
+    stimuli of the mean Pearson correlation, where there are three or more; see `draw_weights` for when there are fewer
+    resamples.
 
     Args:
         recording: Whose targets these are.
@@ -159,7 +162,8 @@ def score_rows(
     groups = np.zeros((recording.num_targets, len(named)), dtype=bool)
     for column, (_, _, members) in enumerate(named):
         groups[members, column] = True
-    weights = draw_weights(len(responses), recording.num_targets, resamples, seed)
+    enough = len(responses) >= _FEWEST_STIMULI
+    weights = draw_weights(len(responses), recording.num_targets, resamples if enough else 0, seed)
     means = bootstrap_means(predictions, responses, groups & targets.scored[:, None], weights)
     rows = [
         _row((split, recording.subject, hemisphere, roi), targets, groups[:, column], means[:, column])

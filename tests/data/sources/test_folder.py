@@ -115,6 +115,7 @@ def test_responses_of_any_real_dtype(root: Path, dtype: str) -> None:
 def test_everything_optional(root: Path, tmp_path: Path) -> None:
     (root / "split.csv").write_text(
         "\ufeffstimulus,split\nimage2.png,test\n\nimage10.png,validation\nimage1.png,train\n"
+        + "".join(f"image{i}.png,train\n" for i in (3, 4, 5, 6, 7, 8, 9, 11, 12))
     )
     (root / "rois.csv").write_text(
         "roi,target,hemisphere,note\nV1,3,lh,\nFFA,0,rh,\n V1,1, lh,\nface,0,rh,x\nV1,4,rh,\n"
@@ -125,7 +126,7 @@ def test_everything_optional(root: Path, tmp_path: Path) -> None:
     for ceiling in (tmp_path / "nc", tmp_path / "nc" / "noise_ceiling.npy"):
         (recording,) = Folder(root, noise_ceiling=ceiling).read()
         np.testing.assert_allclose(recording.noise_ceiling, [0.1, 0.2, 0.3, 0.4, np.nan])  # type: ignore[arg-type]
-    assert recording.splits.tolist() == ["train", "test", *[""] * 7, "validation", "", ""]
+    assert recording.splits.tolist() == ["train", "test", *["train"] * 7, "validation", "train", "train"]
     assert recording.hemispheres.tolist() == ["rh", "lh", "", "lh", "rh"]
     rois = {(roi.hemisphere, roi.name): roi.targets.tolist() for roi in recording.rois}
     assert rois == {("lh", "V1"): [1, 3], ("rh", "V1"): [4], ("rh", "FFA"): [0], ("rh", "face"): [0]}
@@ -171,6 +172,75 @@ def test_repetitions_tell_the_noise_ceiling_where_none_is_given(root: Path, tmp_
     np.testing.assert_array_equal(given, np.full(N_TARGETS, 0.5))  # type: ignore[arg-type]
 
 
+def test_images_that_the_split_does_not_name_are_left_out_where_that_is_asked(
+    root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    lines = "".join(f"image{i}.png,{'test' if i > 9 else 'train'}\n" for i in (1, 2, 5, 7, 11, 12))
+    (root / "split.csv").write_text("stimulus,split\n" + lines)
+    with caplog.at_level("INFO", "calcarine"):
+        (recording,) = Folder(root, unlisted="drop").read()
+    assert "left out 6 images that split.csv does not name" in caplog.text
+    kept = np.array([0, 1, 4, 6, 10, 11])
+    assert recording.stimuli.names == [f"image{i + 1}.png" for i in kept]
+    assert recording.splits.tolist() == [*["train"] * 4, "test", "test"]
+    responses = np.load(root / "responses.npy")
+    np.testing.assert_array_equal(recording.responses.gather(np.arange(6)), responses[kept])
+    np.testing.assert_array_equal(recording.responses.gather(np.array([4, 1])), responses[[10, 1]])
+    (root / "split.csv").write_text("stimulus,split\n")
+    with pytest.raises(InputError, match=r"split\.csv: expected a split for each of 12 images, found none for 12"):
+        Folder(root, unlisted="drop").read()
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_what_was_not_measured_is_counted_where_it_is_allowed(
+    repeated: bool, root: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    responses = np.load(root / "responses.npy")
+    responses[3, 1] = responses[7] = np.nan
+    name = "responses_repeats.npy" if repeated else "responses.npy"
+    (root / "responses.npy").unlink()
+    write_array(root / name, np.repeat(responses[:, None], 2, axis=1) if repeated else responses)
+    with pytest.raises(InputError, match=rf"{name}: .*; or set --data\.source\.missing allow"):
+        Folder(root).read()
+    with caplog.at_level("INFO", "calcarine"):
+        (recording,) = Folder(root, missing="allow").read()
+    assert f"{root / name}: 6 of 60 responses are NaN, not measured" in caplog.text
+    assert recording.responses.gaps == 6
+    np.testing.assert_array_equal(recording.responses.gather(np.arange(N_STIMULI)), responses)
+
+
+def test_the_folder_s_own_noise_ceilings_go_before_those_of_repetitions(
+    root: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_array(root / "noise_ceiling.npy", [10, 20, 30, 40, np.nan])
+    expected = np.array([0.1, 0.2, 0.3, 0.4, np.nan])
+    np.testing.assert_allclose(Folder(root).read()[0].noise_ceiling, expected)  # type: ignore[arg-type]
+    write_array(root / "responses_repeats.npy", np.random.default_rng(0).standard_normal((N_STIMULI, 3, N_TARGETS)))
+    with caplog.at_level("INFO", "calcarine"):
+        (recording,) = Folder(root).read()
+    np.testing.assert_allclose(recording.noise_ceiling, expected)  # type: ignore[arg-type]
+    assert "noise_ceiling.npy: noise ceilings are those of this file, not those that the repetitions" in caplog.text
+    write_array(tmp_path / "given.npy", np.full(N_TARGETS, 0.5))
+    (given,) = Folder(root, noise_ceiling=tmp_path / "given.npy").read()
+    np.testing.assert_array_equal(given.noise_ceiling, np.full(N_TARGETS, 0.5))  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("repeated", [False, True])
+def test_a_small_spread_on_a_large_offset_keeps_its_digits(repeated: bool, root: Path) -> None:
+    spread = np.random.default_rng(0).standard_normal((N_STIMULI, N_TARGETS))
+    responses = spread * [1e-3, 1e-3, 1, 1e3, 0] + [1e4, -1e4, 1e4, 0, 7e5]
+    name = "responses_repeats.npy" if repeated else "responses.npy"
+    (root / "responses.npy").unlink()
+    write_array(root / name, responses[:, None] if repeated else responses)
+    (recording,) = Folder(root).read()
+    offset = recording.responses.offset
+    assert offset is not None
+    np.testing.assert_allclose(offset, [1e4, -1e4, 0, 0, 0], rtol=1e-6)
+    gathered = recording.responses.gather(np.arange(N_STIMULI))
+    np.testing.assert_allclose(gathered[:, :2] + offset[:2], responses[:, :2], rtol=0, atol=1e-9)
+    np.testing.assert_array_equal(gathered[:, 2:], responses[:, 2:].astype(np.float32))
+
+
 def array(name: str, shape: tuple[int, ...], **faults: float) -> Callable[[Path], None]:
     """Writes zeros, with faults at "row_column" places."""
 
@@ -199,7 +269,18 @@ FAULTS: dict[str, tuple[Callable[[Path], None], str, str]] = {
     "responses infinite": (
         array("responses.npy", (12, 5), at_2_4=np.inf),
         "responses.npy",
-        "found inf at row 2, column 4",
+        "found inf at row 2, column 4 (counted from 0) and 1 such entries in all; remove or correct them",
+    ),
+    "responses missing some": (
+        array("responses.npy", (12, 5), at_2_4=np.nan, at_3_4=np.nan),
+        "responses.npy",
+        "2 such entries in all; remove or correct them; or set --data.source.missing allow",
+    ),
+    "split of some": (
+        text("split.csv", "stimulus,split\n" + "".join(f"image{i}.png,train\n" for i in range(1, 9))),
+        "split.csv",
+        "of 12 images, found none for 4 (image9.png, image10.png, image11.png, …); name them, or leave them out with "
+        "--data.source.unlisted drop",
     ),
     "responses object": (
         lambda root: write_array(root / "responses.npy", np.array([[None]], dtype=object)),
