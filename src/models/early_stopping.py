@@ -20,7 +20,8 @@ class RoiEarlyStopping(Callback):
     its best epoch is restored whole; and one network per hemisphere is two ROIs.
 
     Args:
-        patience: Epochs without a better validation loss after which a ROI stops.
+        patience: Epochs without a better validation loss after which a ROI stops, but none before
+            --trainer.min_epochs.
         min_delta: A loss is better if it is lower than the best by more than this.
         decimals: Round validation losses to so many decimals before they are compared.
         per_roi: Stop each ROI on its own; otherwise all targets by their mean loss.
@@ -71,7 +72,9 @@ class RoiEarlyStopping(Callback):
         self.best_epoch[better] = trainer.current_epoch
         if better.any():
             self._keep(pl_module, better[groups])
-        self.stopped |= trainer.current_epoch - self.best_epoch >= self.patience
+        # What --trainer.min_epochs or min_steps still trains may be better: no ROI stops before them.
+        if trainer.current_epoch + 1 >= (trainer.min_epochs or 0) and trainer.global_step >= (trainer.min_steps or 0):
+            self.stopped |= trainer.current_epoch - self.best_epoch >= self.patience
         if self.stopped.all():
             trainer.should_stop = True
 

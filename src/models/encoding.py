@@ -200,7 +200,7 @@ class EncodingModule(LightningModule):
             loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
         if self.categories is not None:
             loss = loss + self.categories.loss(outcome.features, batch)
-        return loss
+        return loss * self._share_of_window(batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outcome = self._step(batch)
@@ -243,6 +243,16 @@ class EncodingModule(LightningModule):
             batches = (strategy.batch_to_device(batch) for batch in served)
             self.calibration.fit((self(batch), self.standardize_responses(batch.response)) for batch in batches)
         self.cpu()
+
+    def _share_of_window(self, batch_idx: int) -> float:
+        """What makes the gradient of an accumulation window the mean over the batches that it holds.
+
+        Lightning divides each batch's loss by --trainer.accumulate_grad_batches, but the window at an epoch's end may
+        hold fewer.
+        """
+        window = self.trainer.accumulate_grad_batches
+        first = batch_idx - batch_idx % window
+        return window / min(window, self.trainer.num_training_batches - first)
 
     def _step(self, batch: Batch) -> Outcome:
         features = self._features(batch)

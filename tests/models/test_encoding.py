@@ -87,6 +87,75 @@ def test_all_targets_stop_together_by_their_rounded_loss(tmp_path, decimals):
     assert torch.equal(torch.cat([model(batch).detach() for batch in data.val_dataloader()]), last)
 
 
+class Swayed(EncodingModule):
+    """An EncodingModule whose validation losses are given, epoch by epoch, for each group of targets."""
+
+    def on_validation_epoch_end(self):
+        super().on_validation_epoch_end()
+        self.target_losses = torch.tensor(LOSSES[self.current_epoch])[self.facts.groups]
+
+
+LOSSES = [[5.0, 5.0], [4.0, 4.0], [6.0, 6.0], [6.0, 3.0], [6.0, 6.0], [2.0, 6.0], [6.0, 6.0], [6.0, 6.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize(
+    ("flags", "best", "ran"),
+    [
+        ({}, [1, 1], 4),
+        ({"min_epochs": 4}, [1, 3], 6),
+        ({"min_epochs": 6}, [5, 3], 8),
+        ({"min_steps": 6 * 4}, [5, 3], 8),
+    ],
+)
+def test_no_roi_stops_before_the_epochs_that_are_asked_for(tmp_path, flags, best, ran):
+    data = EncodingDataModule(Planted(120), Identity(), cache_dir=tmp_path, batch_size=21)
+    model, stopping = Swayed(data.num_targets, data.feature_shapes), RoiEarlyStopping(2)
+    quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
+    trainer = Trainer(max_epochs=9, callbacks=[stopping], accelerator="cpu", num_sanity_val_steps=0, **quiet, **flags)
+    trainer.fit(model, data)
+    assert stopping.best_epoch.tolist() == best
+    assert trainer.current_epoch == ran
+
+
+class Windows(Callback):
+    """Gradients of each optimiser step, and the mean gradient over the batches that were served since the last."""
+
+    def __init__(self):
+        self.expected, self.found, self.batches = [], [], []
+
+    def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
+        features = {layer: each.clone() for layer, each in batch.features.items()}
+        self.batches.append((features, batch.response.clone()))
+
+    def on_before_optimizer_step(self, trainer, pl_module, optimizer):
+        weight = pl_module.head.weight
+        self.found.append(weight.grad.clone())
+        gradients = []
+        for features, response in self.batches:
+            prediction = pl_module.head(pl_module.standardize_features(features))
+            loss = (prediction - pl_module.standardize_responses(response)).square().mean(0).sum()
+            gradients.append(torch.autograd.grad(loss, weight)[0])
+        self.expected.append(torch.stack(gradients).mean(0))
+        self.batches = []
+
+
+@pytest.mark.parametrize(("window", "steps"), [(1, 4), (2, 2), (3, 2), (4, 1), (8, 1)])
+@pytest.mark.parametrize("checks", [1.0, 0.25])
+def test_each_accumulation_window_is_the_mean_over_the_batches_that_it_holds(tmp_path, window, steps, checks):
+    windows = Windows()
+    flags = {"accumulate_grad_batches": window, "val_check_interval": checks, "callbacks": [windows]}
+    fit(tmp_path, Planted(120), epochs=3, batch_size=21, **flags)
+    assert len(windows.found) == 3 * steps
+    for found, expected in zip(windows.found, windows.expected, strict=True):
+        torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-6)
+
+
+def test_a_window_of_the_whole_epoch_trains_as_one_large_batch_does(tmp_path):
+    accumulated, *_ = fit(tmp_path, Planted(120), epochs=10, patience=100, batch_size=21, accumulate_grad_batches=8)
+    whole, *_ = fit(tmp_path, Planted(120), epochs=10, patience=100, batch_size=84)
+    torch.testing.assert_close(accumulated.head.weight, whole.head.weight, rtol=1e-4, atol=1e-5)
+
+
 def test_a_resumed_run_ends_like_an_undisturbed_one(tmp_path):
     whole, *_ = fit(tmp_path, Planted(), epochs=40, patience=3)
     _, _, trainer, _ = fit(tmp_path, Planted(), epochs=4, patience=3)
