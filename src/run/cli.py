@@ -16,7 +16,7 @@ from lightning.pytorch.loggers import Logger
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..models import EncodingModule, RoiEarlyStopping
-from ..where import CONFIGS
+from ..where import CONFIGS, RUNS
 from .flags import parse_flags
 from .folder import EpochSeed, History, RunLogger
 from .predictions import PredictionWriter
@@ -55,6 +55,7 @@ class EncodingCLI(LightningCLI):
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         parser.add_argument("--name", type=str, default=None, help="Runs are kept in runs/NAME/version_N.")
+        parser.add_argument("--runs", type=Path, default=RUNS, help="Folder of all runs; a new one is made.")
         parser.add_argument(
             "--ckpt_path",
             type=str,
@@ -92,10 +93,10 @@ class EncodingCLI(LightningCLI):
         if Path(name).is_absolute() or ".." in Path(name).parts:
             raise InputError(f"--name {name}: expected a name below runs/, found a path out of it")
         self.config.name = name
-        checkpoint, version = resume_from(name, self.config.ckpt_path)
+        checkpoint, version = resume_from(name, self.config.ckpt_path, self.config.runs)
         self.checkpoint = checkpoint
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
-        self.run_logger = RunLogger(name, version)
+        self.run_logger = RunLogger(name, version, self.config.runs)
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [History(), PredictionWriter()]

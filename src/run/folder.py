@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..atomic import replacing
-from .resume import RUNS
+from ..where import RUNS
 
 
 def rank() -> int:
@@ -28,10 +28,11 @@ class RunLogger(TensorBoardLogger):
     Args:
         name: The runs' name.
         version: An earlier run to go on with; None reserves a new one.
+        runs: Folder of all runs.
     """
 
-    def __init__(self, name: str, version: int | None = None) -> None:
-        super().__init__(RUNS, name=name, version=version, default_hp_metric=False)
+    def __init__(self, name: str, version: int | None = None, runs: Path = RUNS) -> None:
+        super().__init__(runs, name=name, version=version, default_hp_metric=False)
 
     def save(self) -> None:
         """Flush the events; config.yaml says what hparams.yaml would."""

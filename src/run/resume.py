@@ -13,19 +13,19 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from ..atomic import replacing
 from ..errors import InputError, one_line
 
-RUNS = Path("runs")
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
 
 log = logging.getLogger(__name__)
 
 
-def resume_from(name: str, ckpt_path: str | None) -> tuple[Path | None, int | None]:
+def resume_from(name: str, ckpt_path: str | None, runs: Path) -> tuple[Path | None, int | None]:
     """What to resume from.
 
     Args:
         name: The runs' name.
         ckpt_path: "last" for the newest run of that name, a file, or None to start anew.
+        runs: Folder of all runs.
 
     Returns:
         The checkpoint, or None where there is none yet; and the version of the run that goes on, or None for a
@@ -37,12 +37,12 @@ def resume_from(name: str, ckpt_path: str | None) -> tuple[Path | None, int | No
     if ckpt_path is None:
         return None, None
     if ckpt_path == "last":
-        versions = [re.fullmatch(r"version_(\d+)", path.name) for path in (RUNS / name).glob("version_*")]
+        versions = [re.fullmatch(r"version_(\d+)", path.name) for path in (runs / name).glob("version_*")]
         newest = max((int(version[1]) for version in versions if version), default=None)
         if newest is None:
-            log.info("--ckpt_path last: there is no run in %s yet, starting one", RUNS / name)
+            log.info("--ckpt_path last: there is no run in %s yet, starting one", runs / name)
             return None, None
-        checkpoint = RUNS / name / f"version_{newest}" / CHECKPOINTS / LAST
+        checkpoint = runs / name / f"version_{newest}" / CHECKPOINTS / LAST
         if checkpoint.exists():
             return checkpoint, newest
         # Killed before its first checkpoint. An older run's would be another run's.

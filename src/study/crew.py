@@ -50,7 +50,7 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
         KeyboardInterrupt: So were the workers, and their trials are back in the queue.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
-    logs = Path("runs") / options.study / "workers"
+    logs = options.folder / "workers"
     logs.mkdir(parents=True, exist_ok=True)
     with _started(options, argv, logs) as workers:
         said: set[int] = set()

@@ -31,4 +31,4 @@ def _run(options: Options, argv: Sequence[str]) -> None:
         session.run()
         study = session.study
     if not options.member:
-        print(conclusion(study, options.args), flush=True)  # noqa: T201 what the command answers
+        print(conclusion(study, options.folder, options.args), flush=True)  # noqa: T201 what the command answers

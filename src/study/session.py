@@ -24,7 +24,6 @@ from ..evaluation.tables import read_scores
 from ..recording import VALIDATION
 from ..run.cli import EncodingCLI, build_cli
 from ..run.flags import parse_flags
-from ..run.resume import RUNS
 from ..run.stages import encode, run
 from .crew import MEMBER
 from .ledger.attributes import PER_ROI, REFIT
@@ -71,7 +70,7 @@ class Session:
 
     @property
     def folder(self) -> Path:
-        return RUNS / self.options.study
+        return self.options.folder
 
     def run(self) -> None:
         """Run trials, then conclude; each worker in its turn, so that a kill or a later trial leaves nothing out."""
@@ -177,11 +176,12 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space = read_space(options.search)
     modules: dict[str, EncodingDataModule] = {}
-    cli = TrialCLI([*options.args, *make_flags(space.fixed(), {})], f"{options.study}/trials", 0, modules)
+    args = [*options.args, f"--runs={options.runs}"]  # whatever a config says
+    cli = TrialCLI([*args, *make_flags(space.fixed(), {})], f"{options.study}/trials", 0, modules)
     config = yaml.safe_load(resolved(cli))
     space = space.scaled(cli.model.head.num_features)
-    check_flags(space, config, lambda flags: parse_flags(cli.parser, [*options.args, *flags]))
-    rows = KeptRows(RUNS / options.study) if options.per_roi else None
+    check_flags(space, config, lambda flags: parse_flags(cli.parser, [*args, *flags]))
+    rows = KeptRows(options.folder) if options.per_roi else None
     if rows is not None:
         check_rows(cli.model, space)
     default = own_values(space, config)
@@ -190,7 +190,7 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
     plan = make_plan(options.sampler, space, default)
     if options.sampler == "grid":
         options.trials = min(options.trials, len(plan))
-    with file_lock(RUNS / options.study / ".data.lock"):  # the first worker extracts, the others find it done
+    with file_lock(options.folder / ".data.lock"):  # the first worker extracts, the others find it done
         encode(cli)
     if not len(cli.datamodule.positions(VALIDATION)):
         raise InputError("--data.validation: a study chooses by the validation split, and there is none; give a share")
@@ -213,5 +213,5 @@ def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
         study, storage, options.trials, options.sampler, cli.config.seed_everything, plan, first, Watch(),
         os.environ.get(MEMBER),
     )  # fmt: skip
-    trials = Trials(options.args, options.study, space, config, modules, hooks)
+    trials = Trials(args, options.study, space, config, modules, hooks)
     return Session(options, study, storage, trials, queue, rows)

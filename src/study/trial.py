@@ -78,7 +78,7 @@ class TrialCLI(EncodingCLI):
             )
         self.checkpoint = None
         self.save_config_callback = None
-        self.run_logger = RunLogger(self.trials_name, self.number)
+        self.run_logger = RunLogger(self.trials_name, self.number, self.config.runs)
         return [PredictionWriter(), *self.own_callbacks]
 
     def instantiate_classes(self) -> None:

@@ -292,3 +292,13 @@ def test_images_reach_a_backbone(folder, tmp_path):
         build_cli(args)
     assert main([*args, "--model.backbone=PixelEncoder", "--name=tuned"]) == 0
     assert (tmp_path / "runs/tuned/version_0/scores.csv").exists()
+
+
+def test_runs_go_where_they_are_sent_and_are_found_there_again(folder, tmp_path, capsys):
+    elsewhere = [*folder, "--name=mine", "--runs=some/where"]
+    assert main([*elsewhere, "--trainer.max_epochs=1"]) == 0
+    assert capsys.readouterr().out.startswith("some/where/mine/version_0: ")
+    assert main([*elsewhere, "--trainer.max_epochs=2", "--ckpt_path=last"]) == 0
+    assert [path.name for path in (tmp_path / "some/where/mine").iterdir()] == ["version_0"]
+    assert len((tmp_path / "some/where/mine/version_0/history.csv").read_text().splitlines()) == 3
+    assert not (tmp_path / "runs").exists()

@@ -13,7 +13,7 @@ from ..ledger.attributes import CONFIG, KEEPS, SPACE
 if TYPE_CHECKING:
     from optuna import Study
 
-FREE = ("name", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_model_summary")
+FREE = ("name", "runs", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 """What another worker may have otherwise."""
 SHOWN = 3
 

@@ -76,11 +76,12 @@ def check_any_complete(study: Study) -> None:
         raise InputError(f"--study {study.study_name}: no trial came to a value, {count} of {len(failed)}: {reason}")
 
 
-def conclusion(study: Study, args: Sequence[str]) -> str:
+def conclusion(study: Study, folder: Path, args: Sequence[str]) -> str:
     """What to say at the end: the best trial beside the default configuration, and the command that repeats it.
 
     Args:
         study: With its trials.
+        folder: The study's.
         args: The `train.py` flags beneath all trials, as typed.
     """
     lines = [f"study {study.study_name}: {counts(study)}"]
@@ -94,7 +95,7 @@ def conclusion(study: Study, args: Sequence[str]) -> str:
         lines.append(f"run of the best: {refit[1]}")
     if per_roi := study.user_attrs.get(PER_ROI, {}).get("folder"):
         lines.append(f"model of each ROI's best rows: {per_roi}")
-    lines += [f"report: {Path('runs', study.study_name, REPORT)}", train_command(study, best, args)]
+    lines += [f"report: {folder / REPORT}", train_command(study, best, args)]
     return "\n".join(lines)
 
 

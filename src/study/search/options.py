@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
-from ...where import SEARCHES
+from ...where import RUNS, SEARCHES
 from .choosing import PRUNERS, SAMPLERS, PrunerName, SamplerName
 
 DEFAULT_SEARCH = SEARCHES / "default.yaml"
@@ -25,6 +25,7 @@ class Options:
         search: The search space's file.
         trials: Finished trials that the study shall have.
         study: Its name.
+        runs: Folder of all runs and studies.
         storage: Where it is kept.
         workers: Processes that this one starts; None makes it the worker itself.
         member: This process was started by another, which speaks for it.
@@ -38,6 +39,7 @@ class Options:
     search: Path
     trials: int
     study: str
+    runs: Path
     storage: str
     workers: int | None
     member: bool
@@ -45,6 +47,11 @@ class Options:
     sampler: SamplerName
     pruner: PrunerName
     per_roi: bool
+
+    @property
+    def folder(self) -> Path:
+        """The study's own."""
+        return self.runs / self.study
 
 
 def parse(argv: Sequence[str], member: bool = False) -> Options:
@@ -73,11 +80,12 @@ def parse(argv: Sequence[str], member: bool = False) -> Options:
         raise InputError(f"--study {study}: expected a name below runs/, found a path out of it")
     bare = known.search is None
     return Options(
-        args=args,
+        args=args if known.runs is None else [*args, f"--runs={known.runs}"],
         search=search,
         trials=known.trials or (SMALL_STUDY if bare else STUDY),
         study=study,
-        storage=known.storage or f"sqlite:///runs/{study}/study.db",
+        runs=known.runs or RUNS,
+        storage=known.storage or f"sqlite:///{(known.runs or RUNS) / study}/study.db",
         workers=None if member else known.workers,
         member=member,
         timeout=known.timeout,
@@ -100,6 +108,9 @@ def _parser() -> argparse.ArgumentParser:
         "--trials", type=int, metavar="N", help="finished trials that the study shall have, over all its workers"
     )
     parser.add_argument("--study", metavar="NAME", help="the same name goes on with the same study")
+    parser.add_argument(
+        "--runs", type=Path, metavar="DIR", help="where studies and their runs are kept; default ./runs"
+    )
     parser.add_argument(
         "--storage",
         metavar="URL",
