@@ -9,6 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from ..arguments import KeepsArguments
 from ..batch import Features, FeatureShapes
 from ..errors import InputError
 
@@ -23,7 +24,7 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
-class Encoder(nn.Module, ABC):
+class Encoder(KeepsArguments, nn.Module, ABC):
     """Turns images into features; knows nothing of brains.
 
     The same class serves frozen, through the embedding cache (`eval()`, inference mode), and inside a model as a

@@ -4,13 +4,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
 
+from ..arguments import KeepsArguments
 from ..batch import Batch, Facts, Features, flatten
 from ..errors import InputError
 
 SPLITS = ("validation", "test", "withheld")
 
 
-class CategoryObjective(nn.Module):
+class CategoryObjective(KeepsArguments, nn.Module):
     """A linear classifier on the features that the head reads, trained by cross-entropy beside the responses' loss.
 
     Where a backbone is trained, both tasks shape its features; cached features make them two models that stop

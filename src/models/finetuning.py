@@ -14,6 +14,7 @@ import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from ..arguments import KeepsArguments
 from ..encoders.capture import BATCH, did_you_mean, trace
 from ..errors import InputError
 
@@ -23,7 +24,7 @@ ADAPTER = "lora_"  # what peft's own modules and parameters are called
 log = logging.getLogger(__name__)
 
 
-class Finetuning(ABC):
+class Finetuning(KeepsArguments, ABC):
     """Policy for the backbone's weights.
 
     Args:

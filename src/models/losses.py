@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import Metric
 
+from ..arguments import KeepsArguments
 from ..batch import Facts
 from ..errors import InputError
 
@@ -14,7 +15,7 @@ FLAT = 1e-6
 """Variance below which a standardised prediction or response counts as constant."""
 
 
-class Loss(nn.Module, ABC):
+class Loss(KeepsArguments, nn.Module, ABC):
     """From predictions and responses to one loss per target."""
 
     scale_free: bool = False

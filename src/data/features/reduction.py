@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 from math import prod
 from typing import TYPE_CHECKING
 
+from ...arguments import KeepsArguments
 from ...errors import InputError
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
@@ -19,7 +20,7 @@ VERSION = 1
 """To be raised when an algorithm changes: what was remembered of earlier runs is then made anew."""
 
 
-class Reduction(ABC):
+class Reduction(KeepsArguments, ABC):
     """Maps each layer's features to fewer, after being fitted on the training split.
 
     Args:
@@ -37,7 +38,8 @@ class Reduction(ABC):
 
     def identity(self) -> list[object]:
         """What determines the numbers beside the features, as plain JSON types."""
-        return [VERSION, type(self).__name__, vars(self)]
+        settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
+        return [VERSION, type(self).__name__, settings]
 
     @abstractmethod
     def fit(self, features: FeatureTable, layer: str) -> Projection:

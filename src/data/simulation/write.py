@@ -20,7 +20,7 @@ _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
 
 
 def simulate(
-    out: Path,
+    out: str | Path,
     format: str = "algonauts2023",
     images: int = 1000,
     targets: int = 39548,
@@ -47,6 +47,7 @@ def simulate(
     Raises:
         InputError: A number is out of range, or the folder is there already.
     """
+    out = Path(out)
     if format not in ("algonauts2023", "folder"):
         raise InputError(f"--format: expected algonauts2023 or folder, found {format!r}")
     if not 10 <= images <= 9_999:

@@ -3,13 +3,14 @@
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
+from ...arguments import KeepsArguments
 from ...recording import Recording
 
 OWN_NAMES = ("all", "none")
 """No ROI's name: rows of all targets in scores.csv, and the targets that are in no ROI."""
 
 
-class Source(ABC):
+class Source(KeepsArguments, ABC):
     """Reads one on-disk format.
 
     Construction checks the flags and reads headers only, so that a model's sizes are known before any array is.

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from ...arguments import KeepsArguments
+
 
 @dataclass(frozen=True)
 class LinearFit:
@@ -32,7 +34,7 @@ class LinearFit:
         return 1 - self.error / self.null_error
 
 
-class Regression(ABC):
+class Regression(KeepsArguments, ABC):
     """Fits data that are in memory."""
 
     penalties: Sequence[float] | None  # the candidates; None where each target has its own
