@@ -6,12 +6,12 @@ from operator import itemgetter
 from typing import ClassVar, Protocol
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..arguments import KeepsArguments
 from ..batch import Features, FeatureShapes
 from ..errors import InputError
+from .framing import Framing, resized
 
 VERSION = 2  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
 
@@ -113,11 +113,12 @@ def prepare_images(
     interpolation: str = "bilinear",
     mean: Tensor | None = None,
     std: Tensor | None = None,
+    framing: Framing | None = None,
 ) -> Tensor:
     """Bring images to a model's input: the one conversion that every encoder uses.
 
     The whole image is squeezed into the square, antialiased. Nothing is cropped, because the subject saw all of
-    it; hence features differ slightly from those of pipelines that crop the centre.
+    it; hence features differ slightly from those of pipelines that crop the centre, which `framing` does too.
 
     Args:
         images: uint8 (batch, 3, height, width).
@@ -125,6 +126,7 @@ def prepare_images(
         interpolation: "bilinear" or "bicubic".
         mean: Subtracted from values in [0, 1], (3, 1, 1); with `std`.
         std: Divided by, (3, 1, 1).
+        framing: The model's own way to the square; without, the whole image.
 
     Returns:
         float (batch, 3, size, size), in [0, 1] before normalising; in `mean`'s dtype where that is given.
@@ -135,9 +137,10 @@ def prepare_images(
     if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
         raise TypeError(f"expected uint8 images (batch, 3, height, width), got {images.dtype} {tuple(images.shape)}")
     pixels = images.float() / 255
-    if pixels.shape[-2:] != (size, size):
-        pixels = F.interpolate(pixels, size=(size, size), mode=interpolation, antialias=True)
-        pixels = pixels.clamp(0, 1)  # bicubic overshoots at edges
+    if framing is None:
+        pixels = resized(pixels, (size, size), interpolation)
+    else:
+        pixels = framing.cut(pixels, size, interpolation)
     if mean is None or std is None:
         return pixels
     return ((pixels - mean) / std).to(mean.dtype)

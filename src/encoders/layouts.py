@@ -19,6 +19,7 @@ from .capture import Tap, Trace, output_shapes
 TALLER, WIDER = 2, 3  # of the second trace; a multiple, so that patches and windows still fit
 IMAGES = 3  # in the second trace, so that the batch axis is told as well
 MAX_PREFIX_TOKENS = 8  # class, distillation and register tokens beside the patches
+MOST_LOST = 6  # rows at the edges of a map; 3 are lost before Inception's first block
 FIXED = (nn.AdaptiveAvgPool2d, nn.AdaptiveMaxPool2d)  # make maps whose size is not the image's, by torch's own word
 
 
@@ -77,18 +78,18 @@ def read_layouts(
     seen = {event.tap: event for event in traced.events if event.tap in set(taps)}
     larger = output_shapes(traced.ran, taps, (IMAGES, 3, TALLER * size, WIDER * size))
     square: dict[Tap, tuple[int, ...]] = {}
-    missing = [tap for tap in taps if tap not in larger]
+    # A network that brings all images to its own size shows nothing of places either.
+    missing = [tap for tap, event in seen.items() if not _tells(event.shape, larger.get(tap))]
     if missing:
         with suppress(Exception), torch.device("meta"):  # a network that can be made for one size only
             square = output_shapes(resized(TALLER * size).eval(), missing, (IMAGES, 3, TALLER * size, TALLER * size))
     found: dict[Tap, Layout] = {}
     for tap, event in seen.items():
-        assert event.shape is not None
-        shape = event.shape[1:]
-        growth = (TALLER, WIDER) if tap in larger else (TALLER, TALLER)
-        after = larger.get(tap) or square.get(tap)
+        shape = (event.shape or ())[1:]
+        growth = (TALLER, WIDER) if tap not in square else (TALLER, TALLER)
+        after = square.get(tap) or larger.get(tap)
         layout = None
-        if after is not None and len(after) == len(event.shape) and after[0] == IMAGES:
+        if after is not None and len(after) == len(shape) + 1 and after[0] == IMAGES:
             layout = layout_of(shape, after[1:], growth, event.grid)
         if layout is None and len(shape) == 3 and shape[1] == shape[2] > 1:
             module = network.get_submodule(tap.module)
@@ -96,6 +97,15 @@ def read_layouts(
                 layout = _map(shape, (0, 1, 2))
         found[tap] = layout or _placeless(shape)
     return found
+
+
+def _tells(shape: tuple[int, ...] | None, larger: tuple[int, ...] | None) -> bool:
+    """Whether a larger image has shown what can be shown: an axis that grows, or no axes to be told apart."""
+    return shape is not None and larger is not None and (shape[1:] != larger[1:] or _single(shape[1:]))
+
+
+def _single(shape: tuple[int, ...]) -> bool:
+    return sum(length != 1 for length in shape) <= 1
 
 
 def layout_of(
@@ -111,14 +121,12 @@ def layout_of(
     """
     changed = [axis for axis, (before, after) in enumerate(zip(shape, larger, strict=True)) if before != after]
     if len(shape) == 3 and len(changed) == 2 and shape[changed[0]] == shape[changed[1]]:
-        after = [larger[axis] for axis in changed]
-        if growth[0] != growth[1] and after[0] > after[1]:
-            changed.reverse()  # (W, H)
-            after.reverse()
-        told_apart = growth[0] == growth[1] or after[0] < after[1]  # an attention matrix is not
-        if told_apart and all(map(_grows, (shape[axis] for axis in changed), after, growth)):
-            (channels,) = {0, 1, 2}.difference(changed)
-            return _map(shape, (channels, *changed))
+        (channels,) = {0, 1, 2}.difference(changed)
+        rows, columns = changed
+        if growth[0] != growth[1] and larger[rows] > larger[columns]:
+            rows, columns = columns, rows
+        if _grow(shape[rows], (larger[rows], larger[columns]), growth):
+            return _map(shape, (channels, rows, columns))
     if len(shape) == 2 and len(changed) == 1:
         (tokens,) = changed
         found = grid or _token_grid(shape[tokens], larger[tokens], prod(growth))
@@ -128,9 +136,14 @@ def layout_of(
     return None
 
 
-def _grows(before: int, after: int, times: int) -> bool:
-    """Whether an axis grows as an image's side does; convolutions without padding miss by a little."""
-    return abs(after - times * before) < 2 * times
+def _grow(side: int, larger: tuple[int, int], growth: tuple[int, int]) -> bool:
+    """Whether rows and columns grow as those of a map do, and not as an attention matrix.
+
+    Convolutions without padding lose as many rows of a large map as of a small one.
+    """
+    lost = [(after - times * side) / (times - 1) for after, times in zip(larger, growth, strict=True)]
+    told_apart = growth[0] == growth[1] or larger[0] < larger[1]
+    return told_apart and max(lost) - min(lost) <= 2 and min(lost) >= -2 and max(lost) <= MOST_LOST
 
 
 def _token_grid(before: int, after: int, times: int) -> tuple[int, int] | None:
@@ -140,11 +153,10 @@ def _token_grid(before: int, after: int, times: int) -> tuple[int, int] | None:
     return (side, side) if not rest and side > 0 and side**2 == patches else None
 
 
-def _map(shape: tuple[int, ...], axes: tuple[int, int, int]) -> Layout:
+def _map(shape: tuple[int, ...], axes: tuple[int, ...]) -> Layout:
     channels, rows, columns = (shape[axis] for axis in axes)
     return Layout("map", axes, (channels, rows, columns), (rows, columns), shape)
 
 
 def _placeless(shape: tuple[int, ...]) -> Layout:
-    kind = "vector" if sum(length != 1 for length in shape) <= 1 else "flat"
-    return Layout(kind, (), (prod(shape),), captured=shape)
+    return Layout("vector" if _single(shape) else "flat", (), (prod(shape),), captured=shape)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from .capture import Event, Tap
 from .checkpoint import load_state
+from .framing import Framing
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
 
@@ -52,15 +53,21 @@ class OpenClipEncoder(PretrainedEncoder):
         if image_size is not None:
             vision["image_size"] = image_size
         quick_gelu = bool(published.get("quick_gelu") or config.get("quick_gelu"))
-        tower = _build_vision_tower(config["embed_dim"], vision, quick_gelu)
+        tower: Any = _build_vision_tower(config["embed_dim"], vision, quick_gelu)
+        trunk: Any = getattr(tower, "trunk", None)
+        if image_size is not None and hasattr(trunk, "set_input_size"):
+            trunk.set_input_size(img_size=image_size)  # open_clip leaves timm's models at their own size
         if file:
             load_state(tower, cls.own_state(tower, file), [], file)
         size = vision.get("image_size", 224)
+        size = size if isinstance(size, int) else size[0]
+        fit: Any = {"shortest": "shorter", "squash": "both"}.get(published.get("resize_mode") or "shortest")
         return tower, InputSpec(
-            size if isinstance(size, int) else size[0],
+            size,
             tuple(published.get("mean") or OPENAI_MEAN),
             tuple(published.get("std") or OPENAI_STD),
             "bilinear" if published.get("interpolation") == "bilinear" else "bicubic",
+            Framing(size, fit) if fit else None,
         )
 
     @classmethod

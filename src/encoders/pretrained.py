@@ -14,8 +14,9 @@ from torch import Tensor, nn
 from ..batch import Features, FeatureShapes
 from ..errors import InputError, one_line
 from .base import Encoder, prepare_images
-from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
+from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, tap_problem, trace
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
+from .framing import Framing, Preprocess
 from .layouts import Layout, read_layouts
 from .pooling import Pool, pool_features
 from .token_order import Order, token_orders
@@ -34,12 +35,14 @@ class InputSpec:
         mean: Per colour channel, of values in [0, 1].
         std: Per colour channel.
         interpolation: "bilinear" or "bicubic".
+        framing: How the model's own pipeline comes to the square; None where it has no one shape.
     """
 
     size: int
     mean: tuple[float, ...] = (0.485, 0.456, 0.406)
     std: tuple[float, ...] = (0.229, 0.224, 0.225)
     interpolation: str = "bilinear"
+    framing: Framing | None = None
 
 
 class PretrainedEncoder(Encoder):
@@ -58,6 +61,8 @@ class PretrainedEncoder(Encoder):
             columns. Class tokens are left out.
         image_size: Input size in pixels; without, the model's own.
         seed: Seed of random weights.
+        preprocess: "whole": the whole image, squeezed into the model's square, because the subject saw all of it.
+            "model": what the model's own pipeline cuts out of the middle.
     """
 
     library: ClassVar[str]
@@ -72,12 +77,14 @@ class PretrainedEncoder(Encoder):
         pool: Pool = None,
         image_size: int | None = None,
         seed: int = 0,
+        preprocess: Preprocess = "whole",
     ) -> None:
         super().__init__()
         self.model = model
         self.weights = weights
         self.seed = seed
         self.pool: Pool = pool
+        self.preprocess: Preprocess = preprocess
         what = f"{self.library}:{model}"
         asked = [EMBEDDING] if layers is None else [layers] if isinstance(layers, str) else list(dict.fromkeys(layers))
         if not asked:
@@ -93,6 +100,11 @@ class PretrainedEncoder(Encoder):
         self.check_model(model)
         tag, file = self._weights(weights)
         network, spec = _seeded(seed, partial(self.build, model, tag, image_size, **self.options()))
+        if preprocess == "model" and spec.framing is None:
+            raise InputError(
+                f"--data.encoder.preprocess model: expected a model whose own pipeline ends in a square, found {what}, "
+                "which takes images of any shape; leave it out"
+            )
         traced = trace_model(network, spec, what)
         embedding = self.embedding_tap(network, traced.events)
         if layers is None and embedding is None:
@@ -102,6 +114,10 @@ class PretrainedEncoder(Encoder):
             )
         taps = resolve(network, traced.events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
         layouts = self.read_layouts(model, network, traced, taps.values(), spec.size, self.options())
+        self.layouts = {layer: layouts[tap] for layer, tap in taps.items()}
+        self._check_pool(what)
+        self._ordered = {layer: tap for layer, tap in taps.items() if self._needs_order(layer)}
+        self._tokens = self._token_taps(model, network, traced, spec.size)
         state = None if file is None else self.own_state(network, file)
         unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
@@ -109,9 +125,7 @@ class PretrainedEncoder(Encoder):
         self.network = network.train()  # as any new module; the trace left it in evaluation mode
         self.spec = spec
         self.taps = taps
-        self.layouts = {layer: layouts[tap] for layer, tap in taps.items()}
-        self._orders: dict[str, Order] | None = None  # of tokens, once they have been asked for
-        self._check_pool(what)
+        self._orders: dict[str, Order] | None = None  # once they have been looked for
         self.register_buffer("mean", torch.tensor(spec.mean).view(3, 1, 1), persistent=False)
         self.register_buffer("std", torch.tensor(spec.std).view(3, 1, 1), persistent=False)
 
@@ -163,7 +177,8 @@ class PretrainedEncoder(Encoder):
             raise InputError(f"{cls.library} has no model '{model}'{did_you_mean(model, names)}")
 
     def forward(self, images: Tensor) -> Features:
-        inputs = prepare_images(images, self.spec.size, self.spec.interpolation, self.mean, self.std)
+        framing = self.spec.framing if self.preprocess == "model" else None
+        inputs = prepare_images(images, self.spec.size, self.spec.interpolation, self.mean, self.std, framing)
         orders = self._token_orders()
         return run_taps(self.network, self.taps, inputs, lambda layer, seen: self._reduce(layer, seen, orders))
 
@@ -179,8 +194,18 @@ class PretrainedEncoder(Encoder):
             "mean": list(self.spec.mean),
             "std": list(self.spec.std),
             "interpolation": self.spec.interpolation,
+            "preprocess": self.preprocessing(),
             **self.options(),
         }
+
+    def preprocessing(self) -> str:
+        """What is done to an image before the network sees it, for people."""
+        spec = self.spec
+        if self.preprocess == "model":
+            way = f"{spec.framing}, the middle {spec.size} × {spec.size} kept"
+        else:
+            way = f"the whole image squeezed to {spec.size} × {spec.size} pixels"
+        return f"{way}, {spec.interpolation}"
 
     def randomised(self) -> "PretrainedEncoder":
         if self.weights == "random":
@@ -190,6 +215,7 @@ class PretrainedEncoder(Encoder):
             )
         size = self.spec.size
         control = type(self)(self.model, "random", list(self.taps), self.pool, size, self.seed, **self.options())
+        control.preprocess = self.preprocess
         # A library may give a model without these weights another normalisation.
         control.spec, control.mean, control.std = self.spec, self.mean, self.std
         return control
@@ -226,20 +252,26 @@ class PretrainedEncoder(Encoder):
                     f"{what} ({layout}), whose axes are not known; leave pool out, or choose another layer"
                 )
 
-    def _token_orders(self) -> dict[str, Order]:
-        """The order of each layer's tokens, looked for once, with the weights at hand, where it matters.
+    def _needs_order(self, layer: str) -> bool:
+        """Whether it matters where each token lies; a mean over all of them needs no order."""
+        layout, pool = self.layouts[layer], self._pool_of(layer)
+        return layout.kind == "tokens" and (isinstance(pool, int) or (pool is not None and layout.prefix > 0))
 
-        A mean over all tokens needs none.
-        """
+    def _token_taps(self, model: str, network: nn.Module, traced: Trace, size: int) -> dict[Tap, Layout]:
+        """All that holds tokens in the network, in the order of running, up to the last layer that needs an order."""
+        if not self._ordered:
+            return {}
+        ran = [event.tap for event in traced.events]
+        last = max(ran.index(tap) for tap in self._ordered.values())
+        taps = [event.tap for event in traced.events[: last + 1] if not tap_problem(ran.count(event.tap), event)]
+        layouts = self.read_layouts(model, network, traced, taps, size, self.options())
+        return {tap: layouts[tap] for tap in taps if layouts[tap].kind == "tokens"}
+
+    def _token_orders(self) -> dict[str, Order]:
+        """The order of each layer's tokens, looked for once, with the weights at hand, where it matters."""
         if self._orders is None:
-            asked = {
-                layer: tap
-                for layer, tap in self.taps.items()
-                if self.layouts[layer].kind == "tokens"
-                and (isinstance(self.pool, int) or (self._pool_of(layer) and self.layouts[layer].prefix))
-            }
-            orders = token_orders(self.network, asked, self.layouts, self.spec.size) if asked else {}
-            self._orders = {layer: order for layer, (_, order) in orders.items()}
+            found = token_orders(self.network, self._ordered, self._tokens, self.spec.size) if self._ordered else {}
+            self._orders = {layer: told.order for layer, told in found.items() if told.order is not None}
         return self._orders
 
     def _weights(self, weights: str) -> tuple[str | None, Path | None]:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..errors import InputError, one_line
 from .capture import Event, Tap
 from .checkpoint import read_state
+from .framing import Framing
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
 
@@ -59,7 +60,11 @@ class TimmEncoder(PretrainedEncoder):
             raise InputError(f"{cls.library}:{name}: cannot be made{source} at {size}: {one_line(error)}") from error
         network.pretrained_cfg.pop("state_dict", None)  # a second copy of the weights
         interpolation = "bilinear" if config.interpolation == "bilinear" else "bicubic"
-        return network, InputSpec(image_size or config.input_size[-1], config.mean, config.std, interpolation)
+        size = image_size or config.input_size[-1]
+        # Where crop_pct is 1, nothing but the long side's ends is lost. timm also has "border", of no model so far.
+        fit: Any = {"center": "shorter", "squash": "both"}.get(config.crop_mode)
+        framing = Framing(int(size / config.crop_pct), fit) if fit else None
+        return network, InputSpec(size, config.mean, config.std, interpolation, framing)
 
     @classmethod
     def embedding_tap(cls, network: nn.Module, events: Sequence[Event]) -> Tap | None:

@@ -6,6 +6,7 @@ windows lie in one piece. A grid that is read in the wrong order is scrambled, a
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
@@ -23,58 +24,101 @@ PLACES = ((0, 1), (1, 3), (3, 3), (2, 0), (3, 1), (0, 3))  # row and column of t
 BRIGHT = 2.0  # standard deviations of a normalised image
 LEAST_AGREEMENT = 0.3  # mean correlation between where the patch is and where tokens answer, of the right order
 LEAST_LEAD = 0.1  # over the next order's
+LOCAL = 0.75  # correlation, were the tokens sorted to fit, from which on they do answer to places
+LEAST_TOKENS = 16  # fewer could be sorted to fit by chance
+
+
+@dataclass(frozen=True)
+class TokenOrder:
+    """The order that moved patches show.
+
+    Args:
+        name: What it is called.
+        order: Which tokens are the patches, row by row; None where the answers do not tell.
+        agreement: Correlation of where the patches are and where the tokens answer, of the best order.
+        local: Whether tokens answer to places at all, in whatever order; attention may hand all that it sees to all.
+    """
+
+    name: str
+    order: Order | None
+    agreement: float
+    local: bool
 
 
 def token_orders(
-    network: nn.Module, taps: Mapping[str, Tap], layouts: Mapping[str, Layout], size: int
-) -> dict[str, tuple[str, Order]]:
-    """Name and order of each layer's tokens.
+    network: nn.Module, layers: Mapping[str, Tap], tokens: Mapping[Tap, Layout], size: int
+) -> dict[str, TokenOrder]:
+    """The order of some layers' tokens.
+
+    A layer whose tokens answer to no place has the order of the last one before it that holds as many and told one:
+    what attention returns is for the tokens that it was given.
 
     Args:
         network: With the weights that will be used; its modes are left as they were.
-        taps: Of the layers to look at, all of them tokens, in the order of running.
-        layouts: By layer.
+        layers: The layers to look at.
+        tokens: All taps that hold tokens, in the order of running, up to the last layer's.
         size: Height and width in pixels that the network takes.
 
     Raises:
         InputError: No order that is known puts the answers where the patch is.
     """
-    device = next(network.parameters()).device
-    masks = torch.zeros(len(PLACES), 1, LATTICE, LATTICE, device=device)
-    for mask, (row, column) in zip(masks, PLACES, strict=True):
-        mask[0, row, column] = 1
-    texture = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    masks = F.interpolate(masks, size=(size, size))  # (P, 1, size, size)
-    images = torch.cat([torch.zeros_like(texture)[None], masks * BRIGHT * (1 + texture / 2)])
+    images, masks = _patches(size, next(network.parameters()).device)
+    taps = {f"{tap.side} {tap.module}": tap for tap in tokens}
+
+    def answers(name: str, seen: Tensor) -> Tensor:
+        served = tokens[taps[name]].serve(seen).float()
+        return (served[1:] - served[0]).norm(dim=2)  # (P, N)
+
     with _at_rest(network):
-        tokens = run_taps(network, taps, images, lambda layer, captured: layouts[layer].serve(captured).float())
-    found: dict[str, tuple[str, Order]] = {}
-    for layer, each in tokens.items():
-        answers = (each[1:] - each[0]).norm(dim=2)  # (P, N)
-        name, order, agreement = _best_order(answers, masks, layouts[layer])
-        if order is None:
+        answered = run_taps(network, taps, images, answers)
+    last: dict[tuple[int, ...], TokenOrder] = {}
+    found: dict[Tap, TokenOrder] = {}
+    for name, tap in taps.items():
+        told = tell_order(answered[name], masks, tokens[tap])
+        held = (tokens[tap].shape[0], *tokens[tap].grid)
+        if told.order is not None or told.local:
+            last[held] = told
+        found[tap] = last.get(held, told)
+    for layer, tap in layers.items():
+        if found[tap].order is None:
             raise InputError(
-                f"layer '{layer}' ({layouts[layer]}): its tokens are in no order that is known, so that they cannot "
-                f"be put on a grid (patches of light are found where they are with a correlation of {agreement:.2f}); "
+                f"layer '{layer}' ({tokens[tap]}): its tokens are in no order that is known, so that they cannot be "
+                f"put on a grid (moved patches are found in place with a correlation of {found[tap].agreement:.2f}); "
                 "leave out --data.encoder.pool, or choose another layer"
             )
-        found[layer] = name, order
-    return found
+    return {layer: found[tap] for layer, tap in layers.items()}
 
 
-def _best_order(answers: Tensor, masks: Tensor, layout: Layout) -> tuple[str, Order | None, float]:
-    """The order in which the answers (P, N) lie best where the patches were; None where none does."""
+def tell_order(answers: Tensor, masks: Tensor, layout: Layout) -> TokenOrder:
+    """The order in which answers lie best where the patches were.
+
+    Args:
+        answers: How far each token moved for each patch, (P, N).
+        masks: Where the patches were, (P, 1, rows, columns) of the image.
+        layout: Of the tokens.
+    """
     # Some tokens answer to anything, such as those that a trained transformer keeps for itself: each is measured by
     # its own mean, so that it tells of a place only where it answers to one.
     answers = answers / answers.mean(0).clamp_min(torch.finfo(answers.dtype).tiny)
     expected = F.adaptive_avg_pool2d(masks, layout.grid).flatten(1)  # (P, patches)
-    agreements = {
-        name: float(_correlation(answers[:, order], expected).mean()) for name, order in known_orders(layout).items()
-    }
+    orders = known_orders(layout)
+    agreements = {name: float(_correlation(answers[:, order], expected).mean()) for name, order in orders.items()}
     (best, agreement), *others = sorted(agreements.items(), key=lambda item: -item[1])
-    if agreement < LEAST_AGREEMENT or (others and agreement - others[0][1] < LEAST_LEAD):
-        return best, None, agreement
-    return best, known_orders(layout)[best], agreement
+    patches = answers[:, layout.prefix :]
+    sorted_to_fit = float(_correlation(patches.sort(1).values, expected.sort(1).values).mean())
+    local = sorted_to_fit >= LOCAL and patches.shape[1] >= LEAST_TOKENS
+    told = agreement >= LEAST_AGREEMENT and (not others or agreement - others[0][1] >= LEAST_LEAD)
+    return TokenOrder(best, orders[best] if told else None, agreement, local)
+
+
+def _patches(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """A grey image and one for each place of the patch (1 + P, 3, size, size), and masks (P, 1, size, size)."""
+    cells = torch.zeros(len(PLACES), 1, LATTICE, LATTICE, device=device)
+    for cell, (row, column) in zip(cells, PLACES, strict=True):
+        cell[0, row, column] = 1
+    masks = F.interpolate(cells, size=(size, size))
+    texture = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    return torch.cat([torch.zeros_like(texture)[None], masks * BRIGHT * (1 + texture / 2)]), masks
 
 
 def known_orders(layout: Layout) -> dict[str, Order]:
@@ -87,8 +131,6 @@ def known_orders(layout: Layout) -> dict[str, Order]:
         held[f"unrolled {times} ×"] = _unrolled(places, times)
         times += 1
     orders: dict[str, Order] = {"row by row": slice(prefix, None)}
-    if prefix:
-        orders["row by row, class last"] = slice(0, -prefix)
     seen = [held["row by row"]]
     for name, order in held.items():
         if not any(torch.equal(order, other) for other in seen):  # small grids look alike in several orders

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from ..errors import InputError, one_line
 from .capture import Event, Tap
 from .checkpoint import load_state
+from .framing import Framing
 from .hub import fetch_url
 from .pretrained import InputSpec, PretrainedEncoder
 
@@ -61,8 +62,11 @@ class TorchvisionEncoder(PretrainedEncoder):
             if tag and not model.startswith("ssd") and not model.endswith("_v2"):
                 _freeze_norms(network, 0.0 if model in ZERO_EPSILON and tag == "COCO_V1" else 1e-5)
         else:
-            size = image_size or (preset.crop_size if hasattr(preset, "crop_size") else preset.resize_size)[0]
-            spec = InputSpec(size, tuple(preset.mean), tuple(preset.std), preset.interpolation.value)
+            crops = hasattr(preset, "crop_size")
+            own = (preset.crop_size if crops else preset.resize_size)[0]
+            size = image_size or own
+            framing = Framing(int(preset.resize_size[0] * size / own)) if crops else None
+            spec = InputSpec(size, tuple(preset.mean), tuple(preset.std), preset.interpolation.value, framing)
         if file:
             load_state(network, cls.own_state(network, file), [], file)
         return network, spec
