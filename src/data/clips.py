@@ -1,16 +1,29 @@
 """Stimuli in video files: listed, and decoded to frames at even distances."""
 
+from __future__ import annotations
+
 import hashlib
 import re
 from collections.abc import Sequence
+from fractions import Fraction
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..errors import InputError, one_line
 from .stimuli import StimulusFiles, natural_key
 
+if TYPE_CHECKING:
+    from av import VideoFrame
+
 CLIP_SUFFIX = ".mp4"
+
+VERSION = 2
+"""To be raised when clips are decoded otherwise: what was cached of them is then made anew."""
+
+_WIDEST = 16
+"""Width over height of a pixel, or height over width, beyond which a file is taken to be damaged."""
 
 
 def list_clips(folder: Path) -> list[Path]:
@@ -58,16 +71,17 @@ class ClipFiles(StimulusFiles):
         return decode_clip(self.paths[index], self._frames)
 
     def digests(self, memo: Path | None = None) -> list[str]:
-        """BLAKE2b of each file's bytes and the number of frames; see `StimulusFiles`."""
-        files = super().digests(memo)
-        return [hashlib.blake2b(f"{file} {self.frames}".encode(), digest_size=16).hexdigest() for file in files]
+        """BLAKE2b of each file's bytes, the number of frames and how they are decoded; see `StimulusFiles`."""
+        parts = [f"{file} {self.frames} {VERSION}" for file in super().digests(memo)]
+        return [hashlib.blake2b(part.encode(), digest_size=16).hexdigest() for part in parts]
 
 
 def decode_clip(path: Path, frames: int) -> np.ndarray:
     """Decode the frames in the middle of equal parts of a clip, in RGB.
 
     Of N frames the i-th of F is number ⌊(i + 1/2) N/F⌋, counted from 0. The clip is decoded from its beginning, because
-    a seek lands on the nearest key frame; in three seconds there is little to skip.
+    a seek lands on the nearest key frame; in three seconds there is little to skip. Frames are turned and stretched as
+    players show them. A video that does not name its colours is BT.601 in limited range, whatever its size.
 
     Args:
         path: An MP4 file. It is read as no other format: one that names further files or addresses would be opened.
@@ -113,8 +127,49 @@ def _decode(path: Path, frames: int) -> np.ndarray:
                 if frame.is_corrupt:
                     raise ValueError(f"frame {position} of {count} is damaged")
                 if position in chosen:
-                    decoded.append(frame.to_ndarray(format="rgb24"))
+                    decoded.append(_as_shown(frame, stream.sample_aspect_ratio))
                 position += 1
     if position != count:
         raise ValueError(f"it holds {count} frames, of which {position} can be decoded")
     return np.stack(decoded)  # (F, height, width, 3)
+
+
+def _as_shown(frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
+    """The picture as players show it, uint8 (height, width, 3).
+
+    Args:
+        frame: As stored.
+        aspect: Width over height of a stored pixel; None or 0 where it is unknown.
+
+    Raises:
+        ValueError: The frame is to be turned by other than quarter turns, or the aspect is out of all proportion.
+    """
+    picture = frame.to_ndarray(format="rgb24")
+    if aspect and aspect != 1:
+        picture = _stretched(picture, aspect)
+    for side in frame.side_data:
+        if side.type.name == "DISPLAYMATRIX":
+            # A stored point (x, y) is shown at (a x + c y, b x + d y) and is then shifted into view.
+            a, b, _, c, d = np.frombuffer(bytes(side), dtype=np.int32)[:5].tolist()
+            picture = _turned(picture, a, b, c, d)
+    return picture
+
+
+def _stretched(picture: np.ndarray, aspect: Fraction) -> np.ndarray:
+    """The picture with square pixels, of the same height."""
+    from PIL import Image
+
+    if not Fraction(1, _WIDEST) <= aspect <= _WIDEST:
+        raise ValueError(f"its pixels are {aspect} times as wide as high")
+    height, width = picture.shape[:2]
+    size = (max(round(width * aspect), 1), height)
+    return np.asarray(Image.fromarray(picture).resize(size, Image.Resampling.BICUBIC))
+
+
+def _turned(picture: np.ndarray, a: int, b: int, c: int, d: int) -> np.ndarray:
+    """Quarter turns and mirrors of a picture (height, width, 3)."""
+    if b == c == 0:
+        return picture[:: -1 if d < 0 else 1, :: -1 if a < 0 else 1]
+    if a == d == 0:
+        return picture.transpose(1, 0, 2)[:: -1 if b < 0 else 1, :: -1 if c < 0 else 1]
+    raise ValueError(f"it is to be shown turned by other than quarter turns, by the matrix ({a}, {b}; {c}, {d})")
