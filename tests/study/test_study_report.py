@@ -3,18 +3,18 @@
 import subprocess
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import optuna
 import pytest
+from calcarine.evaluation.figures.drawing import GREY, MARK
 from calcarine.study.ledger.attributes import CONFIG, DEFAULT, LOST, PER_ROI, REASON, SPACE, TEST_SCORE
 from calcarine.study.outcome import figures
-from calcarine.study.outcome.report import importances, overfitting, short_names, write_report
-from calcarine.study.outcome.space_figures import parallel_coordinates, slices
+from calcarine.study.outcome.report import overfitting, short_names, write_report
 from calcarine.study.search.space import SearchSpace, read_space
 from optuna.trial import TrialState, create_trial
-
-pytestmark = pytest.mark.filterwarnings("error::UserWarning")  # a layout that does not fit its figure
+from plotly.graph_objects import Figure
 
 YAML = """
 model.head: {type: categorical, choices: [FullyConnectedHead]}
@@ -66,8 +66,9 @@ def make_study(space: SearchSpace, states: str) -> optuna.Study:
     return study
 
 
-def labels(axes) -> list[str]:
-    return axes.get_legend_handles_labels()[1]
+def named(figure: Figure) -> dict[str, Any]:
+    """What a figure shows, by the name in its legend."""
+    return {trace.name: trace for trace in figure.data}
 
 
 @pytest.mark.parametrize("states", ["C", "F", "PL", "CPFL" * 6])
@@ -80,45 +81,49 @@ def test_any_study_has_a_report(states: str, space: SearchSpace, tmp_path: Path)
     assert ("Parallel coordinates" in page) == ("C" in states)
     assert ("Importance" in page) == (states.count("C") >= 6)
     assert ("no trial came to a value" in page) == ("C" not in states)
-    assert "http" not in page
+    assert "http" not in page.partition("</script>")[2]
+    assert len(page) < 15e6
 
 
 def test_history_has_the_best_so_far_and_every_end(space: SearchSpace) -> None:
     study = make_study(space, "CPCFLC")
-    axes = figures.history(study.trials).axes[0]
-    assert set(labels(axes)) >= {"pruned, when it was", "best so far", "best", "default", "failed"}
-    lines = {line.get_label(): line for line in axes.lines}
+    shown = named(figures.history(study))
+    assert {"validation correlation", "pruned, where it was", "best so far", "default", "failed"} <= set(shown)
     values = [study.trials[number].value for number in (0, 2, 5)]
-    assert np.asarray(lines["best so far"].get_ydata())[:3] == pytest.approx(np.maximum.accumulate(values))
-    assert np.asarray(lines["failed"].get_xdata()).tolist() == [3]  # a lost trial has not failed
-    assert np.asarray(lines["best"].get_ydata()) == pytest.approx([max(values)])
+    best = dict(zip(shown["best so far"].x, shown["best so far"].y, strict=True))
+    assert [best[number] for number in (0, 2, 5)] == pytest.approx(np.maximum.accumulate(values).tolist())
+    assert list(shown["failed"].x) == [3]  # a lost trial has not failed
+    assert list(shown["default"].y) == [values[0]]
 
 
-def test_slices_stand_where_values_are_and_leave_out_who_has_none(space: SearchSpace) -> None:
+def test_copies_have_short_names_and_the_same_numbers(space: SearchSpace) -> None:
+    study = make_study(space, "CLPFC")
+    shown = figures.renamed(study, {"model.optimizer.lr": "lr"})
+    assert [trial.state for trial in shown.trials] == [trial.state for trial in study.trials]
+    assert [trial.params for trial in shown.trials] == [{"lr": t.params["model.optimizer.lr"]} for t in study.trials]
+    assert [trial.datetime_start for trial in shown.trials] == [trial.datetime_start for trial in study.trials]
+
+
+def test_slices_and_lines_are_of_the_trials_that_have_the_flag(space: SearchSpace) -> None:
     study = make_study(space, "C" * 12)
-    names = {"rate": space.parameters["model.optimizer.lr"], "dropout": space.parameters["model.head.dropout"]}
-    rate, dropout = slices(study.trials, names).axes
-    places = np.concatenate([np.asarray(each.get_offsets()) for each in rate.collections])
-    expected = [(np.log10(trial.params["model.optimizer.lr"]) + 4) / 3 for trial in study.trials]
-    assert sorted(places[:, 0]) == pytest.approx(sorted(expected))
+    flags = ["model.optimizer.lr", "model.head.dropout"]
+    (row,) = figures.slices(study, flags)
+    dropout, rate = row.data
+    assert sorted(rate.x) == pytest.approx(sorted(trial.params["model.optimizer.lr"] for trial in study.trials))
     having = sum("model.head.dropout" in trial.params for trial in study.trials)
     assert 0 < having < 12
-    assert sum(len(each.get_offsets()) for each in dropout.collections) == having
-
-
-def test_parallel_lines_leave_the_scales_where_a_flag_is_not_used(space: SearchSpace) -> None:
-    study = make_study(space, "C" * 8)
-    axes = parallel_coordinates(study.trials, {"dropout": space.parameters["model.head.dropout"]}).axes[0]
-    used = sum("model.head.dropout" in trial.params for trial in study.trials)
-    assert sum(line.get_ydata()[0] >= 0 for line in axes.lines) == used
-    assert len(axes.lines) == 8
+    assert len(dropout.x) == having
+    assert len(figures.slices(study, [*study.trials[0].params])) == 2
+    lines = [trace for trace in figures.parallel_coordinates(study, flags).data if trace.mode == "lines"]
+    assert len(lines) == 12
 
 
 def test_timeline_shows_lost_trials_too(space: SearchSpace) -> None:
-    axes = figures.timeline(make_study(space, "CPFL").trials).axes[0]
-    assert labels(axes) == ["complete", "pruned", "failed", "worker lost"]
-    assert [patch.get_width() for patch in axes.patches] == pytest.approx([10] * 4)
-    assert [patch.get_x() for patch in axes.patches] == pytest.approx([0, 7, 14, 21])
+    shown = named(figures.timeline(make_study(space, "CPFL")))
+    assert list(shown) == ["complete", "fail", "pruned"]
+    assert list(shown["fail"].y) == [2, 3]
+    assert list(shown["fail"].marker.color) == [MARK, GREY]
+    assert [list(trace.x) for trace in shown.values()] == [[10_000.0], [10_000.0] * 2, [10_000.0]]
 
 
 def test_one_bad_trial_does_not_flatten_the_others() -> None:
@@ -129,10 +134,12 @@ def test_one_bad_trial_does_not_flatten_the_others() -> None:
 
 
 def test_the_flag_that_matters_is_the_important_one(space: SearchSpace) -> None:
-    shares = importances(make_study(space, "C" * 80))
-    assert max(shares, key=lambda flag: shares[flag]) == "model.optimizer.lr"
-    assert sum(shares.values()) == pytest.approx(1)
-    assert importances(make_study(space, "CCPPPPPP")) == {}
+    figure = figures.importance(make_study(space, "C" * 80))
+    assert figure is not None
+    (bars,) = figure.data
+    assert bars.y[-1] == "model.optimizer.lr"
+    assert sum(bars.x) == pytest.approx(1)
+    assert figures.importance(make_study(space, "CCPPPPPP")) is None
 
 
 def test_what_choosing_by_validation_costs_is_said(space: SearchSpace) -> None:
@@ -164,7 +171,7 @@ def test_the_report_opens_in_a_browser_without_network_and_without_a_complaint(
         [*command, (tmp_path / "report.html").as_uri()], capture_output=True, text=True, timeout=120, check=True
     )
     assert "One trial, or one per ROI" in shown.stdout
-    assert shown.stdout.count("<img") == 6
+    assert shown.stdout.count('<svg class="main-svg"') >= 6  # drawn, and not only asked for
     assert "CONSOLE" not in shown.stderr
     (tmp_path / "broken.html").write_text("<script>undefined_name()</script>")
     broken = subprocess.run(

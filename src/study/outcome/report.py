@@ -2,36 +2,52 @@
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
-from collections.abc import Sequence
-from html import escape
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from markupsafe import Markup
 
-from ...evaluation.figures.drawing import save_figure
-from ...evaluation.report import ReportFigure, facts_list, figure_section, number, warnings_box, write_page
+from ...evaluation.report import number, write_page
 from ..ledger.attributes import PER_ROI, REASON, TEST_SCORE
 from ..ledger.queue import finished
-from ..per_roi import RoiResult
 from ..search.space import Parameter, SearchSpace
-from .figures import history, importance, timeline, validation_against_test
+from . import figures
 from .results import REPORT, best_of, complete_of, counts, default_of, train_command
-from .space_figures import parallel_coordinates, slices
 
 if TYPE_CHECKING:
     from optuna import Study
     from optuna.trial import FrozenTrial
+    from plotly.graph_objects import Figure
 
-FEWEST = 6
-"""Complete trials below which importances are chance."""
 _NUMBERS = 12
 
 
+@dataclass(frozen=True)
+class StudyFigure:
+    """A figure of the report: its heading, what to look at, and its parts, which move and zoom without a network."""
+
+    title: str
+    caption: str
+    parts: Sequence[Figure]
+
+    @property
+    def html(self) -> list[Markup]:
+        """Each part as a piece of a page that has Plotly already."""
+        from plotly.io import to_html
+
+        options = {"displayModeBar": False, "responsive": True}
+        return [
+            Markup(to_html(part, options, include_plotlyjs=False, full_html=False, div_id=f"{self.title}-{index}"))
+            for index, part in enumerate(self.parts)
+        ]
+
+
 def write_report(folder: Path, study: Study, space: SearchSpace, args: Sequence[str]) -> None:
-    """Write a study's `report.html` and the pictures in it.
+    """Write a study's `report.html`.
 
     Args:
         folder: The study's.
@@ -39,23 +55,30 @@ def write_report(folder: Path, study: Study, space: SearchSpace, args: Sequence[
         space: What was searched.
         args: The `train.py` flags beneath all trials, as typed.
     """
-    trials = finished(study)
+    from plotly.offline import get_plotlyjs
+
     searched = {each.flag: each for each in space.parameters.values() if len(each.extremes()) > 1}
-    names = short_names(list(searched))
-    named = {names[flag]: each for flag, each in searched.items()}
+    fixed = [f"{each.flag} {each.extremes()[0]}" for each in space.parameters.values() if each.flag not in searched]
+    facts = {"Trials": counts(study), "Searched": f"{len(searched)} flags"}
     best = best_of(study)
-    sections = [
-        _headline(study),
-        facts_list({"Trials": counts(study), "Searched": f"{len(searched)} flags", **_constants(space)}),
-        warnings_box(_warnings(study)),
-    ]
-    if best is not None:
-        sections.append(f"<h2>The best again</h2><pre>{escape(train_command(study, best, args))}</pre>")
-        sections.append(_space_table(study, searched))
-    sections += map(figure_section, _figures(folder / "figures", study, named))
-    results = [RoiResult(**each) for each in study.user_attrs.get(PER_ROI, {}).get("rois", [])]
-    sections += [_per_roi(results), _failures(trials)]
-    write_page(folder / REPORT, f"Study {study.study_name}", sections)
+    write_page(
+        folder / REPORT,
+        Path(__file__).parent / "templates" / "study.html",
+        title=f"Study {study.study_name}",
+        plotly=Markup(get_plotlyjs()),
+        best=best,
+        default=default_of(study),
+        tested=lambda trial: (
+            f", test {number(score)}" if (score := trial.user_attrs.get(TEST_SCORE)) is not None else ""
+        ),
+        facts=facts | ({"In every trial": ", ".join(fixed)} if fixed else {}),
+        warnings=_warnings(study),
+        command=None if best is None else train_command(study, best, args),
+        searched=_searched(study, searched),
+        figures=list(_figures(study, list(searched))),
+        rois=[_roi_cells(each) for each in study.user_attrs.get(PER_ROI, {}).get("rois", [])],
+        failures=_failures(finished(study)),
+    )
 
 
 def short_names(flags: Sequence[str]) -> dict[str, str]:
@@ -72,50 +95,12 @@ def short_names(flags: Sequence[str]) -> dict[str, str]:
     return short
 
 
-def importances(study: Study) -> dict[str, float]:
-    """Share of each flag in what set the best trials apart, by PED-ANOVA; nothing where trials are too few.
-
-    Watanabe, Bansal & Hutter, IJCAI 2023; of flags that only some trials have, as in its conditional extension.
-    """
-    from optuna.importance import PedAnovaImportanceEvaluator, get_param_importances
-
-    complete = complete_of(study)
-    if len(complete) < FEWEST or len({trial.value for trial in complete}) < 2:
-        return {}
-    top = min(max(0.1, 5 / len(complete)), 0.5)  # the estimate wants five trials or more
-    with warnings.catch_warnings(action="ignore"):  # of regimes with a single trial
-        raw = get_param_importances(study, evaluator=PedAnovaImportanceEvaluator(target_quantile=top), normalize=False)
-    total = sum(raw.values())
-    return {flag: value / total for flag, value in raw.items()} if total > 0 else {}
-
-
-def _headline(study: Study) -> str:
-    best, default = best_of(study), default_of(study)
-    if best is None:
-        return '<section class="headline"><div>no trial came to a value</div></section>'
-    lines = [f"validation correlation of the best, trial {best.number}"]
-    for name, trial in (("best", best), ("default configuration", default)):
-        test = None if trial is None else trial.user_attrs.get(TEST_SCORE)
-        if trial is not None and trial is not best:
-            lines.append(f"{name}: validation {number(trial.value)}")
-        if test is not None:
-            lines[-1] += f", test {number(test)}"
-    text = "<br>".join(map(escape, lines))
-    value = f"<strong>{number(best.value)}</strong>"
-    return f'<section class="headline" aria-label="Headline"><div>{value}{text}</div></section>'
-
-
-def _constants(space: SearchSpace) -> dict[str, str]:
-    fixed = {each.flag: each.extremes()[0] for each in space.parameters.values() if len(each.extremes()) == 1}
-    return {"In every trial": ", ".join(f"{flag} {value}" for flag, value in fixed.items())} if fixed else {}
-
-
 def _warnings(study: Study) -> list[str]:
     trials = finished(study)
     complete = len(complete_of(study))
     failed = sum(trial.state.name == "FAIL" for trial in trials)
     found = []
-    if 0 < complete < FEWEST:
+    if 0 < complete < figures.FEWEST:
         found.append(f"Only {complete} trials are complete: which flag matters cannot be said, and the best is luck.")
     if complete and failed > len(trials) / 4:
         found.append(f"{failed} of {len(trials)} trials failed; their values are missing from every picture.")
@@ -124,38 +109,42 @@ def _warnings(study: Study) -> list[str]:
     return found
 
 
-def _figures(folder: Path, study: Study, named: dict[str, Parameter]) -> list[ReportFigure]:
-    trials = finished(study)
+def _figures(study: Study, searched: Sequence[str]) -> Iterator[StudyFigure]:
+    names = short_names(searched)
+    shown = figures.renamed(study, names)
     complete = complete_of(study)
-    figures = [
-        ReportFigure(
-            "History",
-            "Mean validation correlation of each trial. A pruned trial stands where it was when it ended, and counts "
-            "for nothing. Arrows at the lower end lie below it, here and in the other pictures.",
-            save_figure(history(trials), folder / "history.png"),
-        )
-    ]
+    yield StudyFigure(
+        "History",
+        "Mean validation correlation of each trial. A pruned trial stands where it was when it ended, and counts for "
+        "nothing. The axis leaves out what lies far below the rest, here and in the other figures: double-click to "
+        "see all.",
+        [figures.history(shown)],
+    )
     if any(trial.user_attrs.get(TEST_SCORE) is not None for trial in complete):
-        path = save_figure(validation_against_test(trials), folder / "validation_test.png")
-        figures.append(ReportFigure("Validation against test", overfitting(complete), path))
-    if shares := importances(study):
-        flags = {each.flag: name for name, each in named.items()}
-        drawn = importance({flags[flag]: share for flag, share in shares.items() if flag in flags})
-        caption = (
+        drawn = figures.validation_against_test(shown)
+        yield StudyFigure("Validation against test", overfitting(complete), [drawn])
+    if (drawn := figures.importance(shown)) is not None:
+        yield StudyFigure(
+            "Importance",
             "What set the best trials apart from the others, by PED-ANOVA: how differently each flag is distributed "
-            "among them. Few trials make small shares chance; a flag that is used in some trials alone counts as often."
+            "among them. Few trials make small shares chance; a flag that only some trials use counts as often.",
+            [drawn],
         )
-        figures.append(ReportFigure("Importance", caption, save_figure(drawn, folder / "importance.png")))
-    if complete and named:
-        caption = "One line per complete trial, dark where it did well. A line leaves the scales where it lacks a flag."
-        path = save_figure(parallel_coordinates(trials, named), folder / "parallel_coordinates.png")
-        figures.append(ReportFigure("Parallel coordinates", caption, path))
-        caption = "Validation correlation against each flag alone, of the complete trials that use it."
-        figures.append(ReportFigure("Slices", caption, save_figure(slices(trials, named), folder / "slices.png")))
-    caption = "When trials ran. Bars that overlap ran on several workers; of a lost trial the values were tried again."
-    everything = [trial for trial in study.get_trials(deepcopy=False) if trial.state.is_finished()]
-    figures.append(ReportFigure("Timeline", caption, save_figure(timeline(everything), folder / "timeline.png")))
-    return figures
+    used = {flag for trial in complete for flag in trial.params}
+    if drawable := [names[flag] for flag in searched if flag in used]:
+        yield StudyFigure(
+            "Parallel coordinates",
+            "One line per complete trial, dark where it did well. A line passes below an axis whose flag it lacks.",
+            [figures.parallel_coordinates(shown, drawable)],
+        )
+        caption = (
+            "Validation correlation against each flag alone, of the complete trials that use it; dark ones are late."
+        )
+        yield StudyFigure("Slices", caption, figures.slices(shown, drawable))
+    caption = (
+        "When trials ran. Bars that overlap ran on several workers; of a lost trial, grey, the values were tried again."
+    )
+    yield StudyFigure("Timeline", caption, [figures.timeline(shown)])
 
 
 def overfitting(complete: Sequence[FrozenTrial]) -> str:
@@ -164,7 +153,7 @@ def overfitting(complete: Sequence[FrozenTrial]) -> str:
     Args:
         complete: Complete trials, at least one with a test score.
     """
-    from scipy.stats import rankdata
+    from scipy.stats import spearmanr
 
     both = [trial for trial in complete if trial.user_attrs.get(TEST_SCORE) is not None]
     validation = np.array([trial.value for trial in both], dtype=np.float64)
@@ -178,7 +167,7 @@ def overfitting(complete: Sequence[FrozenTrial]) -> str:
     if len(both) > 2:
         sentences.append(f"The median trial's difference is {number(float(np.median(validation - test)))}.")
     if len(both) > 2 and np.ptp(validation) > 0 and np.ptp(test) > 0:
-        rank = float(np.corrcoef(rankdata(validation), rankdata(test))[0, 1])
+        rank = float(spearmanr(validation, test)[0])  # pyright: ignore[reportArgumentType]
         sentences.append(f"Rank correlation of the two over {len(both)} trials: {number(rank, 2)}.")
     if len(both) > 1:
         sentences.append(
@@ -188,9 +177,8 @@ def overfitting(complete: Sequence[FrozenTrial]) -> str:
     return " ".join(sentences)
 
 
-def _space_table(study: Study, searched: dict[str, Parameter]) -> str:
-    best, default = best_of(study), default_of(study)
-    assert best is not None
+def _searched(study: Study, searched: dict[str, Parameter]) -> list[list[str]]:
+    """Cells of each flag: what it may be, and what the default and the best have."""
     lines = []
     for flag, parameter in searched.items():
         if parameter.type == "categorical":
@@ -198,17 +186,18 @@ def _space_table(study: Study, searched: dict[str, Parameter]) -> str:
         else:
             may_be = f"{parameter.low:g} to {parameter.high:g}" + (", by its logarithm" if parameter.log else "")
         may_be += "".join(f"; where {other} is {value}" for other, value in parameter.when.items())
-        own = "" if default is None else _cell(default.params.get(flag, ""))
-        lines.append((flag, escape(may_be), own, _cell(best.params.get(flag, ""))))
-    return "<h2>What was searched</h2>" + _table(("flag", "what it may be", "default", "best"), lines, names=2)
+        values = [trial.params.get(flag, "") if trial else "" for trial in (default_of(study), best_of(study))]
+        lines.append([flag, may_be, *(f"{value:.4g}" if isinstance(value, float) else str(value) for value in values)])
+    return lines
 
 
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else escape(str(value))
+def _roi_cells(roi: dict[str, object]) -> list[object]:
+    means = (roi[name] for name in ("best_validation", "validation", "best_test", "test"))
+    return [roi["roi"], roi["trial"], *map(number, means)]  # pyright: ignore[reportArgumentType]
 
 
-def _failures(trials: Sequence[FrozenTrial]) -> str:
-    """Why trials failed, the most frequent reason first."""
+def _failures(trials: Sequence[FrozenTrial]) -> list[list[object]]:
+    """Why trials failed, the most frequent reason first, how many, and which."""
     by_reason: dict[str, list[int]] = defaultdict(list)
     for trial in trials:
         if trial.state.name == "FAIL":
@@ -216,41 +205,5 @@ def _failures(trials: Sequence[FrozenTrial]) -> str:
     lines = []
     for reason, numbers in sorted(by_reason.items(), key=lambda item: -len(item[1])):
         more = f" and {len(numbers) - _NUMBERS} more" if len(numbers) > _NUMBERS else ""
-        lines.append((reason[:300], str(len(numbers)), ", ".join(map(str, numbers[:_NUMBERS])) + more))
-    return "<h2>Failed trials</h2>" + _table(("reason", "trials", "which"), lines, names=1) if lines else ""
-
-
-def _per_roi(results: Sequence[RoiResult]) -> str:
-    if not results:
-        return ""
-    lines = [
-        (
-            each.roi, str(each.trial), number(each.best_validation), number(each.validation),
-            number(each.best_test), number(each.test),
-        )
-        for each in results
-    ]  # fmt: skip
-    caption = (
-        "Mean correlation over each ROI's own targets (those in no smaller ROI), of the best single trial and of the "
-        "model that has each ROI's rows from the trial that did best there on validation. That choice is one more "
-        "that validation overfits: compare on test."
-    )
-    heads = ("ROI", "from trial", "validation, best trial", "validation, per ROI", "test, best trial", "test, per ROI")
-    return "<h2>One trial, or one per ROI</h2>" + _table(heads, lines, names=1, caption=caption)
-
-
-def _table(heads: Sequence[str], lines: Sequence[Sequence[str]], names: int, caption: str = "") -> str:
-    """A table whose first columns are words; cells but for the first column are HTML."""
-
-    def kind(index: int) -> str:
-        return ' class="name"' if index < names else ""
-
-    head = "".join(f'<th{kind(index)} scope="col">{escape(text)}</th>' for index, text in enumerate(heads))
-    rows = (
-        f'<tr><th class="name" scope="row">{escape(line[0])}</th>'
-        + "".join(f"<td{kind(index)}>{cell}</td>" for index, cell in enumerate(line[1:], 1))
-        + "</tr>"
-        for line in lines
-    )
-    above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f'<div class="wide"><table>{above}<thead><tr>{head}</tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        lines.append([reason[:300], len(numbers), ", ".join(map(str, numbers[:_NUMBERS])) + more])
+    return lines
