@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import sys
 from collections.abc import Callable
 from typing import Any, Concatenate, ParamSpec
 
@@ -31,6 +32,16 @@ def arguments_of(made: KeepsArguments) -> dict[str, Any]:
         if parameter.kind is inspect.Parameter.VAR_KEYWORD:
             arguments |= arguments.pop(name, {})
     return arguments
+
+
+def class_path(named: type) -> str:
+    """The shortest path by which a class is imported, as configs have it: `calcarine.data.Folder`."""
+    parts = named.__module__.split(".")
+    for length in range(1, len(parts)):
+        module = ".".join(parts[:length])
+        if vars(sys.modules[module]).get(named.__name__) is named:
+            return f"{module}.{named.__name__}"
+    return f"{named.__module__}.{named.__qualname__}"
 
 
 def _keeping(init: Callable[Concatenate[Any, P], None]) -> Callable[Concatenate[Any, P], None]:

@@ -1,7 +1,10 @@
 """What the data module hands to a model: batches, and once before them the facts of the training split."""
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields, replace
+from typing import Any, Protocol, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -39,7 +42,19 @@ class Batch:
         return len(self.stimulus)
 
 
-@dataclass(frozen=True)
+class Intake(Protocol):
+    """What becomes of stimuli before a model is given them: `StimulusIntake` of src/encoders/intake.py."""
+
+    def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
+        """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3)."""
+        ...
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it in tensors and plain types, for a checkpoint."""
+        ...
+
+
+@dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a model learns of the data before the first batch; every statistic is the training split's alone.
 
@@ -60,6 +75,11 @@ class Facts:
         categories: Names of the objects that stimuli show; empty where the recordings know none.
         frames: Frames of a clip that are served one by one, the first axis of every layer's features; None where
             stimuli have one set of features.
+        training: Positions of each recording's training stimuli in the data module's table by its subject, ascending,
+            int64 (n,); in the order of `subjects`.
+        evaluated: The held-out splits, in the order of the test's loaders.
+        seed: Of the split, and of the folds of a cross-validation.
+        intake: From new stimuli to what batches hold of them; None where there is none.
     """
 
     response_mean: Tensor
@@ -76,6 +96,10 @@ class Facts:
     noise_ceiling: Tensor
     categories: list[str]
     frames: int | None = None
+    training: dict[str, Tensor] = field(default_factory=dict)
+    evaluated: list[str] = field(default_factory=list)
+    seed: int = 0
+    intake: Intake | None = None
 
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
@@ -104,6 +128,24 @@ class Facts:
             coordinates=self.coordinates[chosen],
             noise_ceiling=self.noise_ceiling[chosen],
         )
+
+    def to_plain(self) -> dict[str, Any]:
+        """Fields by name in tensors and plain types, for a checkpoint; `intake` is its own."""
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "intake"}
+        return {**plain, "subjects": {name: (part.start, part.stop) for name, part in self.subjects.items()}}
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any], intake: Intake | None) -> "Facts":
+        """Undo `to_plain`."""
+        subjects = {name: slice(start, stop) for name, (start, stop) in plain["subjects"].items()}
+        return cls(**{**plain, "subjects": subjects, "intake": intake})
+
+
+@runtime_checkable
+class TakesFacts(Protocol):
+    """What the data module hands its facts to before the first batch: the model."""
+
+    def take_facts(self, facts: Facts) -> None: ...
 
 
 def flatten(features: Features) -> Tensor:

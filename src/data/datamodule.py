@@ -4,28 +4,29 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
-from torch import Tensor
+from lightning.pytorch import LightningDataModule, Trainer
 
-from ..batch import FeatureShapes
-from ..encoders import Encoder, JointEncoder
+from ..batch import Facts, FeatureShapes, TakesFacts
+from ..encoders import Encoder
+from ..encoders.intake import StimulusIntake
+from ..encoders.joint import RandomControl
+from ..encoders.projection import Projection
 from ..errors import InputError
 from ..recording import TRAIN, VALIDATION, Recording
 from .facts import feature_statistics, gather_facts
-from .features.embeddings import ALONE, IMAGES, EmbeddingCache, Share
-from .features.feature_table import FeatureTable
+from .features.embeddings import IMAGES, EmbeddingCache
 from .features.fitted import TrainingImages, fit_encoder
-from .features.reduction import Projection, Reduction
-from .features.reduction_memo import remembered
+from .features.reduced_rows import reduce_rows
+from .features.reduction import Reduction
+from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows
 from .sources.base import Source
-from .splits import HELD_OUT, LEAKING, split_stimuli
+from .splits import LEAKING, split_stimuli
 from .stimulus_table import StimulusTable
 
 SAMPLED = 32
@@ -85,7 +86,7 @@ class EncodingDataModule(LightningDataModule):
         if random_control:
             if encoder is None:
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
-            encoder = JointEncoder({"pretrained": encoder, "random": encoder.randomised()})
+            encoder = RandomControl(encoder)
         self.source = source
         self.encoder = encoder
         self.reduction = reduction
@@ -122,27 +123,18 @@ class EncodingDataModule(LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        if self.recordings:
-            return
-        recordings = self.recordings = self.source.read()
-        for recording in recordings:
-            recording.stimuli.digests(self.cache.folder / "digests.json")
-        splits = split_stimuli(recordings, *self.shares, self.seed)
-        self.table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
-        leaking = int((self.table.splits == LEAKING).sum())
-        if leaking:
-            log.info("left out %d training stimuli that the held-out splits show too", leaking)
-        self._fit_encoder(recordings)
-        self.identity = self._identify(recordings)
-        self._inputs = self._serve_inputs(recordings)
-        self.facts = gather_facts(
-            recordings,
-            self.table.of_each_recording(TRAIN),
-            None if self.encoder is None else self._feature_statistics(),
-            self.reduction is None,
-            self.table.categories,
-            self.frames,
-        )
+        if not self.recordings:
+            self._read()
+        # The model's own setup, which comes next, makes the parts whose size the facts decide.
+        if self.trainer is not None and isinstance(self.trainer.lightning_module, TakesFacts):
+            self.trainer.lightning_module.take_facts(self.facts)
+
+    @classmethod
+    def of(cls, trainer: Trainer) -> "EncodingDataModule":
+        """The data module that a trainer runs with, for callbacks, which Lightning does not tell it."""
+        data = getattr(trainer, "datamodule", None)
+        assert isinstance(data, cls)
+        return data
 
     def positions(self, split: str) -> np.ndarray:
         """Positions of a split's stimuli in the table of all recordings, int64 (n,)."""
@@ -174,14 +166,101 @@ class EncodingDataModule(LightningDataModule):
     @property
     def evaluated(self) -> list[str]:
         """The splits of `test_dataloader`, in its order."""
-        return [split for split in HELD_OUT if len(self.positions(split))]
+        return self.table.evaluated
 
     def state_dict(self) -> dict[str, object]:
-        """What the data are, and what was fitted to them, so that a checkpoint can encode new images."""
-        reductions = {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self._projections.items()}
-        parts = {} if self.encoder is None else self.encoder.parts()
-        fitted = {name: part.state_dict() for name, part in parts.items() if part.needs_fit}
-        return {"identity": self.identity, "encoders": fitted, "reductions": reductions}
+        """What tells whether a run that is resumed has the same data."""
+        return {"identity": self.identity}
+
+    def _read(self) -> None:
+        """From files to facts, once. Each step is given what it needs of those before it."""
+        recordings = self.source.read()
+        self.table = self._split(recordings)
+        fingerprint = self._fit_encoder(self.table)
+        self.identity = self._identify(self.table, fingerprint)
+        self._inputs = self._serve_inputs(self.table)
+        projections: dict[str, Projection] = {}
+        if self.reduction is not None:
+            self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
+        self.facts = self._gather_facts(self.table, self._inputs, projections, fingerprint)
+        self.recordings = recordings
+
+    def _split(self, recordings: Sequence[Recording]) -> StimulusTable:
+        """Which stimuli are for what, told by their content."""
+        for recording in recordings:
+            recording.stimuli.digests(self.cache.folder / "digests.json")
+        splits = split_stimuli(recordings, *self.shares, self.seed)
+        table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
+        leaking = int((table.splits == LEAKING).sum())
+        if leaking:
+            log.info("left out %d training stimuli that the held-out splits show too", leaking)
+        return table
+
+    def _fit_encoder(self, table: StimulusTable) -> dict[str, object] | None:
+        """Have an encoder that learns learn from the training images; from then on it stays, and so its fingerprint."""
+        if self.encoder is None:
+            return None
+        own = zip(*table.locate(table.positions(TRAIN)), strict=True)
+        images = TrainingImages([(table.recordings[recording].stimuli, int(index)) for recording, index in own])
+        fit_encoder(self.encoder, images, self.cache.folder, self._share())
+        return self.encoder.fingerprint()
+
+    def _identify(self, table: StimulusTable, encoder: dict[str, object] | None) -> str:
+        """Hash of everything that a resumed run must have in common with the one that it goes on with."""
+        reduction = None if self.reduction is None else self.reduction.identity()
+        splits, rows = table.splits.tolist(), table.response_rows.tolist()
+        # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
+        some = table.positions(TRAIN)[:: -(-len(table.positions(TRAIN)) // SAMPLED)]
+        sample = table.respond(some)
+        responses = hashlib.blake2b(sample.tobytes(), digest_size=16).hexdigest()
+        served = [encoder, self.cache.dtype.name, reduction, self.image_size, self.frames]
+        parts = json.dumps([table.digests(), splits, rows, sample.shape, responses, served])
+        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+
+    def _serve_inputs(self, table: StimulusTable) -> dict[str, Rows]:
+        """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
+        share, stimuli = self._share(), [recording.stimuli for recording in table.recordings]
+        if self.encoder is None:
+            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in stimuli])}
+        device, size = self._device(), self.encode_batch_size
+        maps = [self.cache.embed(own, self.encoder, device, size, share, self.average_frames) for own in stimuli]
+        self.encoder.cpu()
+        return {layer: Rows([by_layer[layer] for by_layer in maps]) for layer in maps[0]}
+
+    def _reduce(
+        self,
+        inputs: dict[str, Rows],
+        reduction: Reduction,
+        table: StimulusTable,
+        encoder: dict[str, object] | None,
+    ) -> tuple[dict[str, Rows], dict[str, Projection]]:
+        """Fewer features, and how they were made, by layer."""
+        identity = {"stimuli": table.digests(), "encoder": encoder, "dtype": self.cache.dtype.name}
+        folder = self.cache.folder / "reductions"
+        return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, folder, self._share())
+
+    def _gather_facts(
+        self,
+        table: StimulusTable,
+        inputs: dict[str, Rows],
+        projections: dict[str, Projection],
+        encoder: dict[str, object] | None,
+    ) -> Facts:
+        standardized = self.reduction is None
+        images = inputs[IMAGES].shape if self.encoder is None else None
+        features = None
+        if self.encoder is not None:
+            features = feature_statistics(inputs, table.positions(TRAIN), self.frames, common=not standardized)
+        return gather_facts(
+            table,
+            features,
+            standardized=standardized,
+            frames=self.frames,
+            seed=self.seed,
+            intake=StimulusIntake(
+                self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder
+            ),
+        )
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()
@@ -204,87 +283,9 @@ class EncodingDataModule(LightningDataModule):
     def _share(self) -> Share:
         if self.trainer is None:
             return ALONE
-        return Share(self.trainer.global_rank, self.trainer.world_size, _agree)
+        return Share(self.trainer.global_rank, self.trainer.world_size, agree_among_ranks)
 
     def _device(self) -> torch.device:
         if self.trainer is not None:
             return self.trainer.strategy.root_device
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-
-    def _identify(self, recordings: Sequence[Recording]) -> str:
-        """Hash of everything that a resumed run must have in common with the one that it goes on with."""
-        encoder = None if self.encoder is None else self.encoder.fingerprint()
-        reduction = None if self.reduction is None else self.reduction.identity()
-        digests = [digest for recording in recordings for digest in recording.stimuli.digests()]
-        splits, rows = self.table.splits.tolist(), self.table.response_rows.tolist()
-        # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
-        some = self.positions(TRAIN)[:: -(-len(self.positions(TRAIN)) // SAMPLED)]
-        sample = self.table.respond(some)
-        responses = hashlib.blake2b(sample.tobytes(), digest_size=16).hexdigest()
-        served = [encoder, self.cache.dtype.name, reduction, self.image_size, self.frames]
-        parts = json.dumps([digests, splits, rows, sample.shape, responses, served])
-        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
-
-    def _fit_encoder(self, recordings: Sequence[Recording]) -> None:
-        if self.encoder is not None:
-            own = zip(*self.locate(self.positions(TRAIN)), strict=True)
-            images = TrainingImages([(recordings[recording].stimuli, int(index)) for recording, index in own])
-            fit_encoder(self.encoder, images, self.cache.folder, self._share())
-
-    def _serve_inputs(self, recordings: Sequence[Recording]) -> dict[str, Rows]:
-        share = self._share()
-        self._projections: dict[str, Projection] = {}
-        if self.encoder is None:
-            decoded = [self.cache.decode(recording.stimuli, self.image_size, share) for recording in recordings]
-            return {IMAGES: Rows(decoded)}
-        maps = [
-            self.cache.embed(
-                recording.stimuli, self.encoder, self._device(), self.encode_batch_size, share, self.average_frames
-            )
-            for recording in recordings
-        ]
-        self.encoder.cpu()
-        rows = {layer: Rows([by_layer[layer] for by_layer in maps]) for layer in maps[0]}
-        return rows if self.reduction is None else self._reduce(rows, self.reduction)
-
-    def _feature_statistics(self) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-        return feature_statistics(self._inputs, self.positions(TRAIN), self.frames, common=self.reduction is not None)
-
-    def _reduce(self, rows: dict[str, Rows], reduction: Reduction) -> dict[str, Rows]:
-        assert self.encoder is not None
-        training = self.positions(TRAIN)
-        identity = {
-            "stimuli": [digest for recording in self.recordings for digest in recording.stimuli.digests()],
-            "training": training.tolist(),
-            "encoder": self.encoder.fingerprint(),
-            "dtype": self.cache.dtype.name,
-            "frames": self.frames,
-            "reduction": reduction.identity(),
-        }
-
-        def reduce(layer: str) -> tuple[Projection, Tensor]:
-            projection = reduction.fit(FeatureTable(rows[layer], training, self.frames), layer)
-            everything = FeatureTable(rows[layer], np.arange(len(rows[layer])), self.frames)
-            reduced = torch.cat([projection(piece) for piece in everything.by_rows()])
-            return projection, reduced if self.frames is None else reduced.unflatten(0, (-1, self.frames))
-
-        reduced = {}
-        for layer in rows:
-            of_layer = {**identity, "layer": layer, "shape": rows[layer].shape}
-            projection, features = remembered(
-                self.cache.folder / "reductions", of_layer, partial(reduce, layer), self._share()
-            )
-            self._projections[layer], reduced[layer] = projection, Rows([features.numpy()])
-        return reduced
-
-
-def _agree(error: InputError | None) -> None:
-    """Wait for every rank, and raise on all of them what one of them met."""
-    if not torch.distributed.is_initialized():
-        if error is not None:
-            raise error
-        return
-    errors: list[str | None] = [None] * torch.distributed.get_world_size()
-    torch.distributed.all_gather_object(errors, None if error is None else str(error))
-    for message in filter(None, errors):
-        raise InputError(message)

@@ -7,10 +7,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Facts
-from ..recording import HEMISPHERES, Recording, stopping_groups
+from ..batch import Facts, Intake
+from ..recording import HEMISPHERES, TRAIN, Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
+from .stimulus_table import StimulusTable
 
 
 def feature_statistics(
@@ -38,23 +39,25 @@ def feature_statistics(
 
 
 def gather_facts(
-    recordings: Sequence[Recording],
-    training: Sequence[np.ndarray],
+    table: StimulusTable,
     features: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
+    *,
     standardized: bool,
-    categories: list[str],
     frames: int | None,
+    seed: int,
+    intake: Intake | None = None,
 ) -> Facts:
     """The facts of all recordings, their targets one after another.
 
     Args:
-        recordings: All of them.
-        training: Indices of each recording's training stimuli, int64 (n,).
+        table: Their stimuli and targets.
         features: `feature_statistics`; None where images are served.
-        standardized: As in Facts.
-        categories: `category_names`.
-        frames: As in Facts.
+        standardized: As in Facts, and so the others.
+        frames: See there.
+        seed: See there.
+        intake: See there.
     """
+    recordings, training = table.recordings, table.of_each_recording(TRAIN)
     means, scales, groups = [], [], []
     subjects: dict[str, slice] = {}
     group_names: list[str] = []
@@ -74,39 +77,27 @@ def gather_facts(
         first += recording.num_targets
     hemispheres = np.concatenate([recording.hemispheres for recording in recordings])
     return Facts(
-        torch.from_numpy(np.concatenate(means)),
-        torch.from_numpy(np.concatenate(scales)),
-        None if features is None else features[0],
-        None if features is None else features[1],
-        standardized,
-        torch.from_numpy(np.concatenate(groups)),
-        group_names,
-        rois,
-        subjects,
-        torch.from_numpy(np.select([hemispheres == side for side in HEMISPHERES], (0, 1), -1)),
-        _of_targets(recordings, lambda recording: recording.coordinates, (3,)),
-        _of_targets(recordings, lambda recording: recording.noise_ceiling, ()),
-        categories,
-        frames,
-    )
-
-
-def category_names(recordings: Sequence[Recording]) -> list[str]:
-    """Sorted names of all categories that the stimuli have; "" is none."""
-    named = [recording.categories for recording in recordings if recording.categories is not None]
-    return sorted({str(name) for names in named for name in names} - {""})
-
-
-def category_indices(recordings: Sequence[Recording], names: Sequence[str]) -> np.ndarray:
-    """Index of each stimulus's category among the names, int64 (n_stimuli of all recordings,), -1 where unknown."""
-    index = {name: number for number, name in enumerate(names)}
-    return np.concatenate(
-        [
-            np.full(len(recording.stimuli), -1)
-            if recording.categories is None
-            else np.array([index.get(str(name), -1) for name in recording.categories])
-            for recording in recordings
-        ]
+        response_mean=torch.from_numpy(np.concatenate(means)),
+        response_scale=torch.from_numpy(np.concatenate(scales)),
+        feature_mean=None if features is None else features[0],
+        feature_scale=None if features is None else features[1],
+        groups=torch.from_numpy(np.concatenate(groups)),
+        group_names=group_names,
+        rois=rois,
+        subjects=subjects,
+        hemispheres=torch.from_numpy(np.select([hemispheres == side for side in HEMISPHERES], (0, 1), -1)),
+        coordinates=_of_targets(recordings, lambda recording: recording.coordinates, (3,)),
+        noise_ceiling=_of_targets(recordings, lambda recording: recording.noise_ceiling, ()),
+        standardized=standardized,
+        categories=table.categories,
+        frames=frames,
+        training={
+            recording.subject: torch.from_numpy(table.positions_of(index, TRAIN))
+            for index, recording in enumerate(recordings)
+        },
+        evaluated=table.evaluated,
+        seed=seed,
+        intake=intake,
     )
 
 

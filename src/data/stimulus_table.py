@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from ..recording import TRAIN, Recording
-from .facts import category_indices, category_names
 from .splits import HELD_OUT
 
 
@@ -47,10 +46,24 @@ class StimulusTable:
         """Positions of a split's stimuli, int64 (n,)."""
         return self._positions[split]
 
+    def digests(self) -> list[str]:
+        """Content hash of each position's stimulus."""
+        return [digest for recording in self.recordings for digest in recording.stimuli.digests()]
+
     def locate(self, positions: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Recording, and index in that recording's stimuli, of positions (n,)."""
         recording = np.searchsorted(self._stimulus_starts, positions, side="right") - 1
         return recording, positions - self._stimulus_starts[recording]
+
+    @property
+    def evaluated(self) -> list[str]:
+        """The held-out splits that have stimuli, the withheld ones of a challenge included."""
+        return [split for split in HELD_OUT if len(self.positions(split))]
+
+    def positions_of(self, recording: int, split: str) -> np.ndarray:
+        """Positions of a split's stimuli that are one recording's, int64 (n,)."""
+        positions = self.positions(split)
+        return positions[self.subject[positions] == recording]
 
     def of_each_recording(self, split: str) -> list[np.ndarray]:
         """Indices of a split's stimuli in each recording's own, int64 (n_i,)."""
@@ -76,7 +89,25 @@ class StimulusTable:
 
     def _shuffle_training(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        training = self.positions(TRAIN)
         for index in range(len(self.recordings)):
-            own = training[self.subject[training] == index]
+            own = self.positions_of(index, TRAIN)
             self.response_rows[own] = rng.permutation(own)
+
+
+def category_names(recordings: Sequence[Recording]) -> list[str]:
+    """Sorted names of all categories that the stimuli have; "" is none."""
+    named = [recording.categories for recording in recordings if recording.categories is not None]
+    return sorted({str(name) for names in named for name in names} - {""})
+
+
+def category_indices(recordings: Sequence[Recording], names: Sequence[str]) -> np.ndarray:
+    """Index of each stimulus's category among the names, int64 (n_stimuli of all recordings,), -1 where unknown."""
+    index = {name: number for number, name in enumerate(names)}
+    return np.concatenate(
+        [
+            np.full(len(recording.stimuli), -1)
+            if recording.categories is None
+            else np.array([index.get(str(name), -1) for name in recording.categories])
+            for recording in recordings
+        ]
+    )

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..arguments import KeepsArguments
 from ..batch import Features, FeatureShapes
 from ..errors import InputError
+from ..recipe import Remakable
 from .framing import Framing, resized
 
 VERSION = 2  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
@@ -24,7 +25,7 @@ class Images(Protocol):
     def __getitem__(self, index: int, /) -> Tensor: ...
 
 
-class Encoder(KeepsArguments, nn.Module, ABC):
+class Encoder(KeepsArguments, Remakable, nn.Module, ABC):
     """Turns images into features; knows nothing of brains.
 
     The same class serves frozen, through the embedding cache (`eval()`, inference mode), and inside a model as a
@@ -88,6 +89,11 @@ class Encoder(KeepsArguments, nn.Module, ABC):
             f"--data.random_control: {type(self).__name__} has no weights to randomise; leave it out, or choose an "
             "encoder with weights"
         )
+
+    @property
+    def fetched(self) -> bool:
+        """Whether weights of it come from a hub or a file, from where they can be had again."""
+        return any(inner.fetched for inner in self.modules() if isinstance(inner, Encoder) and inner is not self)
 
     def identity(self) -> dict[str, object]:
         """What determines the features but for the weights: class, version and settings, in plain JSON types."""

@@ -68,3 +68,17 @@ class JointEncoder(Encoder):
     @staticmethod
     def _by_layer(by_part: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
         return {part_layer(part, layer): value for part, own in by_part.items() for layer, value in own.items()}
+
+
+class RandomControl(JointEncoder):
+    """An encoder twice, side by side: "pretrained:LAYER" with its weights, and "random:LAYER" with random ones.
+
+    Args:
+        encoder: The encoder.
+
+    Raises:
+        InputError: It has no weights, or random ones.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__({"pretrained": encoder, "random": encoder.randomised()})

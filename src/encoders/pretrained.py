@@ -176,6 +176,17 @@ class PretrainedEncoder(Encoder):
         if model not in names:
             raise InputError(f"{cls.library} has no model '{model}'{did_you_mean(model, names)}")
 
+    @property
+    def fetched(self) -> bool:
+        return self.weights != "random"
+
+    @classmethod
+    def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        # A file's weights go into the network that random ones are in; a tag may bring another input or activation.
+        weights = arguments.get("weights", "pretrained")
+        named = weights in ("pretrained", "random") or weights in cls.tags(arguments["model"])
+        return arguments if named else {**arguments, "weights": "random"}
+
     def forward(self, images: Tensor) -> Features:
         framing = self.spec.framing if self.preprocess == "model" else None
         inputs = prepare_images(images, self.spec.size, self.spec.interpolation, self.mean, self.std, framing)

@@ -7,11 +7,12 @@ from torchmetrics import MeanMetric
 from ..arguments import KeepsArguments
 from ..batch import Batch, Facts, Features, flatten
 from ..errors import InputError
+from ..recipe import Remakable
 
 SPLITS = ("validation", "test", "withheld")
 
 
-class CategoryObjective(KeepsArguments, nn.Module):
+class CategoryObjective(KeepsArguments, Remakable, nn.Module):
     """A linear classifier on the features that the head reads, trained by cross-entropy beside the responses' loss.
 
     Where a backbone is trained, both tasks shape its features; cached features make them two models that stop

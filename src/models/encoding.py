@@ -4,9 +4,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import Any
+from typing import IO, Any, Self
 
 import torch
+from lightning.fabric.utilities.types import _MAP_LOCATION_TYPE, _PATH
 from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
@@ -14,9 +15,12 @@ from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
+from ..arguments import KeepsArguments
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
-from ..errors import InputError
+from ..encoders.intake import same_sized
+from ..errors import InputError, one_line
+from ..recipe import Remakable
 from .calibration import Calibration
 from .categories import CategoryObjective
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
@@ -25,7 +29,9 @@ from .heads.linear import LinearHead
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import SplitMetrics
+from .new_stimuli import Images, as_stimuli, named_subjects, named_targets
 from .optimization import check_clipping, optimization
+from .saved import PART, describe, make_model, read_checkpoint
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
@@ -44,7 +50,7 @@ class Outcome:
     features: Features
 
 
-class EncodingModule(LightningModule):
+class EncodingModule(KeepsArguments, Remakable, LightningModule):
     """Predicts responses from features, or from images through a trainable backbone.
 
     The head works on standardised features and standardised responses; predictions and metrics are in the
@@ -125,8 +131,15 @@ class EncodingModule(LightningModule):
         self.make_scheduler = scheduler
         self.loss_meter = LossMeter(num_targets)
 
+    @classmethod
+    def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {name: value for name, value in arguments.items() if name not in ("optimizer", "scheduler")}
+
+    def take_facts(self, facts: Facts) -> None:
+        """Called by the data module, before `setup`."""
+        self.facts = facts
+
     def setup(self, stage: str) -> None:
-        self.facts = self.trainer.datamodule.facts  # type: ignore[attr-defined]
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
         statistics = self.head.feature_statistics(self.facts)
         if self.standardize_features is not None:
@@ -178,9 +191,97 @@ class EncodingModule(LightningModule):
         """Standardised predictions, (batch, num_targets)."""
         return self._read(self._features(batch), batch)
 
-    def predict(self, batch: Batch) -> Tensor:
+    def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""
         return self._in_units(self(batch))
+
+    @torch.no_grad()
+    def predict(
+        self, images: Images, subject: str | None = None, roi: str | None = None, batch_size: int = 64
+    ) -> Tensor:
+        """Predicted responses to new images, or clips.
+
+        They go the way that the training stimuli went: through the frozen encoder and the reduction that was fitted
+        then, or through the backbone.
+
+        Args:
+            images: uint8, colours first or last: an array or tensor (n, 3, height, width) or (n, height, width, 3), of
+                clips with frames after n; or a list of such without n, which may differ in size.
+            subject: Predict this subject's targets; without, all subjects'.
+            roi: Predict these targets: a ROI's whole name, such as "lh.V1v", or how it ends, "V1v".
+            batch_size: Images encoded at a time.
+
+        Returns:
+            float32 (n, targets) in the recording's units; `targets(subject, roi)` says which each column is.
+
+        Raises:
+            InputError: The images are none, or there is no such subject or ROI.
+        """
+        assert self.facts.intake is not None
+        columns = self.targets(subject, roi)
+        modes = [(module, module.training) for module in self.modules()]
+        self.eval()
+        predicted = []
+        for stimuli in same_sized(as_stimuli(images), batch_size):
+            features, pixels = self.facts.intake(stimuli, self.device)
+            every = []
+            for index, own in named_subjects(self.facts, subject).items():
+                of = torch.full((len(stimuli),), index, device=self.device)
+                batch = Batch(torch.arange(len(stimuli)), of, torch.empty(len(stimuli), 0), features, pixels)
+                every.append(self.predict_batch(batch)[:, own])
+            predicted.append(torch.cat(every, dim=1).float().cpu())
+        for module, training in modes:
+            module.training = training
+        known = self.targets(subject)
+        return torch.cat(predicted)[:, torch.searchsorted(known, columns)]
+
+    def targets(self, subject: str | None = None, roi: str | None = None) -> Tensor:
+        """Which targets `predict` predicts, of all that the model has, rising, int64 (n,).
+
+        Raises:
+            InputError: There is no such subject or ROI.
+        """
+        return named_targets(self.facts, subject, roi)
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        checkpoint[PART] = describe(self, self.facts)
+
+    @classmethod
+    def load_from_checkpoint(
+        cls,
+        checkpoint_path: _PATH | IO[bytes],
+        map_location: _MAP_LOCATION_TYPE = None,
+        hparams_file: _PATH | None = None,
+        strict: bool | None = None,
+        weights_only: bool | None = None,
+        **kwargs: Any,
+    ) -> Self:
+        """The trained model, ready to predict, from a run's checkpoint alone.
+
+        An encoder whose weights were fetched is made as in training, its weights from the libraries' caches or over
+        the network, and has to be the same. What training needs alone, the optimiser and its schedule, is not held.
+
+        Args:
+            checkpoint_path: `runs/NAME/version_N/checkpoints/best.ckpt`.
+            map_location: Device of the model; the processor where not given.
+            hparams_file: Lightning's, not used: the checkpoint holds the arguments.
+            strict: False admits weights that the checkpoint lacks or the model has not.
+            weights_only: Lightning's, not used: nothing but tensors and plain types is ever read.
+            kwargs: Arguments of the constructor in place of those in training.
+
+        Raises:
+            InputError: The file is no checkpoint of such a model, or its encoder is not to be had.
+        """
+        checkpoint = read_checkpoint(checkpoint_path)
+        try:
+            module, facts = make_model(checkpoint[PART], cls, kwargs)
+            module.take_facts(facts)
+            module.setup("predict")  # makes the parts whose size the facts decide
+            module.load_state_dict(checkpoint["state_dict"], strict=strict is not False)
+        except (InputError, RuntimeError, KeyError) as error:
+            raise InputError(f"{checkpoint_path}: {one_line(error)}") from error
+        module.on_load_checkpoint(checkpoint)
+        return module.eval().to(map_location if isinstance(map_location, (str, torch.device)) else "cpu")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         outcome = self._step(batch)
@@ -219,14 +320,14 @@ class EncodingModule(LightningModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         outcome = self._step(batch)
-        split = self.trainer.datamodule.evaluated[dataloader_idx]  # type: ignore[attr-defined]
+        split = self.facts.evaluated[dataloader_idx]
         self.metrics.update(split, outcome.prediction, batch.response)
         if self.categories is not None:
             self.categories.update(split, outcome.features, batch)
         return {"prediction": outcome.prediction}
 
     def on_test_epoch_end(self) -> None:
-        for split in self.trainer.datamodule.evaluated:  # type: ignore[attr-defined]
+        for split in self.facts.evaluated:
             self.log_dict(self.metrics.take(split))
         self._log_categories()
 
@@ -234,9 +335,11 @@ class EncodingModule(LightningModule):
         """Bring predictions to the responses' scale where the loss is blind to it, by held-out stimuli if any."""
         if self.calibration is None:
             return
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        loader = data.val_dataloader() if len(data.positions("validation")) else data.train_dataloader()
-        served = islice(loader, int(self.trainer.fast_dev_run) or None)  # type: ignore[attr-defined]
+        self.trainer.fit_loop.epoch_loop.val_loop.setup_data()  # which a run resumed at its end has not done
+        loader: Any = self.trainer.val_dataloaders
+        if loader is None or "validation" not in self.facts.evaluated:
+            loader = self.trainer.train_dataloader
+        served = islice(loader, int(getattr(self.trainer, "fast_dev_run", False)) or None)
         strategy = self.trainer.strategy
         self.to(strategy.root_device).eval()  # Lightning has brought the model back from there
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():

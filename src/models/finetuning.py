@@ -17,6 +17,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 from ..arguments import KeepsArguments
 from ..encoders.capture import BATCH, did_you_mean, trace
 from ..errors import InputError
+from ..recipe import Remakable
 
 FEWEST_STAGES = 4
 ADAPTER = "lora_"  # what peft's own modules and parameters are called
@@ -24,7 +25,7 @@ ADAPTER = "lora_"  # what peft's own modules and parameters are called
 log = logging.getLogger(__name__)
 
 
-class Finetuning(KeepsArguments, ABC):
+class Finetuning(KeepsArguments, Remakable, ABC):
     """Policy for the backbone's weights.
 
     Args:

@@ -10,12 +10,13 @@ from torchmetrics import Metric
 from ..arguments import KeepsArguments
 from ..batch import Facts
 from ..errors import InputError
+from ..recipe import Remakable
 
 FLAT = 1e-6
 """Variance below which a standardised prediction or response counts as constant."""
 
 
-class Loss(KeepsArguments, nn.Module, ABC):
+class Loss(KeepsArguments, Remakable, nn.Module, ABC):
     """From predictions and responses to one loss per target."""
 
     scale_free: bool = False

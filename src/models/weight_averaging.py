@@ -26,6 +26,9 @@ class ExponentialMovingAverage(Callback):
     that early stopping keeps averages and the test sees them. A checkpoint has them as its weights; those in training
     are beside them.
 
+    Lightning's WeightAveraging takes the averages out again in `on_validation_epoch_end`. Early stopping keeps a ROI's
+    rows after that, in `on_validation_end`, and so would keep weights in training by the averages' losses.
+
     Args:
         decay: Share of the average that a step keeps, once many were made.
     """

@@ -2,15 +2,15 @@
 
 import functools
 import logging
-import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
-from ..arguments import KeepsArguments, arguments_of
+from ..arguments import KeepsArguments, arguments_of, class_path
 from ..errors import InputError
 
 log = logging.getLogger(__name__)
@@ -47,7 +47,7 @@ def as_config(value: object, flag: str) -> Any:
         if value.args:
             raise InputError(f"{flag}: expected partial({value.func.__name__}, NAME=…), found arguments without names")
         return _part(value.func, value.keywords, flag)
-    if isinstance(value, KeepsArguments):
+    if isinstance(value, KeepsArguments) and not isinstance(value, LightningModule):
         return _part(type(value), arguments_of(value), flag)
     name = type(value).__name__
     if isinstance(value, nn.Module):
@@ -67,13 +67,3 @@ def _part(made: type, arguments: Mapping[str, Any], flag: str) -> dict[str, Any]
         "class_path": class_path(made),
         "init_args": {name: as_config(each, f"{flag}.{name}") for name, each in arguments.items()},
     }
-
-
-def class_path(named: type) -> str:
-    """The shortest path by which a class is imported, as configs have it: `calcarine.data.Folder`."""
-    parts = named.__module__.split(".")
-    for length in range(1, len(parts)):
-        module = ".".join(parts[:length])
-        if vars(sys.modules[module]).get(named.__name__) is named:
-            return f"{module}.{named.__name__}"
-    return f"{named.__module__}.{named.__qualname__}"

@@ -1,22 +1,18 @@
 """A run's predictions of held-out stimuli: written by all ranks, read by recording."""
 
-from __future__ import annotations
-
 import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import Callback, LightningModule, Trainer
 from torch import Tensor
 
 from ..batch import Batch
+from ..data.datamodule import EncodingDataModule
 from ..npy import create_array
 from ..recording import Recording
-
-if TYPE_CHECKING:
-    from ..data.datamodule import EncodingDataModule
 
 
 def by_recording(
@@ -44,7 +40,7 @@ class PredictionWriter(Callback):
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = EncodingDataModule.of(trainer)
         self.folder = Path(str(trainer.log_dir)) / "predictions"
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +62,7 @@ class PredictionWriter(Callback):
         dataloader_idx: int = 0,
     ) -> None:
         assert isinstance(outputs, Mapping)
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = EncodingDataModule.of(trainer)
         split = data.evaluated[dataloader_idx]
         positions = batch.stimulus.cpu().numpy()
         rows = np.searchsorted(data.positions(split), positions)
@@ -81,7 +77,7 @@ class PredictionWriter(Callback):
                 self.arrays[_centred(split)][rows[own], targets] = prediction[own, targets]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = EncodingDataModule.of(trainer)
         for array in self.arrays.values():
             array.flush()
         self.arrays.clear()
@@ -96,7 +92,7 @@ class PredictionWriter(Callback):
     def _partial(self, name: str) -> Path:
         return self.folder / f"{name}.npy.partial"
 
-    def _write_stimuli(self, data: Any, split: str) -> None:
+    def _write_stimuli(self, data: EncodingDataModule, split: str) -> None:
         with (self.folder / f"{split}_stimuli.csv").open("w", newline="") as file:
             writer = csv.writer(file)
             writer.writerow(("stimulus", "subject"))

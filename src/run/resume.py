@@ -11,6 +11,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..atomic import replacing
+from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 
 CHECKPOINTS = "checkpoints"
@@ -107,7 +108,7 @@ class ResumeGuard(Callback):
                 f"--ckpt_path {self.checkpoint}: expected a checkpoint of training, found weights alone; resume from "
                 f"{LAST}"
             )
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = EncodingDataModule.of(trainer)
         if content.get(type(data).__name__, {}).get("identity") != data.identity:
             raise InputError(
                 f"--ckpt_path {self.checkpoint}: it was trained on other stimuli, responses, features or another "

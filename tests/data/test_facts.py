@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import torch
 from calcarine.data.facts import gather_facts
+from calcarine.data.stimulus_table import StimulusTable
 from calcarine.recording import Recording, Responses, Roi
 
 
@@ -29,7 +30,10 @@ def two():
 
 
 def gathered(recordings, training):
-    return gather_facts(recordings, training, None, True, [], None)
+    splits = [np.full(len(each.stimuli), "test", dtype="U10") for each in recordings]
+    for own, rows in zip(splits, training, strict=True):
+        own[rows] = "train"
+    return gather_facts(StimulusTable(recordings, splits, None), None, standardized=True, frames=None, seed=0)
 
 
 def test_targets_stand_one_after_another():

@@ -4,7 +4,6 @@ import numpy as np
 import pytest
 import torch
 import torch.nn.functional as F
-from calcarine.batch import Facts
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.errors import InputError
 from calcarine.models import (
@@ -19,6 +18,7 @@ from calcarine.models import (
 from calcarine.models.calibration import Calibration
 from calcarine.models.encoding import _weighted_mean
 from lightning.pytorch import Callback, Trainer
+from plain_facts import plain_facts
 from planted import Identity, Planted
 from scipy.stats import linregress, pearsonr
 from torch.optim import SGD, AdamW
@@ -27,13 +27,7 @@ NAN = float("nan")
 
 
 def facts(ceiling):
-    none = torch.full((len(ceiling),), NAN)
-    zeros = torch.zeros(len(ceiling), dtype=torch.int64)
-    coordinates = none[:, None].expand(-1, 3)
-    return Facts(
-        none, none, None, None, True, zeros, ["all"], {}, {"subj01": slice(0, len(ceiling))}, zeros, coordinates,
-        torch.tensor(ceiling), [],
-    )  # fmt: skip
+    return plain_facts(len(ceiling), noise_ceiling=torch.tensor(ceiling))
 
 
 def ceiling_weighted():
@@ -191,7 +185,7 @@ def test_a_model_of_correlation_predicts_in_the_recordings_units(tmp_path):
 
     def predict(loader):
         with torch.no_grad():
-            batches = [(model(batch), model.predict(batch), batch.response.clone()) for batch in loader]
+            batches = [(model(batch), model.predict_batch(batch), batch.response.clone()) for batch in loader]
         return [torch.cat(each).numpy() for each in zip(*batches, strict=True)]
 
     raw, predicted, response = predict(data.val_dataloader())

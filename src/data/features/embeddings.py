@@ -3,8 +3,6 @@
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
@@ -13,9 +11,11 @@ from tqdm import tqdm
 
 from ...encoders import Encoder
 from ...encoders.base import part_layer
+from ...encoders.intake import encode_stimuli, resized, same_sized
 from ...errors import InputError
 from ...recording import Stimuli
 from .cache_entry import Entry, num_chunks, rows_of
+from .share import ALONE, Share
 
 IMAGES = "images"
 """Name of the layer that is the decoded image itself."""
@@ -24,30 +24,6 @@ log = logging.getLogger(__name__)
 
 Compute = Callable[[list[np.ndarray]], Mapping[str, np.ndarray]]
 """From decoded images, each uint8 (height, width, 3), to features by layer, each (n, *shape)."""
-
-
-def _raise_own(error: InputError | None) -> None:
-    if error is not None:
-        raise error
-
-
-@dataclass(frozen=True)
-class Share:
-    """How processes divide an extraction: each takes every `world_size`-th chunk.
-
-    Args:
-        rank: This process's rank.
-        world_size: Number of processes.
-        agree: A barrier at which each hands in its error or None, and all raise where one had an error. A process
-            that left alone would keep the others waiting.
-    """
-
-    rank: int = 0
-    world_size: int = 1
-    agree: Callable[[InputError | None], None] = _raise_own
-
-
-ALONE = Share()
 
 
 class EmbeddingCache:
@@ -119,7 +95,7 @@ class EmbeddingCache:
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
             step = max(1, batch_size // (stimuli.frames or 1))
-            blocks = [_forward(encoder, batch, device, average_frames) for batch in _same_sized(images, step)]
+            blocks = [encode_stimuli(encoder, batch, device, average_frames) for batch in same_sized(images, step)]
             return {layer: np.concatenate([block[layer] for block in blocks]) for layer in shapes}
 
         if not all(entry.complete for entry in entries.values()):
@@ -149,7 +125,7 @@ class EmbeddingCache:
         entry = Entry(self.folder / "embeddings", stimuli, identity, shape, np.dtype(np.uint8))
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            return {IMAGES: np.moveaxis(np.stack([_resized(image, shape) for image in images]), -1, -3)}
+            return {IMAGES: np.moveaxis(np.stack([resized(image, shape) for image in images]), -1, -3)}
 
         if image_size is None:
             stimuli = _OfOneSize(stimuli, shape)
@@ -245,36 +221,3 @@ class _OfOneSize:
                 f"{self.names[index]}: expected {expected} pixels like the first, found {found}; set --data.image_size"
             )
         return image
-
-
-def _same_sized(images: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
-    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3)."""
-    for _, run in groupby(images, key=lambda image: image.shape):
-        equal = list(run)
-        for start in range(0, len(equal), batch_size):
-            yield np.stack(equal[start : start + batch_size])
-
-
-@torch.inference_mode()
-def _forward(
-    encoder: Encoder, stimuli: np.ndarray, device: torch.device, average_frames: bool
-) -> dict[str, np.ndarray]:
-    batch = torch.from_numpy(stimuli).movedim(-1, -3)  # (n, 3, H, W), or (n, F, 3, H, W)
-    features = encoder(batch.flatten(0, -4).to(device))
-    if batch.ndim == 5:
-        features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}
-        if average_frames:
-            features = {layer: each.mean(1) for layer, each in features.items()}
-    return {layer: each.float().cpu().numpy() for layer, each in features.items()}
-
-
-def _resized(stimulus: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """An image, or each frame of a clip, uint8 (…, height, width, 3), in the height and width of `shape`."""
-    from PIL import Image
-
-    height, width = shape[-2:]
-    if stimulus.shape[-3:-1] == (height, width):
-        return stimulus
-    if stimulus.ndim == 4:
-        return np.stack([_resized(frame, shape) for frame in stimulus])
-    return np.asarray(Image.fromarray(stimulus).resize((width, height), Image.Resampling.BICUBIC))

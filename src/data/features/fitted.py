@@ -10,6 +10,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from zipfile import BadZipFile
 
@@ -19,9 +20,8 @@ from torch import Tensor
 
 from ...atomic import replacing
 from ...encoders import Encoder
-from ...errors import InputError
 from ...recording import Stimuli
-from .embeddings import ALONE, Share
+from .share import ALONE, Share, first_rank_first
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +65,8 @@ def fit_encoder(encoder: Encoder, images: TrainingImages, cache: Path, share: Sh
     """
     for part in encoder.parts().values():
         if part.needs_fit:
-            _fit(part, images, cache / "fitted" / f"{_key(part, images)}.npz", share)
+            path = cache / "fitted" / f"{_key(part, images)}.npz"
+            first_rank_first(share, partial(_recall_or_fit, part, images, path))
 
 
 def _key(part: Encoder, images: TrainingImages) -> str:
@@ -73,19 +74,13 @@ def _key(part: Encoder, images: TrainingImages) -> str:
     return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-def _fit(part: Encoder, images: TrainingImages, path: Path, share: Share) -> None:
-    # The first rank fits and the others read what it wrote; one that shares no disk finds nothing and fits itself.
-    for own_turn in (share.rank == 0, share.rank != 0):
-        error: InputError | None = None
-        try:
-            if own_turn and not _recall(part, path):
-                log.info("fitting %s on %d training images", type(part).__name__, len(images))
-                part.fit(images)
-                with replacing(path) as temporary:
-                    np.savez(temporary, **{name: tensor.numpy() for name, tensor in part.state_dict().items()})
-        except InputError as raised:
-            error = raised
-        share.agree(error)
+def _recall_or_fit(part: Encoder, images: TrainingImages, path: Path) -> None:
+    if _recall(part, path):
+        return
+    log.info("fitting %s on %d training images", type(part).__name__, len(images))
+    part.fit(images)
+    with replacing(path) as temporary:
+        np.savez(temporary, **{name: tensor.numpy() for name, tensor in part.state_dict().items()})
 
 
 def _recall(part: Encoder, path: Path) -> bool:

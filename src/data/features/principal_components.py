@@ -6,9 +6,10 @@ import logging
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
-from .reduction import Projection, Reduction
+from .reduction import Reduction
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
+    from ...encoders.projection import Projection
     from .feature_table import FeatureTable
 
 log = logging.getLogger(__name__)
@@ -35,6 +36,7 @@ class PrincipalComponents(Reduction):
     def fit(self, features: FeatureTable, layer: str) -> Projection:
         from torch.nn.functional import pad
 
+        from ...encoders.projection import Projection
         from .components import fit_components
 
         n_stimuli, n_features = features.shape

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
-from .reduction import Projection, Reduction
+from .reduction import Reduction
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
     from torch import Tensor
 
+    from ...encoders.projection import Projection
     from .feature_table import FeatureTable
 
 
@@ -36,6 +37,8 @@ class RandomProjection(Reduction):
         self.seed = seed
 
     def fit(self, features: FeatureTable, layer: str) -> Projection:
+        from ...encoders.projection import Projection
+
         n_features = features.shape[1]
         density = n_features**-0.5 if self.density is None else self.density
         basis = _random_basis(n_features, min(self.components, n_features), density, self.seed)

@@ -10,9 +10,8 @@ from ...arguments import KeepsArguments
 from ...errors import InputError
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
-    from torch import Tensor
-
     from ...batch import FeatureShapes
+    from ...encoders.projection import Projection
     from .feature_table import FeatureTable
 
 
@@ -52,20 +51,3 @@ class Reduction(KeepsArguments, ABC):
         Returns:
             From D features to min(components, D).
         """
-
-
-class Projection:
-    """An affine map x ↦ (x − mean) · basis.
-
-    Args:
-        mean: float32 (D,).
-        basis: float32 (D, components), dense or sparse.
-    """
-
-    def __init__(self, mean: Tensor, basis: Tensor) -> None:
-        self.mean = mean
-        self.basis = basis
-
-    def __call__(self, features: Tensor) -> Tensor:
-        """From (n, D) to (n, components), float32."""
-        return (features.float() - self.mean) @ self.basis

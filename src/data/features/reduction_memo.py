@@ -14,9 +14,8 @@ import torch
 from torch import Tensor
 
 from ...atomic import replacing
-from ...errors import InputError
-from .embeddings import ALONE, Share
-from .reduction import Projection
+from ...encoders.projection import Projection
+from .share import ALONE, Share, first_rank_first
 
 log = logging.getLogger(__name__)
 
@@ -41,19 +40,7 @@ def remembered(
     """
     content = json.dumps(identity, sort_keys=True).encode()
     path = folder / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.pt"
-    found: Reduced | None = None
-    # The first rank fits and the others read what it wrote, since their own fits would differ in the last digits; one
-    # that shares no disk finds nothing and fits itself.
-    for own_turn in (share.rank == 0, share.rank != 0):
-        error: InputError | None = None
-        try:
-            if own_turn:
-                found = _recall(path, identity["layer"]) or _make(path, reduce)
-        except InputError as raised:
-            error = raised
-        share.agree(error)
-    assert found is not None
-    return found
+    return first_rank_first(share, lambda: _recall(path, identity["layer"]) or _make(path, reduce))
 
 
 def _make(path: Path, reduce: Callable[[], Reduced]) -> Reduced:

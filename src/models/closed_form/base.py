@@ -138,13 +138,10 @@ class ClosedFormModule(EncodingModule):
             self.trainer.should_stop = True  # a resumed run that had been solved
 
     def on_train_epoch_start(self) -> None:
-        data: Any = self.trainer.datamodule  # type: ignore[attr-defined]
-        positions = data.positions("train")
-        recording_of, _ = data.locate(positions)
-        own = [positions[recording_of == index] for index in range(len(data.recordings))]
+        facts = self.facts
         self.recordings = [
-            self._recording(torch.from_numpy(stimuli), data.targets_of(index), data.seed)
-            for index, stimuli in enumerate(own)
+            self._recording(stimuli, targets, facts.seed)
+            for stimuli, targets in zip(facts.training.values(), facts.subjects.values(), strict=True)
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -167,6 +164,7 @@ class ClosedFormModule(EncodingModule):
             )
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        super().on_save_checkpoint(checkpoint)
         if self.findings is not None:
             checkpoint["findings"] = self.findings.to_plain(torch.from_numpy)
 

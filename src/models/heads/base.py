@@ -6,9 +6,10 @@ from math import prod
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
+from ...recipe import Remakable
 
 
-class Head(nn.Module, ABC):
+class Head(Remakable, nn.Module, ABC):
     """Predicts the responses of all targets from features.
 
     Args:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -65,6 +66,10 @@ class TrunkHead(Head):
         self.make_readout = readout
         self.readouts = nn.ModuleList()
         self.targets: list[slice] = []
+
+    @classmethod
+    def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
+        return {name: each for name, each in arguments.items() if name not in ("trunk_weights", "freeze_trunk")}
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         if self.trained is not None:

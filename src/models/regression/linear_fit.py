@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from ...arguments import KeepsArguments
+from ...recipe import Remakable
 
 
 @dataclass(frozen=True)
@@ -34,7 +35,7 @@ class LinearFit:
         return 1 - self.error / self.null_error
 
 
-class Regression(KeepsArguments, ABC):
+class Regression(KeepsArguments, Remakable, ABC):
     """Fits data that are in memory."""
 
     penalties: Sequence[float] | None  # the candidates; None where each target has its own

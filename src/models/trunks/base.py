@@ -5,9 +5,10 @@ from abc import ABC, abstractmethod
 from torch import nn
 
 from ...batch import Features, FeatureShapes
+from ...recipe import Remakable
 
 
-class Trunk(nn.Module, ABC):
+class Trunk(Remakable, nn.Module, ABC):
     """Makes a representation that all targets, and all subjects, share.
 
     Args:

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...batch import Facts, Features, FeatureShapes
 from ...encoders.checkpoint import misfit, read_pickle
 from ...errors import InputError
+from ..saved import FORMAT, PART
 from ..standardize import FeatureStandardizer
 from .base import Trunk
 
@@ -29,7 +30,7 @@ class TrainedTrunk:
     def __init__(self, path: Path, feature_shapes: FeatureShapes) -> None:
         self.flag = f"--model.head.trunk_weights {path}"
         checkpoint = read_pickle(path) if path.is_file() else None
-        state, data = _part("state_dict", checkpoint), _part("EncodingDataModule", checkpoint)
+        state, held = _part("state_dict", checkpoint), _part(PART, checkpoint)
         self.weights = _below(_TRUNK, state)
         if not self.weights:
             found = "a file without one" if path.is_file() else "no such file"
@@ -37,7 +38,13 @@ class TrainedTrunk:
                 f"{self.flag}: expected a run's checkpoint with a trunk, found {found}; name the "
                 "checkpoints/best.ckpt of a run with --model.head TrunkHead"
             )
-        if data.get("reductions") or data.get("encoders"):
+        if held.get("format") != FORMAT or "intake" not in held:
+            raise InputError(
+                f"{self.flag}: expected a checkpoint that says how its features were made, found one of another "
+                "version, or of parts that no file can name; train the trunk again"
+            )
+        intake = held["intake"] or {}
+        if intake.get("projections") or intake.get("fitted"):
             raise InputError(
                 f"{self.flag}: expected a trunk on features that every run has, found one on features fitted to that "
                 "run's own images (--data.reduction, or an encoder that learns); train it on plain features"

@@ -154,6 +154,6 @@ def test_a_backbone_sees_each_frame_alone_and_predictions_are_averaged(tmp_path)
     weight = model.head.weight.detach().numpy()
     standardised = (flat @ weight.T).mean(1)
     with torch.no_grad():
-        predicted = model.predict(batch).numpy()
+        predicted = model.predict_batch(batch).numpy()
     response_scale, response_mean = data.facts.response_scale.numpy(), data.facts.response_mean.numpy()
     np.testing.assert_allclose(predicted, standardised * response_scale + response_mean, rtol=1e-3)

@@ -63,8 +63,8 @@ def test_several_encoders_train_and_the_checkpoint_can_encode_new_images(tmp_pat
     data = data_of(args)
     assert sorted(path.name for path in (tmp_path / "cache/embeddings").iterdir()) == entries
     checkpoint = torch.load(tmp_path / "runs/both/version_0/checkpoints/last.ckpt", weights_only=True)
-    state = checkpoint["EncodingDataModule"]["encoders"]
-    assert list(state) == ["patches"]
+    state = checkpoint["calcarine"]["intake"]["weights"]
+    assert list(state) == ["patches", "pixels"]
     restored = PatchEncoder(**PATCHES["init_args"])
     restored.load_state_dict(state["patches"])
     images = torch.tensor(data.recordings[0].stimuli.read(0)).permute(2, 0, 1)[None]

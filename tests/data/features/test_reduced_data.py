@@ -10,8 +10,8 @@ import torch
 from calcarine.data import PrincipalComponents, RandomProjection
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.data.features.embeddings import Share
-from calcarine.data.features.reduction import Projection
 from calcarine.data.features.reduction_memo import remembered
+from calcarine.encoders.projection import Projection
 from calcarine.errors import InputError
 from calcarine.models import RidgeModule
 from calcarine.recording import Responses
@@ -47,7 +47,7 @@ def fit(data, **model):
     options = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False, "accelerator": "cpu"}
     run = Trainer(max_epochs=1, enable_model_summary=False, **options)
     run.fit(module, data, weights_only=True)
-    predicted = torch.cat([module.predict(batch) for batch in data.test_dataloader()["test"]])
+    predicted = torch.cat([module.predict_batch(batch) for batch in data.test_dataloader()["test"]])
     return predicted.detach().numpy(), run
 
 
@@ -109,7 +109,7 @@ def test_a_checkpoint_carries_the_projection(make, tmp_path, reduction):
     _, run = fit(data)
     run.save_checkpoint(tmp_path / "model.ckpt")
     content = torch.load(tmp_path / "model.ckpt", weights_only=True)
-    saved = content[EncodingDataModule.__qualname__]["reductions"]["pixels"]
+    saved = content["calcarine"]["intake"]["projections"]["pixels"]
     raw = make()
     raw.setup()
     again = (torch.from_numpy(served(raw, "test")[0]) - saved["mean"]) @ saved["basis"]
@@ -129,8 +129,8 @@ def test_a_second_run_fits_nothing(make, reduction, monkeypatch, recwarn):
     assert not recwarn.list
     for split in ("train", "test"):
         np.testing.assert_array_equal(served(first, split)[0], served(second, split)[0])
-    basis = second.state_dict()["reductions"]["pixels"]["basis"]
-    assert torch.equal(basis.to_dense(), first.state_dict()["reductions"]["pixels"]["basis"].to_dense())
+    bases = [data.facts.intake.projections["pixels"].basis.to_dense() for data in (first, second)]
+    assert torch.equal(*bases)
     changed = [
         make(reduction(9)),
         make(reduction(8), seed=1),

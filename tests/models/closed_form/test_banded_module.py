@@ -88,7 +88,7 @@ def test_planted_shares_are_found_and_the_checkpoint_is_a_linear_heads(tmp_path:
     linear = EncodingModule(data.num_targets, data.feature_shapes)
     linear.load_state_dict(state["state_dict"], strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(linear.predict(batch), module.predict(batch))
+    assert torch.equal(linear.predict_batch(batch), module.predict_batch(batch))
     again = BandedRidgeModule(data.num_targets, data.feature_shapes)
     again.on_load_checkpoint(state)
     assert again.findings is not None

@@ -85,7 +85,7 @@ def test_its_checkpoint_is_a_linear_heads(tmp_path):
     linear = EncodingModule(data.num_targets, data.feature_shapes)
     linear.load_state_dict(checkpoint["state_dict"], strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(linear.predict(batch), module.predict(batch))
+    assert torch.equal(linear.predict_batch(batch), module.predict_batch(batch))
     again = ElasticNetModule(data.num_targets, data.feature_shapes)
     again.on_load_checkpoint(checkpoint)
     np.testing.assert_array_equal(again.findings.penalty, module.findings.penalty)
@@ -110,7 +110,7 @@ def test_few_stimuli_one_target_and_a_constant_one(tmp_path, monkeypatch, stimul
     if targets is None:
         assert not module.head.weight[2].any()
         batch = next(iter(data.test_dataloader()["test"]))
-        torch.testing.assert_close(module.predict(batch)[:, 2], torch.full((len(batch),), 1e4))
+        torch.testing.assert_close(module.predict_batch(batch)[:, 2], torch.full((len(batch),), 1e4))
     assert np.isfinite(run.test(module, data, verbose=False)[0]["test/pearson"])
 
 

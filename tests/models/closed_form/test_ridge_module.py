@@ -224,7 +224,7 @@ def test_its_checkpoint_is_a_linear_heads(tmp_path):
     linear = EncodingModule(data.num_targets, data.feature_shapes)
     linear.load_state_dict(state, strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(linear.predict(batch), module.predict(batch))
+    assert torch.equal(linear.predict_batch(batch), module.predict_batch(batch))
 
 
 @pytest.mark.parametrize(("penalties", "said"), [([1e3, 1e4], "smaller"), ([1e-6, 1e-5], "larger"), (PENALTIES, "")])

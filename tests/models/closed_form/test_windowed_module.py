@@ -87,7 +87,7 @@ def test_planted_windows_are_found_and_kept_in_the_checkpoint(tmp_path, kernel, 
     again.load_state_dict(state["state_dict"], strict=True)
     again.on_load_checkpoint(state)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(again.predict(batch), module.predict(batch))
+    assert torch.equal(again.predict_batch(batch), module.predict_batch(batch))
     np.testing.assert_array_equal(again.findings.window, module.findings.window)
 
 
@@ -157,7 +157,7 @@ def test_targets_that_choose_together_share_window_and_penalty(tmp_path, selecti
 @pytest.mark.parametrize(("stimuli", "targets", "constant"), [(13, 1, ()), (100, 4, (1,)), (30, 2, (0, 1))])
 def test_few_stimuli_one_target_and_constant_targets_are_right(tmp_path, kernel, stimuli, targets, constant):
     module, data, _ = fit(tmp_path, Looking(stimuli, targets, constant=constant), kernel=kernel, best=2, surround=True)
-    predicted = module.predict(next(iter(data.test_dataloader()["test"])))
+    predicted = module.predict_batch(next(iter(data.test_dataloader()["test"])))
     assert predicted.isfinite().all()
     for target in constant:
         torch.testing.assert_close(predicted[:, target], torch.full((len(predicted),), 5.0))

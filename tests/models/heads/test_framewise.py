@@ -8,6 +8,7 @@ from calcarine.batch import Facts
 from calcarine.errors import InputError
 from calcarine.models import FramewiseHead, FullyConnectedHead, LinearHead, RecurrentHead, ShallowCnn, TrunkHead
 from calcarine.models.heads.base import Head
+from plain_facts import plain_facts
 from torch import Tensor, nn
 
 SHAPES = {"a": (4, 3), "b": (4, 2, 5)}  # 4 frames
@@ -19,8 +20,7 @@ def features(batch: int = 6) -> dict[str, Tensor]:
 
 
 def facts(frames: int | None) -> Facts:
-    none = torch.empty(0)
-    return Facts(none, none, None, None, True, none, [], {}, {"sub01": slice(0, 7)}, none, none, none, [], frames)
+    return plain_facts(7, frames=frames)
 
 
 def test_predictions_of_the_frames_are_averaged() -> None:

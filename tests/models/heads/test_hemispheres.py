@@ -5,7 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from calcarine.batch import Facts
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.encoders import Encoder
 from calcarine.errors import InputError
@@ -18,6 +17,7 @@ from calcarine.models import (
 )
 from calcarine.models.hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from lightning.pytorch import Trainer
+from plain_facts import plain_facts
 from planted import Identity, Planted
 from torch import nn
 from torch.optim import AdamW
@@ -86,11 +86,16 @@ def test_a_resumed_run_ends_like_an_undisturbed_one(tmp_path):
 def facts(hemispheres, subjects):
     count = len(hemispheres)
     numbers = torch.arange(count)
-    return Facts(
-        numbers.float(), torch.ones(count), None, None, True, numbers // 2, [f"g{i}" for i in range(count)],
-        {"even": numbers[::2], "first": numbers[:1]}, subjects, torch.tensor(hemispheres), torch.zeros(count, 3),
-        torch.full((count,), 0.5), [],
-    )  # fmt: skip
+    return plain_facts(
+        count,
+        response_mean=numbers.float(),
+        groups=numbers // 2,
+        group_names=[f"g{i}" for i in range(count)],
+        rois={"even": numbers[::2], "first": numbers[:1]},
+        subjects=subjects,
+        hemispheres=torch.tensor(hemispheres),
+        noise_ceiling=torch.full((count,), 0.5),
+    )
 
 
 class Told(LinearHead):

@@ -213,8 +213,12 @@ FAULTS = {
         lambda content: content["state_dict"].update({"standardize_features.mean_0": torch.zeros(7)}),
         "the encoder of that run is another: 1 of another shape, first 'mean_0': expected .48,., found .7,.; take",
     ),
+    "an older version": (
+        lambda content: content.pop("calcarine"),
+        "expected a checkpoint that says how its features were made, found one of another version",
+    ),
     "fitted features": (
-        lambda content: content["EncodingDataModule"].update(reductions={"pixels": {"mean": torch.zeros(3)}}),
+        lambda content: content["calcarine"]["intake"].update(projections={"pixels": {"mean": torch.zeros(3)}}),
         "expected a trunk on features that every run has, found one on features fitted to that run's own images",
     ),
 }

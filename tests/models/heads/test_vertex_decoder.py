@@ -11,6 +11,7 @@ from calcarine.data.simulation.cortex import visual_patch
 from calcarine.errors import InputError
 from calcarine.models.heads import vertex_decoder
 from calcarine.models.heads.vertex_decoder import VertexDecoder
+from plain_facts import plain_facts
 from torch import Tensor, nn
 
 SHAPES = {"a": (4,), "b": (2, 3)}
@@ -18,11 +19,9 @@ SHAPES = {"a": (4,), "b": (2, 3)}
 
 def facts_at(coordinates: Tensor, groups: Tensor | None = None) -> Facts:
     count = len(coordinates)
-    zeros, ones = torch.zeros(count), torch.ones(count)
     groups = torch.zeros(count, dtype=torch.int64) if groups is None else groups
     names = [f"lh.{group}" for group in groups.unique().tolist()]
-    subjects = {"subj01": slice(0, count)}
-    return Facts(zeros, ones, None, None, True, groups, names, {}, subjects, groups, coordinates, ones, [])
+    return plain_facts(count, groups=groups, group_names=names, coordinates=coordinates)
 
 
 def random_facts(count: int) -> Facts:

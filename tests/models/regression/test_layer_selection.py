@@ -183,7 +183,7 @@ def test_each_roi_has_its_layer_and_the_checkpoint_is_a_linear_heads(tmp_path, c
     linear = EncodingModule(data.num_targets, data.feature_shapes)
     linear.load_state_dict(saved["state_dict"], strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(linear.predict(batch), module.predict(batch))
+    assert torch.equal(linear.predict_batch(batch), module.predict_batch(batch))
     np.testing.assert_array_equal(saved["findings"]["layer_r2"]["lower"], module.findings.layer_r2["lower"])
 
 

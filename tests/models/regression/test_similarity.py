@@ -131,7 +131,7 @@ def test_its_checkpoint_restores_it(tmp_path, subjects):
     again = SimilarityModule(data.num_targets, data.feature_shapes)
     again.load_state_dict(state, strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
-    assert torch.equal(again.predict(batch), module.predict(batch))
+    assert torch.equal(again.predict_batch(batch), module.predict_batch(batch))
     other = SimilarityModule(data.num_targets, {"pixels": (47,)})
     with pytest.raises(RuntimeError, match="size mismatch"):
         other.load_state_dict(state)

@@ -144,6 +144,6 @@ def test_a_checkpoint_restores_the_predictions(readout, tmp_path):
     trained.eval()
     restored.eval()
     for batch in data.val_dataloader():
-        expected, found = trained.predict(batch), restored.predict(batch)
+        expected, found = trained.predict_batch(batch), restored.predict_batch(batch)
         assert torch.equal(found, expected)
         assert found.std(0).min() > 0

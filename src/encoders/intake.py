@@ -1,0 +1,171 @@
+"""From stimuli to what a model is given of them: in extraction, and when a trained model is shown new ones."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from ..batch import Features
+from ..errors import InputError
+from ..recipe import make, recipe_of
+from .base import Encoder, part_layer
+from .projection import Projection
+
+LARGEST_SAVED = 200_000_000
+"""Bytes of an encoder's weights up to which a checkpoint holds them; larger ones are drawn again from their seed."""
+
+
+class StimulusIntake:
+    """What the data module does with stimuli, without the data: encode, average over frames, round and reduce.
+
+    Args:
+        encoder: The frozen encoder; None where the model is given the images.
+        average_frames: Of clips, the mean of each feature over the frames, rather than every frame's features.
+        dtype: Precision in which embeddings are cached, and so served.
+        projections: Of each reduced layer.
+        image_shape: (…, 3, height, width) of images as the model is given them; None with an encoder.
+        fingerprint: Of the encoder, where it is known: the hash of big weights takes seconds.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder | None,
+        average_frames: bool = True,
+        dtype: str = "float32",
+        projections: Mapping[str, Projection] | None = None,
+        image_shape: Sequence[int] | None = None,
+        fingerprint: Mapping[str, object] | None = None,
+    ) -> None:
+        self.encoder = encoder
+        self.average_frames = average_frames
+        self.dtype = np.dtype(dtype)
+        self.projections = dict(projections or {})
+        self.image_shape = None if image_shape is None else tuple(image_shape)
+        self.fingerprint = fingerprint
+
+    def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
+        """What a batch holds of stimuli: features by layer, or images.
+
+        Args:
+            stimuli: uint8 (n, height, width, 3), or of clips (n, frames, height, width, 3).
+            device: Where to encode, and where the result is.
+        """
+        if self.encoder is None:
+            assert self.image_shape is not None
+            images = np.stack([resized(each, self.image_shape) for each in stimuli])
+            return None, torch.from_numpy(images).movedim(-1, -3).to(device)
+        served: Features = {}
+        for name, part in self.encoder.parts().items():
+            encoded = encode_stimuli(part.eval().to(device), stimuli, device, self.average_frames)
+            for layer, features in encoded.items():
+                own = part_layer(name, layer)
+                served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
+        return served, None
+
+    def _reduced(self, layer: str, features: Tensor, stimuli: np.ndarray) -> Tensor:
+        projection = self.projections.get(layer)
+        if projection is None:
+            return features
+        if stimuli.ndim == 5 and not self.average_frames:  # frames share one basis
+            return projection(features.flatten(0, 1).flatten(1)).unflatten(0, features.shape[:2])
+        return projection(features.flatten(1))
+
+    def to_plain(self) -> dict[str, Any]:
+        """All of it in tensors and plain types, from which `from_plain` makes it again.
+
+        Weights that were drawn at random or learnt from the training images are held; those that were fetched are
+        named, and told by their fingerprint.
+
+        Raises:
+            TypeError: The encoder was made of what is not plain, such as a function.
+        """
+        parts = {} if self.encoder is None else self.encoder.parts()
+        return {
+            "encoder": recipe_of(self.encoder, weights_saved=False),
+            "weights": {name: part.state_dict() for name, part in parts.items() if _is_held(part)},
+            "fitted": [name for name, part in parts.items() if part.needs_fit],
+            "fingerprint": json.dumps(self._fingerprint(), sort_keys=True),
+            "average_frames": self.average_frames,
+            "dtype": self.dtype.name,
+            "projections": {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self.projections.items()},
+            "image_shape": self.image_shape,
+        }
+
+    @classmethod
+    def from_plain(cls, plain: Mapping[str, Any]) -> "StimulusIntake":
+        """Make it again; published weights are fetched as in training.
+
+        Raises:
+            InputError: The encoder cannot be made, or its weights or settings are others now.
+        """
+        encoder: Encoder | None = make(plain["encoder"])
+        parts = {} if encoder is None else encoder.parts()
+        for name, state in plain["weights"].items():
+            parts[name].load_state_dict(state)
+        projections = {layer: Projection(fit["mean"], fit["basis"]) for layer, fit in plain["projections"].items()}
+        fingerprint = json.loads(plain["fingerprint"])
+        intake = cls(encoder, plain["average_frames"], plain["dtype"], projections, plain["image_shape"])
+        found = json.loads(json.dumps(intake._fingerprint()))
+        if found != fingerprint:
+            changed = ", ".join(key for key in fingerprint if (found or {}).get(key) != fingerprint[key])
+            raise InputError(
+                f"{type(encoder).__name__}: expected the encoder that the model was trained on, found another "
+                f"({changed}); put the weight file of that run back, or install the versions that its run.json names"
+            )
+        return intake
+
+    def _fingerprint(self) -> Mapping[str, object] | None:
+        if self.fingerprint is None and self.encoder is not None:
+            self.fingerprint = self.encoder.fingerprint()
+        return self.fingerprint
+
+
+def _is_held(part: Encoder) -> bool:
+    """Whether a checkpoint holds a part's weights: no others have them, and they are not too large."""
+    size = sum(tensor.nbytes for tensor in part.state_dict().values())
+    return part.needs_fit or (not part.fetched and size <= LARGEST_SAVED)
+
+
+def same_sized(stimuli: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3)."""
+    for _, run in groupby(stimuli, key=lambda stimulus: stimulus.shape):
+        equal = list(run)
+        for start in range(0, len(equal), batch_size):
+            yield np.stack(equal[start : start + batch_size])
+
+
+@torch.inference_mode()
+def encode_stimuli(
+    encoder: Encoder, stimuli: np.ndarray, device: torch.device, average_frames: bool
+) -> dict[str, np.ndarray]:
+    """Features by layer of a batch of stimuli, each float32 (n, *shape), or (n, frames, *shape).
+
+    Args:
+        encoder: On the device, in evaluation mode.
+        stimuli: uint8 (n, height, width, 3), or of clips (n, frames, height, width, 3).
+        device: Where to compute.
+        average_frames: Of clips, the mean over the frames rather than each frame's features.
+    """
+    batch = torch.from_numpy(stimuli).movedim(-1, -3)  # (n, 3, H, W), or (n, F, 3, H, W)
+    features = encoder(batch.flatten(0, -4).to(device))
+    if batch.ndim == 5:
+        features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}
+        if average_frames:
+            features = {layer: each.mean(1) for layer, each in features.items()}
+    return {layer: each.float().cpu().numpy() for layer, each in features.items()}
+
+
+def resized(stimulus: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """An image, or each frame of a clip, uint8 (…, height, width, 3), in the height and width of `shape`."""
+    from PIL import Image
+
+    height, width = shape[-2:]
+    if stimulus.shape[-3:-1] == (height, width):
+        return stimulus
+    if stimulus.ndim == 4:
+        return np.stack([resized(frame, shape) for frame in stimulus])
+    return np.asarray(Image.fromarray(stimulus).resize((width, height), Image.Resampling.BICUBIC))
