@@ -147,12 +147,12 @@ def _as_shown(frame: VideoFrame, aspect: Fraction | None) -> np.ndarray:
     picture = frame.to_ndarray(format="rgb24")
     if aspect and aspect != 1:
         picture = _stretched(picture, aspect)
-    for side in frame.side_data:
-        if side.type.name == "DISPLAYMATRIX":
-            # A stored point (x, y) is shown at (a x + c y, b x + d y) and is then shifted into view.
-            a, b, _, c, d = np.frombuffer(bytes(side), dtype=np.int32)[:5].tolist()
-            picture = _turned(picture, a, b, c, d)
-    return picture
+    matrix = frame.side_data.get("DISPLAYMATRIX")
+    if matrix is None:
+        return picture
+    # A stored point (x, y) is shown at (a x + c y, b x + d y) and is then shifted into view.
+    a, b, _, c, d = np.frombuffer(bytes(matrix), dtype=np.int32)[:5].tolist()
+    return _turned(picture, a, b, c, d)
 
 
 def _stretched(picture: np.ndarray, aspect: Fraction) -> np.ndarray:
