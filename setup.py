@@ -2,12 +2,10 @@
 
 from setuptools import find_namespace_packages, setup
 
+rooms = find_namespace_packages("src", exclude=["*__pycache__*"])
+
 setup(
-    packages=["calcarine", *(f"calcarine.{name}" for name in find_namespace_packages("src")), "calcarine.configs"],
+    packages=["calcarine", *(f"calcarine.{room}" for room in rooms), "calcarine.configs"],
     package_dir={"calcarine": "src", "calcarine.configs": "configs"},
-    package_data={
-        "calcarine.configs": ["*.yaml", "search/*.yaml"],
-        "calcarine.evaluation": ["templates/*"],
-        "calcarine.study.outcome": ["templates/*"],
-    },
+    package_data={"": ["*"], "calcarine.configs": ["*.yaml", "search/*.yaml"]},  # templates too
 )

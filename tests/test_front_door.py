@@ -150,7 +150,7 @@ def test_a_network_is_a_partial_of_partials(run):
         ({"flags": "--trainer.max_epochs=3"}, r"flags: expected a list of flags or a dictionary, found the text"),
         ({"flags": {"trainer.fast_dev_run": True}}, r"trainer\.fast_dev_run leaves no run to return"),
         ({"config": "none.yaml"}, r"--config: .*none\.yaml"),
-        ({"validation": 2.0, "flags": QUIET}, r"--data\.validation"),
+        ({"source": "Folder", "validation": 2.0, "flags": {**QUIET, "data.source.root": "DIR"}}, r"--data\.validation"),
     ],
 )
 def test_what_is_wrong_is_said_in_one_line(arguments, message):
