@@ -8,7 +8,7 @@ taps, `prune` removes what the taps do not need, and `run_taps` is the forward p
 import copy
 import difflib
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -69,6 +69,12 @@ class Trace:
     events: list[Event]
     parameters: dict[int, str]
     ran: nn.Module
+
+    def until(self, taps: Collection[Tap]) -> list[Tap]:
+        """All taps that can be read, in the order of running, as far as the last of these."""
+        count = Counter(event.tap for event in self.events)
+        last = max(index for index, event in enumerate(self.events) if event.tap in taps)
+        return [event.tap for event in self.events[: last + 1] if not tap_problem(count[event.tap], event)]
 
 
 class _Stop(BaseException):
@@ -155,7 +161,7 @@ def _trace(network: nn.Module, images: Tensor) -> Trace:
 
 
 @torch.no_grad()
-def output_shapes(network: nn.Module, taps: Iterable[Tap], images: Sequence[int]) -> dict[Tap, tuple[int, ...]]:
+def output_shapes(network: nn.Module, taps: Collection[Tap], images: Sequence[int]) -> dict[Tap, tuple[int, ...]]:
     """What shapes the taps have on images of another size, as far as the network runs on them.
 
     Args:
@@ -170,6 +176,8 @@ def output_shapes(network: nn.Module, taps: Iterable[Tap], images: Sequence[int]
             tensor = single_tensor(value)
             if tensor is not None:
                 shapes[tap] = tuple(tensor.shape)
+            if len(shapes) == len(taps):
+                raise _Stop
 
         return see
 
@@ -177,7 +185,7 @@ def output_shapes(network: nn.Module, taps: Iterable[Tap], images: Sequence[int]
     with ExitStack() as stack:
         for tap in taps:
             stack.enter_context(_hook(network.get_submodule(tap.module), tap.side, record(tap)))
-        with suppress(Exception):  # whatever a network raises on a size that it cannot take
+        with suppress(_Stop, Exception):  # whatever a network raises on a size that it cannot take
             network(torch.zeros(*images, device=device))
     return shapes
 

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from ..batch import Features, FeatureShapes
 from ..errors import InputError, one_line
 from .base import Encoder, prepare_images
-from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, tap_problem, trace
+from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
 from .framing import Framing, Preprocess
 from .layouts import Layout, read_layouts
@@ -113,11 +113,13 @@ class PretrainedEncoder(Encoder):
                 "with --data.encoder.layers [NAME,…]"
             )
         taps = resolve(network, traced.events, asked, {} if embedding is None else {EMBEDDING: embedding}, what)
-        layouts = self.read_layouts(model, network, traced, taps.values(), spec.size, self.options())
+        # Pooling asks for the order of tokens, and that for what holds tokens on the way to them.
+        read = list(taps.values()) if pool is None else traced.until(taps.values())
+        layouts = self.read_layouts(model, network, traced, read, spec.size, self.options())
         self.layouts = {layer: layouts[tap] for layer, tap in taps.items()}
         self._check_pool(what)
-        self._ordered = {layer: tap for layer, tap in taps.items() if self._needs_order(layer)}
-        self._tokens = self._token_taps(model, network, traced, spec.size)
+        self.ordered = {layer: tap for layer, tap in taps.items() if self._needs_order(layer)}
+        self.tokens = {tap: layout for tap, layout in layouts.items() if layout.kind == "tokens"}
         state = None if file is None else self.own_state(network, file)
         unneeded = prune(network, traced, taps)
         if file is not None and state is not None:
@@ -268,20 +270,10 @@ class PretrainedEncoder(Encoder):
         layout, pool = self.layouts[layer], self._pool_of(layer)
         return layout.kind == "tokens" and (isinstance(pool, int) or (pool is not None and layout.prefix > 0))
 
-    def _token_taps(self, model: str, network: nn.Module, traced: Trace, size: int) -> dict[Tap, Layout]:
-        """All that holds tokens in the network, in the order of running, up to the last layer that needs an order."""
-        if not self._ordered:
-            return {}
-        ran = [event.tap for event in traced.events]
-        last = max(ran.index(tap) for tap in self._ordered.values())
-        taps = [event.tap for event in traced.events[: last + 1] if not tap_problem(ran.count(event.tap), event)]
-        layouts = self.read_layouts(model, network, traced, taps, size, self.options())
-        return {tap: layouts[tap] for tap in taps if layouts[tap].kind == "tokens"}
-
     def _token_orders(self) -> dict[str, Order]:
         """The order of each layer's tokens, looked for once, with the weights at hand, where it matters."""
         if self._orders is None:
-            found = token_orders(self.network, self._ordered, self._tokens, self.spec.size) if self._ordered else {}
+            found = token_orders(self.network, self.ordered, self.tokens, self.spec.size) if self.ordered else {}
             self._orders = {layer: told.order for layer, told in found.items() if told.order is not None}
         return self._orders
 

@@ -56,12 +56,14 @@ def token_orders(
     Args:
         network: With the weights that will be used; its modes are left as they were.
         layers: The layers to look at.
-        tokens: All taps that hold tokens, in the order of running, up to the last layer's.
+        tokens: All taps that hold tokens, in the order of running; what comes after the last layer's is left out.
         size: Height and width in pixels that the network takes.
 
     Raises:
         InputError: No order that is known puts the answers where the patch is.
     """
+    last_asked = max(list(tokens).index(tap) for tap in layers.values())
+    tokens = dict(list(tokens.items())[: last_asked + 1])
     images, masks = _patches(size, next(network.parameters()).device)
     taps = {f"{tap.side} {tap.module}": tap for tap in tokens}
 

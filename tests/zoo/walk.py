@@ -1,4 +1,8 @@
-"""Walk through a model of the zoo: every layer's layout, held against moved patches and the library's own maps."""
+"""Walk through a model of the zoo: what every layer's axes mean, and on a sample whether it is so.
+
+A sample of the maps and tokens is held against the library's own maps (`forward_intermediates`), number by number, and
+against moved patches: where a patch of noise lies in the image, there the layer must answer.
+"""
 
 from collections import Counter
 from dataclasses import dataclass, field
@@ -7,82 +11,89 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
-from calcarine.encoders.capture import tap_problem
+from calcarine.encoders.capture import run_taps
 from calcarine.encoders.layouts import Layout
 from calcarine.encoders.pretrained import PretrainedEncoder, trace_model
-from calcarine.encoders.token_order import Order, token_orders
+from calcarine.encoders.token_order import token_orders
 from torch import Tensor
+
+from .families import Member
 
 LIBRARIES: dict[str, type[PretrainedEncoder]] = {
     each.library: each for each in (TimmEncoder, TorchvisionEncoder, OpenClipEncoder)
 }
+SAMPLE = 16  # layers that are run, shallow names first: those are what the libraries' own maps are made of
 PLACES = ((0.1, 0.4), (0.35, 0.9), (0.85, 0.65), (0.6, 0.15), (0.9, 0.1))  # centres of the patch, down and across
+TURNED = 0.3  # by how much better a layer answers with rows and columns exchanged, if they are
 
 
 @dataclass
 class Walk:
-    """What was seen.
+    """What was seen of a model.
 
     Args:
-        layouts: By layer, but for those that cannot be captured.
-        orders: Name of the order of each token layer.
-        agreements: Correlation of where the patch was and where a layer answers, by layer.
-        turned: The same with rows and columns exchanged.
-        confirmed: Layers whose numbers are the library's own maps, in their places.
-        wrong: Layers whose numbers are the library's, elsewhere.
+        size: Of its images, in pixels.
+        layouts: By layer: every module that can be one.
+        orders: How often each order of tokens was found.
+        located: Sampled layers that answer where the patch is, by their correlation.
+        spread: Those that answer everywhere or not at all, such as what attention makes with random weights.
+        confirmed: Those that hold the numbers of one of the library's own maps, in the same places.
+        wrong: What contradicts a layout, in words.
     """
 
+    size: int
     layouts: dict[str, Layout]
-    orders: dict[str, str] = field(default_factory=dict)
-    agreements: dict[str, float] = field(default_factory=dict)
-    turned: dict[str, float] = field(default_factory=dict)
-    confirmed: set[str] = field(default_factory=set)
-    wrong: set[str] = field(default_factory=set)
-    own_maps: int = 0
+    orders: Counter[str] = field(default_factory=Counter)
+    located: dict[str, float] = field(default_factory=dict)
+    spread: list[str] = field(default_factory=list)
+    confirmed: list[str] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
 
 
-def walk(library: str, model: str, image_size: int | None) -> Walk:
+def walk(member: Member) -> Walk:
     """Look at every layer of a model with random weights."""
-    kind = LIBRARIES[library]
-    encoder = kind(model, "random", layers_of(kind, model, image_size), image_size=image_size).eval()
-    found = Walk(encoder.layouts)
-    tokens = {layer: tap for layer, tap in encoder.taps.items() if encoder.layouts[layer].kind == "tokens"}
-    orders: dict[str, Order] = {}
-    if tokens:
-        witnesses = {tap: encoder.layouts[layer] for layer, tap in tokens.items()}
-        for layer, told in token_orders(encoder.network, tokens, witnesses, encoder.spec.size).items():
-            assert told.order is not None
-            found.orders[layer], orders[layer] = told.name, told.order
-    images, masks = patches(encoder.spec.size)
+    kind = LIBRARIES[member.library]
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        network, spec = kind.build(member.model, None, member.image_size)
+    traced = trace_model(network, spec, member.model)
+    outputs = [tap for tap in traced.until([traced.events[-1].tap]) if tap.side == "output" and tap.module]
+    layouts = kind.read_layouts(member.model, network, traced, outputs, spec.size, {})
+    found = Walk(spec.size, {tap.module: layout for tap, layout in layouts.items()})
+    placed = sample([tap.module for tap, layout in layouts.items() if layout.kind in ("map", "tokens")])
+    taps = {tap.module: tap for tap in layouts if tap.module in placed}
+    ordered = {layer: tap for layer, tap in taps.items() if layouts[tap].kind == "tokens"}
+    orders: dict[str, Any] = {}
+    if ordered:
+        tokens = {tap: layout for tap, layout in layouts.items() if layout.kind == "tokens"}
+        orders = token_orders(network, ordered, tokens, spec.size)
+        found.orders.update(told.name for told in orders.values())
+
+    def on_grid(layer: str, seen: Tensor) -> Tensor:
+        layout = layouts[taps[layer]]
+        served = layout.serve(seen)
+        return served if layout.kind == "map" else served[:, orders[layer].order].mT.unflatten(2, layout.grid)
+
+    images, masks = patches(spec.size)
     with torch.no_grad():
-        maps = {
-            layer: on_grid(each, encoder.layouts[layer], orders.get(layer))
-            for layer, each in run(encoder, images).items()
-            if encoder.layouts[layer].axes
-        }
+        maps = run_taps(network.eval(), taps, images, on_grid)
         for layer, each in maps.items():
-            found.agreements[layer] = agreement(each, masks)
-            found.turned[layer] = agreement(each.mT, masks)
-        for own in own_maps(encoder.network, images):
-            found.own_maps += 1
+            judge(found, layer, each, masks)
+        for own in own_maps(network, images):
             compare(found, maps, own)
     return found
 
 
-def layers_of(kind: type[PretrainedEncoder], model: str, image_size: int | None) -> list[str]:
-    """Names of all modules that can be layers."""
-    with torch.device("meta"):
-        network, spec = kind.build(model, None, image_size)
-    outputs = [event for event in trace_model(network, spec, model).events if event.tap.side == "output"]
-    count = Counter(event.tap.module for event in outputs)
-    return [e.tap.module for e in outputs if e.tap.module and not tap_problem(count[e.tap.module], e)]
+def sample(layers: list[str]) -> list[str]:
+    """Some of the layers, in the order of running."""
+    shallow = [layer for layer in layers if layer.count(".") <= 1]
+    chosen = {*_evenly(shallow, SAMPLE // 2)}
+    return [layer for layer in layers if layer in chosen or layer in _evenly(layers, SAMPLE - len(chosen))]
 
 
-def run(encoder: PretrainedEncoder, pixels: Tensor) -> dict[str, Tensor]:
-    """Layers of normalised images, as they are served."""
-    from calcarine.encoders.capture import run_taps
-
-    return run_taps(encoder.network, encoder.taps, pixels, lambda layer, seen: encoder.layouts[layer].serve(seen))
+def _evenly(layers: list[str], number: int) -> list[str]:
+    step = max(len(layers) / number, 1)
+    return [layers[-1 - int(place * step)] for place in range(min(number, len(layers)))]
 
 
 def patches(size: int) -> tuple[Tensor, Tensor]:
@@ -96,22 +107,26 @@ def patches(size: int) -> tuple[Tensor, Tensor]:
     return torch.cat([torch.zeros(1, 3, size, size), masks * (1.5 + noise)]), masks
 
 
-def on_grid(served: Tensor, layout: Layout, order: Order | None) -> Tensor:
-    """Maps (B, C, rows, columns) of a layer with places."""
-    if layout.kind == "map":
-        return served
-    return served[:, order].mT.unflatten(2, layout.grid)
+def judge(found: Walk, layer: str, maps: Tensor, masks: Tensor) -> None:
+    """Whether a layer answers where the patch was, and not where it would be with rows and columns exchanged."""
+    upright, turned = agreement(maps, masks), agreement(maps.mT, masks)
+    if turned > max(upright, 0) + TURNED:
+        found.wrong.append(f"{layer} answers in turned places ({turned:.2f}, upright {upright:.2f})")
+    elif upright >= 0.3:
+        found.located[layer] = upright
+    else:
+        found.spread.append(layer)
 
 
 def agreement(maps: Tensor, masks: Tensor) -> float:
     """Correlation over the grid of where the patch was and where the maps differ from those of the grey image."""
-    answers = (maps[1:] - maps[0]).norm(dim=1).flatten(1)
-    if not answers.any() or answers.shape[1] == 1:
-        return float("nan")
+    answers = (maps[1:] - maps[0]).norm(dim=1).flatten(1).double()
+    if answers.shape[1] == 1 or not answers.isfinite().all() or not answers.any():
+        return 0.0
     answers = answers / answers.mean(0).clamp_min(1e-30)
-    expected = F.adaptive_avg_pool2d(masks, maps.shape[-2:]).flatten(1)
+    expected = F.adaptive_avg_pool2d(masks, maps.shape[-2:]).flatten(1).double()
     pairs = [torch.corrcoef(torch.stack(pair))[0, 1] for pair in zip(answers, expected, strict=True)]
-    return float(torch.stack(pairs).nanmean())
+    return float(torch.stack(pairs).nanmean().nan_to_num())
 
 
 def own_maps(network: Any, images: Tensor) -> list[Tensor]:
@@ -119,20 +134,25 @@ def own_maps(network: Any, images: Tensor) -> list[Tensor]:
     trunk = getattr(network, "trunk", network)
     if not hasattr(trunk, "forward_intermediates"):
         return []
-    options = {"coarse": False} if type(trunk).__name__ == "Hiera" else {}
+    options: dict[str, Any] = {"coarse": False} if type(trunk).__name__ == "Hiera" else {}
     try:
-        found = trunk.forward_intermediates(images, output_fmt="NCHW", intermediates_only=True, **options)
-    except TypeError:
-        found = trunk.forward_intermediates(images, intermediates_only=True)
-    found = found["image_intermediates"] if isinstance(found, dict) else found
-    return [each for each in found if each.ndim == 4]
+        own = trunk.forward_intermediates(images, output_fmt="NCHW", intermediates_only=True, **options)
+    except (
+        TypeError,
+        AttributeError,
+    ):  # other arguments; or a part that was pruned away, as no layer of it was asked for
+        return []
+    own = own["image_intermediates"] if isinstance(own, dict) else own
+    return [each for each in own if each.ndim == 4]
 
 
 def compare(found: Walk, maps: dict[str, Tensor], own: Tensor) -> None:
-    """Every layer that holds the numbers of one of the library's maps must hold them in its places."""
+    """A layer that holds the numbers of one of the library's maps must hold them in the same places."""
+    scale = float(own.std())
     values = own.flatten().sort().values
-    tolerance = 1e-4 * float(own.std())
     for layer, each in maps.items():
-        if each.numel() == own.numel() and torch.allclose(each.flatten().sort().values, values, 0, tolerance):
-            same = each.shape == own.shape and torch.allclose(each, own, 0, 10 * tolerance)
-            (found.confirmed if same else found.wrong).add(layer)
+        if each.numel() == own.numel() and torch.allclose(each.flatten().sort().values, values, 0, 1e-4 * scale):
+            if each.shape == own.shape and torch.allclose(each, own, 0, 1e-3 * scale):
+                found.confirmed.append(layer)
+            else:
+                found.wrong.append(f"{layer} holds the library's own numbers, elsewhere")
