@@ -80,6 +80,8 @@ class Facts:
         evaluated: The held-out splits, in the order of the test's loaders.
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
+        gaps: Responses that are NaN although the stimulus was shown.
+        smallest_batch: Stimuli in the smallest batch of training.
     """
 
     response_mean: Tensor
@@ -100,6 +102,8 @@ class Facts:
     evaluated: list[str] = field(default_factory=list)
     seed: int = 0
     intake: Intake | None = None
+    gaps: int = 0
+    smallest_batch: int = 0
 
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
@@ -143,9 +147,19 @@ class Facts:
 
 @runtime_checkable
 class TakesFacts(Protocol):
-    """What the data module hands its facts to before the first batch: the model."""
+    """What the data module tells its facts: the model."""
 
-    def take_facts(self, facts: Facts) -> None: ...
+    def check(self, facts: Facts) -> None:
+        """Raise InputError where it cannot learn from the data, before the first image is read.
+
+        Args:
+            facts: Without what only the features tell: their statistics and the intake.
+        """
+        ...
+
+    def take_facts(self, facts: Facts) -> None:
+        """Take all of them, before the first batch."""
+        ...
 
 
 def flatten(features: Features) -> Tensor:

@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,9 +25,9 @@ from .features.fitted import TrainingImages, fit_encoder
 from .features.reduced_rows import reduce_rows
 from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
-from .loader import BatchLoader, Rows
+from .loader import BatchLoader, Rows, num_steps
 from .sources.base import Source
-from .splits import LEAKING, split_stimuli
+from .splits import LEAKING, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
 
 SAMPLED = 32
@@ -81,6 +82,7 @@ class EncodingDataModule(LightningDataModule):
         for flag, value in sizes.items():
             if value is not None and value < 1:
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
+        check_shares(validation, test)
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
         if random_control:
@@ -123,7 +125,9 @@ class EncodingDataModule(LightningDataModule):
         self.source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
-        if not self.recordings:
+        if self.recordings:
+            self._check(self.facts, self.table)  # a study's next trial has another model
+        else:
             self._read()
         # The model's own setup, which comes next, makes the parts whose size the facts decide.
         if self.trainer is not None and isinstance(self.trainer.lightning_module, TakesFacts):
@@ -176,13 +180,15 @@ class EncodingDataModule(LightningDataModule):
         """From files to facts, once. Each step is given what it needs of those before it."""
         recordings = self.source.read()
         self.table = self._split(recordings)
+        facts = self._gather_facts(self.table)
+        self._check(facts, self.table)
         fingerprint = self._fit_encoder(self.table)
         self.identity = self._identify(self.table, fingerprint)
         self._inputs = self._serve_inputs(self.table)
         projections: dict[str, Projection] = {}
         if self.reduction is not None:
             self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
-        self.facts = self._gather_facts(self.table, self._inputs, projections, fingerprint)
+        self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint)
         self.recordings = recordings
 
     def _split(self, recordings: Sequence[Recording]) -> StimulusTable:
@@ -195,6 +201,25 @@ class EncodingDataModule(LightningDataModule):
         if leaking:
             log.info("left out %d training stimuli that the held-out splits show too", leaking)
         return table
+
+    def _gather_facts(self, table: StimulusTable) -> Facts:
+        """All that is known before the first image is read."""
+        count, ranks = len(table.positions(TRAIN)), self._share().world_size
+        return gather_facts(
+            table,
+            standardized=self.reduction is None,
+            frames=self.frames,
+            seed=self.seed,
+            smallest_batch=count // (num_steps(count, self.batch_size, ranks) * ranks),
+        )
+
+    def _check(self, facts: Facts, table: StimulusTable) -> None:
+        """Refuse what cannot work before the first image is read: embedding may take hours."""
+        if self.encoder is not None and self.reduction is not None:
+            self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self.encoder.feature_shapes())
+        model = None if self.trainer is None else self.trainer.lightning_module
+        if isinstance(model, TakesFacts):
+            model.check(facts)
 
     def _fit_encoder(self, table: StimulusTable) -> dict[str, object] | None:
         """Have an encoder that learns learn from the training images; from then on it stays, and so its fingerprint."""
@@ -239,28 +264,22 @@ class EncodingDataModule(LightningDataModule):
         folder = self.cache.folder / "reductions"
         return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, folder, self._share())
 
-    def _gather_facts(
+    def _with_features(
         self,
+        facts: Facts,
         table: StimulusTable,
         inputs: dict[str, Rows],
         projections: dict[str, Projection],
         encoder: dict[str, object] | None,
     ) -> Facts:
-        standardized = self.reduction is None
+        """The facts with what the features, or decoded images, have told."""
         images = inputs[IMAGES].shape if self.encoder is None else None
-        features = None
-        if self.encoder is not None:
-            features = feature_statistics(inputs, table.positions(TRAIN), self.frames, common=not standardized)
-        return gather_facts(
-            table,
-            features,
-            standardized=standardized,
-            frames=self.frames,
-            seed=self.seed,
-            intake=StimulusIntake(
-                self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder
-            ),
-        )
+        intake = StimulusIntake(self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder)
+        if self.encoder is None:
+            return replace(facts, intake=intake)
+        training, common = table.positions(TRAIN), not facts.standardized
+        mean, scale = feature_statistics(inputs, training, self.frames, common=common)
+        return replace(facts, feature_mean=mean, feature_scale=scale, intake=intake)
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Facts, Intake
+from ..batch import Facts
 from ..recording import HEMISPHERES, TRAIN, Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
@@ -40,22 +40,20 @@ def feature_statistics(
 
 def gather_facts(
     table: StimulusTable,
-    features: tuple[dict[str, Tensor], dict[str, Tensor]] | None,
     *,
     standardized: bool,
     frames: int | None,
     seed: int,
-    intake: Intake | None = None,
+    smallest_batch: int = 0,
 ) -> Facts:
-    """The facts of all recordings, their targets one after another.
+    """The facts of all recordings, their targets one after another, without what only the features tell.
 
     Args:
         table: Their stimuli and targets.
-        features: `feature_statistics`; None where images are served.
         standardized: As in Facts, and so the others.
         frames: See there.
         seed: See there.
-        intake: See there.
+        smallest_batch: See there.
     """
     recordings, training = table.recordings, table.of_each_recording(TRAIN)
     means, scales, groups = [], [], []
@@ -79,8 +77,8 @@ def gather_facts(
     return Facts(
         response_mean=torch.from_numpy(np.concatenate(means)),
         response_scale=torch.from_numpy(np.concatenate(scales)),
-        feature_mean=None if features is None else features[0],
-        feature_scale=None if features is None else features[1],
+        feature_mean=None,
+        feature_scale=None,
         groups=torch.from_numpy(np.concatenate(groups)),
         group_names=group_names,
         rois=rois,
@@ -97,7 +95,8 @@ def gather_facts(
         },
         evaluated=table.evaluated,
         seed=seed,
-        intake=intake,
+        gaps=sum(recording.responses.gaps for recording in recordings),
+        smallest_batch=smallest_batch,
     )
 
 

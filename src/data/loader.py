@@ -79,7 +79,7 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.order = order
-        self.steps = -(-len(self.stimuli) // (batch_size * world_size))
+        self.steps = num_steps(len(self.stimuli), batch_size, world_size)
         largest = -(-len(self.stimuli) // max(self.steps * world_size, 1))
         self._buffers = [
             (
@@ -114,3 +114,8 @@ class BatchLoader:
         subject = torch.from_numpy(self.subject[stimuli])
         category = None if self.category is None else torch.from_numpy(self.category[stimuli])
         return Batch(torch.from_numpy(stimuli), subject, response, served or None, images, category)
+
+
+def num_steps(stimuli: int, batch_size: int, world_size: int) -> int:
+    """Batches of each rank in an epoch."""
+    return -(-stimuli // (batch_size * world_size))

@@ -35,11 +35,7 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     Raises:
         InputError: A share is out of range, or a split is left empty.
     """
-    if not (validation >= 0 and test >= 0 and validation + test < 1):
-        raise InputError(
-            f"--data.validation {validation} and --data.test {test}: expected shares from 0 to 1 that leave something "
-            "to train on"
-        )
+    check_shares(validation, test)
     formats = [_own_splits(recording) for recording in recordings]
     digests = np.concatenate([np.asarray(recording.stimuli.digests()) for recording in recordings])
     numbers = np.unique(digests, return_inverse=True)[1]  # equal images share a number
@@ -73,6 +69,15 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     if not np.isin(np.concatenate(splits), (VALIDATION, TEST)).any():
         raise InputError("--data.validation 0 and --data.test 0: expected something held out to evaluate, found none")
     return splits
+
+
+def check_shares(validation: float, test: float) -> None:
+    """Raise InputError where the shares leave nothing to train on."""
+    if not (validation >= 0 and test >= 0 and validation + test < 1):
+        raise InputError(
+            f"--data.validation {validation} and --data.test {test}: expected shares from 0 to 1 that leave something "
+            "to train on"
+        )
 
 
 def _own_splits(recording: Recording) -> np.ndarray:

@@ -35,6 +35,13 @@ class CategoryObjective(KeepsArguments, Remakable, nn.Module):
         self.weight = weight
         self.right = nn.ModuleDict({split: MeanMetric() for split in SPLITS})
 
+    def check(self, facts: Facts) -> None:
+        """Raise InputError where the data have no categories."""
+        if not facts.categories:
+            raise InputError(
+                "--model.categories: expected stimuli with categories, such as ItSpikes has, found none; leave it out"
+            )
+
     def fill(self, facts: Facts, num_features: int) -> None:
         """Make the output layer, when the categories are known.
 
@@ -45,10 +52,7 @@ class CategoryObjective(KeepsArguments, Remakable, nn.Module):
         Raises:
             InputError: The data have no categories.
         """
-        if not facts.categories:
-            raise InputError(
-                "--model.categories: expected stimuli with categories, such as ItSpikes has, found none; leave it out"
-            )
+        self.check(facts)
         if not hasattr(self, "readout"):
             self.readout = nn.Linear(num_features, len(facts.categories))
 

@@ -135,6 +135,16 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
     def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
         return {name: value for name, value in arguments.items() if name not in ("optimizer", "scheduler")}
 
+    def check(self, facts: Facts) -> None:
+        """Called by the data module, before the first image is read; see `TakesFacts`."""
+        self.head.check(facts)
+        self.loss.check(facts)
+        if self.categories is not None:
+            self.categories.check(facts)
+        if self.backbone is not None:
+            self.finetuning.train(self.backbone, 0)
+            check_batch_norm(self.backbone, facts.smallest_batch)
+
     def take_facts(self, facts: Facts) -> None:
         """Called by the data module, before `setup`."""
         self.facts = facts

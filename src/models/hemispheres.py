@@ -127,18 +127,16 @@ class HemisphereHead(Head):
         self._make_heads(facts)
         return self._head("lh").feature_statistics(facts)
 
+    def check(self, facts: Facts) -> None:
+        _sides(facts)
+
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)
         for side, own in zip(SIDES, self.targets, strict=True):
             self._head(side).fill(facts.of(own.cpu()))
 
     def _make_heads(self, facts: Facts) -> None:
-        lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(SIDES)))
-        if not len(lh) or not len(rh) or len(lh) + len(rh) < self.num_targets:
-            raise InputError(
-                "--model.hemisphere_networks true: expected targets of both hemispheres and no others, found "
-                f"{len(lh)} left, {len(rh)} right and {self.num_targets - len(lh) - len(rh)} unknown; leave it out"
-            )
+        lh, rh = _sides(facts)
         self.lh, self.rh = lh.to(self.lh.device), rh.to(self.rh.device)
         self.order = torch.cat(self.targets).argsort()
         for side, own in zip(SIDES, (lh, rh), strict=True):
@@ -171,3 +169,19 @@ class HemisphereHead(Head):
             return by_layer
         prefix = f"{side}:"
         return {layer.removeprefix(prefix): value for layer, value in by_layer.items() if layer.startswith(prefix)}
+
+
+def _sides(facts: Facts) -> list[Tensor]:
+    """Targets of the left and of the right hemisphere, each int64 (n,).
+
+    Raises:
+        InputError: A hemisphere has none, or a target is in neither.
+    """
+    lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(SIDES)))
+    unknown = len(facts.hemispheres) - len(lh) - len(rh)
+    if not len(lh) or not len(rh) or unknown:
+        raise InputError(
+            "--model.hemisphere_networks true: expected targets of both hemispheres and no others, found "
+            f"{len(lh)} left, {len(rh)} right and {unknown} unknown; leave it out"
+        )
+    return [lh, rh]

@@ -22,6 +22,9 @@ class Loss(KeepsArguments, Remakable, nn.Module, ABC):
     scale_free: bool = False
     """Whether it is blind to the scale and offset of predictions, which are then found when training has ended."""
 
+    def check(self, facts: Facts) -> None:
+        """Raise InputError where the data lack what the loss needs; called before the first image is read."""
+
     def fill(self, facts: Facts) -> None:
         """Take what the loss needs of the data, such as noise ceilings, before the first batch."""
 
@@ -126,13 +129,16 @@ class NoiseCeilingWeightedMse(Loss):
         super().__init__()
         self.register_buffer("weight", torch.empty(0), persistent=False)  # (num_targets,), from the facts
 
-    def fill(self, facts: Facts) -> None:
-        ceiling = facts.noise_ceiling.clamp_min(0)
-        if not ceiling.nansum() > 0:
+    def check(self, facts: Facts) -> None:
+        if not facts.noise_ceiling.clamp_min(0).nansum() > 0:
             raise InputError(
                 "--model.loss NoiseCeilingWeightedMse: expected noise ceilings, found none above 0; set "
                 "--data.source.noise_ceiling, give repeats, or leave the loss out"
             )
+
+    def fill(self, facts: Facts) -> None:
+        self.check(facts)
+        ceiling = facts.noise_ceiling.clamp_min(0)
         self.weight = (ceiling / ceiling.nanmean()).nan_to_num(1.0).to(self.weight.device)
 
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:

@@ -33,7 +33,7 @@ def gathered(recordings, training):
     splits = [np.full(len(each.stimuli), "test", dtype="U10") for each in recordings]
     for own, rows in zip(splits, training, strict=True):
         own[rows] = "train"
-    return gather_facts(StimulusTable(recordings, splits, None), None, standardized=True, frames=None, seed=0)
+    return gather_facts(StimulusTable(recordings, splits, None), standardized=True, frames=None, seed=0)
 
 
 def test_targets_stand_one_after_another():

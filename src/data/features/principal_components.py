@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import logging
+from math import prod
 from typing import TYPE_CHECKING
 
 from ...errors import InputError
 from .reduction import Reduction
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
+    from ...batch import FeatureShapes
     from ...encoders.projection import Projection
     from .feature_table import FeatureTable
 
@@ -33,6 +35,10 @@ class PrincipalComponents(Reduction):
             raise InputError(f"--data.reduction.variance {variance:g}: expected a share between 0 and 1, as 0.95")
         self.variance = variance
 
+    def check(self, num_rows: int, shapes: FeatureShapes) -> None:
+        for layer, shape in shapes.items():
+            self._spanned(num_rows, prod(shape), layer)
+
     def fit(self, features: FeatureTable, layer: str) -> Projection:
         from torch.nn.functional import pad
 
@@ -41,12 +47,7 @@ class PrincipalComponents(Reduction):
 
         n_stimuli, n_features = features.shape
         width = min(self.components, n_features)
-        spanned = max(n_stimuli - 1, 0)
-        if spanned < (width if self.variance is None else 1):
-            raise InputError(
-                f"--data.reduction.components {self.components}: layer {layer} has {n_stimuli} training stimuli, which "
-                f"span at most {spanned} components; ask for fewer"
-            )
+        spanned = self._spanned(n_stimuli, n_features, layer)
         found = fit_components(features, min(width, spanned))
         shares = found.scatter / found.total
         kept = len(shares)
@@ -57,3 +58,17 @@ class PrincipalComponents(Reduction):
             layer, kept, width, 100 * float(shares[:kept].sum()),
         )  # fmt: skip
         return Projection(found.mean, pad(found.basis[:, :kept], (0, width - kept)))
+
+    def _spanned(self, num_rows: int, num_features: int, layer: str) -> int:
+        """Most components that so many stimuli span.
+
+        Raises:
+            InputError: They are fewer than what is asked for.
+        """
+        spanned = max(num_rows - 1, 0)
+        if spanned < (min(self.components, num_features) if self.variance is None else 1):
+            raise InputError(
+                f"--data.reduction.components {self.components}: layer {layer} has {num_rows} training stimuli, which "
+                f"span at most {spanned} components; ask for fewer"
+            )
+        return spanned

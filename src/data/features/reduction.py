@@ -40,6 +40,14 @@ class Reduction(KeepsArguments, ABC):
         settings = {name: value for name, value in vars(self).items() if not name.startswith("_")}
         return [VERSION, type(self).__name__, settings]
 
+    def check(self, num_rows: int, shapes: FeatureShapes) -> None:
+        """Raise InputError where it could not be fitted, before the features are there.
+
+        Args:
+            num_rows: Training stimuli, or their frames.
+            shapes: Shape of one stimulus's features by layer.
+        """
+
     @abstractmethod
     def fit(self, features: FeatureTable, layer: str) -> Projection:
         """Fit one layer.

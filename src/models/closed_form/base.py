@@ -12,13 +12,13 @@ import torch
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
-from ...batch import Batch, FeatureShapes, flatten
+from ...batch import Batch, Facts, FeatureShapes, flatten
 from ...errors import InputError
 from ...findings import Findings
 from ..encoding import EncodingModule
 from ..heads.base import Head
 from ..heads.linear import LinearHead
-from ..regression.gram import assign_folds
+from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import sort_penalties
 from .gathered import KeptRows, SummedRows
@@ -125,6 +125,18 @@ class ClosedFormModule(EncodingModule):
     def inputs(self, batch: Batch) -> Tensor:
         """What is gathered of a batch, (batch, D): by default all standardised features side by side."""
         return flatten(self._features(batch))
+
+    def check(self, facts: Facts) -> None:
+        super().check(facts)
+        if facts.gaps:
+            raise InputError(
+                f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
+                f"{facts.gaps} that are NaN; train an EncodingModule, or leave out the stimuli or targets"
+            )
+        for training in facts.training.values():
+            count = len(training)
+            fold = assign_folds(count, self.folds) if self.folds else torch.empty(0, dtype=torch.int64)
+            check_training(count - max(fold.bincount().tolist(), default=0))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return []

@@ -34,6 +34,13 @@ class Head(Remakable, nn.Module, ABC):
             return None
         return facts.feature_mean, facts.feature_scale
 
+    def check(self, facts: Facts) -> None:
+        """Raise InputError where the head cannot learn from the data; called before the first image is read.
+
+        Args:
+            facts: Without the statistics of features.
+        """
+
     def fill(self, facts: Facts) -> None:
         """Take what the head needs of the data, before the first batch and once more before the test.
 

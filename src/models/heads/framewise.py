@@ -22,7 +22,7 @@ class FrameHead(Head):
         frame_shapes: Shape of one frame's features by layer, each (*shape).
 
     Raises:
-        InputError: The features are not those of each frame. Where their shapes could be, `fill` raises it.
+        InputError: The features are not those of each frame. Where their shapes could be, `check` raises it.
     """
 
     def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
@@ -33,9 +33,12 @@ class FrameHead(Head):
         self.feature_shapes = feature_shapes
         self.frame_shapes = {layer: shape[1:] for layer, shape in feature_shapes.items()}
 
-    def fill(self, facts: Facts) -> None:
+    def check(self, facts: Facts) -> None:
         if facts.frames is None:  # maps of an image have a first axis too
             raise self._without_frames(self.feature_shapes)
+
+    def fill(self, facts: Facts) -> None:
+        self.check(facts)
 
     def _without_frames(self, feature_shapes: FeatureShapes) -> InputError:
         layer, shape = next(iter(feature_shapes.items()))
@@ -66,6 +69,10 @@ class FramewiseHead(FrameHead):
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         return self.head.feature_statistics(facts)
+
+    def check(self, facts: Facts) -> None:
+        super().check(facts)
+        self.head.check(replace(facts, frames=None))
 
     def fill(self, facts: Facts) -> None:
         super().fill(facts)

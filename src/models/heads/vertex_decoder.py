@@ -77,7 +77,7 @@ class VertexDecoder(Head):
         self.layers = nn.ModuleList(nn.Linear(i + encoded, o) for i, o in zip(inputs, outputs, strict=True))
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(LAYERS))
 
-    def fill(self, facts: Facts) -> None:
+    def check(self, facts: Facts) -> None:
         unknown = int(facts.coordinates.isnan().any(1).sum())
         if unknown:
             raise InputError(
@@ -85,6 +85,9 @@ class VertexDecoder(Head):
                 f"{len(facts.coordinates)}; give a Folder coordinates.npy, or choose another head where the format has "
                 "no places (Algonauts2021, ItSpikes)"
             )
+
+    def fill(self, facts: Facts) -> None:
+        self.check(facts)
         places, centres = places_in_roi(facts.coordinates, facts.groups), group_centres(facts.coordinates, facts.groups)
         self.encoding.copy_(torch.cat([sinusoids(each, self.frequencies) for each in (places, centres)], dim=1))
 
