@@ -35,7 +35,7 @@ def load_fsaverage5(what: str, hemisphere: str) -> list[np.ndarray]:
 
 
 @cache
-def load_mesh(hemisphere: str, level: int) -> tuple[np.ndarray, np.ndarray]:
+def mesh_at_level(hemisphere: str, level: int) -> tuple[np.ndarray, np.ndarray]:
     """Directions of the vertices on the sphere and places on the pial surface (mm), float64 (n_vertices, 3) each.
 
     fsaverage5 is the mesh that nilearn ships. The finer ones are not to be had without a network: their vertices

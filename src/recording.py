@@ -7,9 +7,6 @@ from typing import Protocol
 
 import numpy as np
 
-TRAIN, VALIDATION, TEST, WITHHELD, UNASSIGNED = "train", "validation", "test", "withheld", ""
-HEMISPHERES = ("lh", "rh")
-
 
 class Stimuli(Protocol):
     """The stimuli of a recording, decoded one at a time."""

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calcarine.errors import InputError
-from calcarine.fsaverage import MESH_VERTICES, load_fsaverage5, load_mesh, pial_file, read_surface, refine_faces
+from calcarine.fsaverage import MESH_VERTICES, load_fsaverage5, mesh_at_level, pial_file, read_surface, refine_faces
 
 
 def coarsen(faces: np.ndarray) -> np.ndarray:
@@ -34,8 +34,8 @@ def test_refining_the_icosahedron_gives_fsaverage5(hemisphere: str) -> None:
 
 
 def test_fine_meshes_extend_coarse_ones() -> None:
-    sphere5, pial5 = load_mesh("rh", 5)
-    sphere7, pial7 = load_mesh("rh", 7)
+    sphere5, pial5 = mesh_at_level("rh", 5)
+    sphere7, pial7 = mesh_at_level("rh", 7)
     assert len(sphere7) == len(pial7) == MESH_VERTICES[7]
     assert sphere7[: MESH_VERTICES[5]] == pytest.approx(sphere5)
     assert pial7[: MESH_VERTICES[5]] == pytest.approx(pial5)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 from collections.abc import Sequence
 from fractions import Fraction
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..errors import InputError, one_line
+from .digests import digest_bytes
 from .stimuli import StimulusFiles, natural_key
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ class ClipFiles(StimulusFiles):
     def digests(self, memo: Path | None = None) -> list[str]:
         """BLAKE2b of each file's bytes, the number of frames and how they are decoded; see `StimulusFiles`."""
         parts = [f"{file} {self.frames} {VERSION}" for file in super().digests(memo)]
-        return [hashlib.blake2b(part.encode(), digest_size=16).hexdigest() for part in parts]
+        return [digest_bytes(part.encode()) for part in parts]
 
 
 def decode_clip(path: Path, frames: int) -> np.ndarray:

@@ -1,6 +1,5 @@
 """EncodingDataModule: from a source and an encoder to batches."""
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -18,7 +17,9 @@ from ..encoders.intake import StimulusIntake
 from ..encoders.joint import RandomControl
 from ..encoders.projection import Projection
 from ..errors import InputError
-from ..recording import TRAIN, VALIDATION, Recording
+from ..names import TRAIN, VALIDATION
+from ..recording import Recording
+from .digests import digest_bytes
 from .facts import feature_statistics, gather_facts
 from .features.embeddings import IMAGES, EmbeddingCache
 from .features.fitted import TrainingImages, fit_encoder
@@ -237,10 +238,10 @@ class EncodingDataModule(LightningDataModule):
         # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
         some = table.positions(TRAIN)[:: -(-len(table.positions(TRAIN)) // SAMPLED)]
         sample = table.respond(some)
-        responses = hashlib.blake2b(sample.tobytes(), digest_size=16).hexdigest()
+        responses = digest_bytes(sample.tobytes())
         served = [encoder, self.cache.dtype.name, reduction, self.image_size, self.frames]
         parts = json.dumps([table.digests(), splits, rows, sample.shape, responses, served])
-        return hashlib.blake2b(parts.encode(), digest_size=16).hexdigest()
+        return digest_bytes(parts.encode())
 
     def _serve_inputs(self, table: StimulusTable) -> dict[str, Rows]:
         """Features of all stimuli by layer, or decoded images, from the cache or computed now."""

@@ -8,8 +8,12 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
+import numpy as np
+
 from ..atomic import replacing
 from ..errors import InputError
+
+_blake2b = partial(hashlib.blake2b, digest_size=16)
 
 MemoEntry = list[str]
 """Stamp and digest of one file."""
@@ -18,7 +22,12 @@ MemoEntry = list[str]
 def digest_file(path: Path) -> str:
     """BLAKE2b of a file's bytes."""
     with path.open("rb") as file:
-        return hashlib.file_digest(file, lambda: hashlib.blake2b(digest_size=16)).hexdigest()
+        return hashlib.file_digest(file, _blake2b).hexdigest()
+
+
+def digest_bytes(content: bytes | memoryview | np.ndarray) -> str:
+    """BLAKE2b of what is in memory, by which whatever is remembered in the cache is named."""
+    return _blake2b(content).hexdigest()
 
 
 def remembered_digests(paths: Sequence[Path], digest: Callable[[Path], str], memo: Path | None = None) -> list[str]:

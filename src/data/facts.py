@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from ..batch import Facts
-from ..recording import HEMISPHERES, TRAIN, Recording, stopping_groups
+from ..names import HEMISPHERES, TRAIN
+from ..recording import Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
 from .stimulus_table import StimulusTable

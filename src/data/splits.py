@@ -5,9 +5,9 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..recording import TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD, Recording
+from ..names import HELD_OUT, TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD
+from ..recording import Recording
 
-HELD_OUT = (VALIDATION, TEST, WITHHELD)
 LEAKING = "leaking"
 """Training stimuli that a held-out split shows too: they are left out of every split."""
 

@@ -4,8 +4,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..recording import TRAIN, Recording
-from .splits import HELD_OUT
+from ..names import HELD_OUT, TRAIN
+from ..recording import Recording
 
 
 class StimulusTable:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ..findings import Findings
-from ..recording import HEMISPHERES, TEST, VALIDATION, Recording
+from ..names import HEMISPHERES, TEST, VALIDATION
+from ..recording import Recording
 from .figures.drawing import save_figure
 from .figures.run import learning_curves, pearson_per_roi, residuals
 from .figures.surface import brain_maps

@@ -9,7 +9,7 @@ from .bands import BandRow, band_rows
 from .figures.bands import band_shares, variance_partition
 from .figures.drawing import save_figure
 from .figures.layers import layer_curves, layer_heat_map
-from .figures.windows import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
+from .figures.receptive_fields import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
 from .layers import LayerRow, is_pair, layer_rows
 from .report import ReportFigure
 from .tables import write_rows

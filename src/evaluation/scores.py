@@ -5,7 +5,8 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from ..recording import HEMISPHERES, Recording
+from ..names import HEMISPHERES
+from ..recording import Recording
 from .bootstrap import ROUNDING, bootstrap_means, draw_weights, percentile_interval
 from .scoring import NOISE_NORMALISED, Scoring, scoring_of
 

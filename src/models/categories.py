@@ -7,9 +7,8 @@ from torchmetrics import MeanMetric
 from ..arguments import KeepsArguments
 from ..batch import Batch, Facts, Features, flatten
 from ..errors import InputError
+from ..names import HELD_OUT
 from ..recipe import Remakable
-
-SPLITS = ("validation", "test", "withheld")
 
 
 class CategoryObjective(KeepsArguments, Remakable, nn.Module):
@@ -33,7 +32,7 @@ class CategoryObjective(KeepsArguments, Remakable, nn.Module):
         if weight < 0:
             raise InputError(f"--model.categories.weight {weight:g}: expected 0 or more")
         self.weight = weight
-        self.right = nn.ModuleDict({split: MeanMetric() for split in SPLITS})
+        self.right = nn.ModuleDict({split: MeanMetric() for split in HELD_OUT})
 
     def check(self, facts: Facts) -> None:
         """Raise InputError where the data have no categories."""

@@ -1,6 +1,6 @@
 """EncodingModule: the one step of every encoding model."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -20,6 +20,7 @@ from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..encoders.intake import same_sized
 from ..errors import InputError, one_line
+from ..names import VALIDATION
 from ..recipe import Remakable
 from .calibration import Calibration
 from .categories import CategoryObjective
@@ -28,7 +29,7 @@ from .heads.base import Head
 from .heads.linear import LinearHead
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
-from .metrics import SplitMetrics
+from .metrics import Figure, SplitMetrics
 from .new_stimuli import Images, as_stimuli, named_subjects, named_targets
 from .optimization import check_clipping, optimization
 from .saved import PART, describe, make_model, read_checkpoint
@@ -36,7 +37,7 @@ from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Step:
     """What one step makes of a batch.
 
     Args:
@@ -67,6 +68,8 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         hemisphere_networks: Train one network, backbone and head, for each hemisphere's targets, as two runs of a
             hemisphere each would but for the random numbers of dropout and the common norm of clipped gradients.
         categories: Name the objects that stimuli show as well, from the same features.
+        metrics: Figures logged of the validation and the test split, over all targets and by ROI; the correlation
+            always is.
         optimizer: From parameters to an optimiser; AdamW by default.
         scheduler: From an optimiser to a schedule that steps once an epoch, or with every batch (OneCycle); by default
             the rate is multiplied by 0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023
@@ -90,6 +93,7 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         l1: float = 0.0,
         hemisphere_networks: bool = False,
         categories: CategoryObjective | None = None,
+        metrics: Sequence[Figure] = ("pearson",),
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = lambda optimizer: StepLR(optimizer, step_size=10, gamma=0.75),
     ) -> None:
@@ -127,13 +131,14 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         self.loss = loss or MeanSquaredError()
         self.categories = categories
         self.calibration = Calibration(num_targets) if self.loss.scale_free else None
+        self.logged: list[Figure] = list(metrics)
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.loss_meter = LossMeter(num_targets)
 
     @classmethod
     def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
-        return {name: value for name, value in arguments.items() if name not in ("optimizer", "scheduler")}
+        return {name: value for name, value in arguments.items() if name not in ("optimizer", "scheduler", "metrics")}
 
     def check(self, facts: Facts) -> None:
         """Called by the data module, before the first image is read; see `TakesFacts`."""
@@ -159,7 +164,7 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         self.loss.fill(self.facts)
         if self.categories is not None:
             self.categories.fill(self.facts, self.head.num_features)
-        self.metrics = SplitMetrics(self.facts.response_mean, self.facts.rois)
+        self.metrics = SplitMetrics(self.facts.response_mean, self.facts.rois, self.logged)
 
     @property
     def independent_targets(self) -> bool:
@@ -316,16 +321,16 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         outcome = self._step(batch)
         self.loss_meter.update(outcome.losses, batch.response)
-        self.metrics.update("validation", outcome.prediction, batch.response)
+        self.metrics.update(VALIDATION, outcome.prediction, batch.response)
         if self.categories is not None:
-            self.categories.update("validation", outcome.features, batch)
+            self.categories.update(VALIDATION, outcome.features, batch)
 
     def on_validation_epoch_end(self) -> None:
         mean = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
         self.loss_meter.reset()
-        self.target_losses = self.loss.over_split(mean, self.metrics.pearson("validation"))
+        self.target_losses = self.loss.over_split(mean, self.metrics.pearson(VALIDATION))
         self.log("validation/loss", self.target_losses.mean())
-        self.log_dict(self.metrics.take("validation"))
+        self.log_dict(self.metrics.take(VALIDATION))
         self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
@@ -347,7 +352,7 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
             return
         self.trainer.fit_loop.epoch_loop.val_loop.setup_data()  # which a run resumed at its end has not done
         loader: Any = self.trainer.val_dataloaders
-        if loader is None or "validation" not in self.facts.evaluated:
+        if loader is None or VALIDATION not in self.facts.evaluated:
             loader = self.trainer.train_dataloader
         served = islice(loader, int(getattr(self.trainer, "fast_dev_run", False)) or None)
         strategy = self.trainer.strategy
@@ -367,11 +372,11 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         first = batch_idx - batch_idx % window
         return window / min(window, self.trainer.num_training_batches - first)
 
-    def _step(self, batch: Batch) -> Outcome:
+    def _step(self, batch: Batch) -> Step:
         features = self._features(batch)
         standardised = self._read(features, batch)
         losses = self.loss(standardised, self.standardize_responses(batch.response))
-        return Outcome(self._in_units(standardised), losses, features)
+        return Step(self._in_units(standardised), losses, features)
 
     def _in_units(self, standardised: Tensor) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""

@@ -10,11 +10,9 @@ from torch import Tensor, nn
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
+from ..names import HEMISPHERES
 from .finetuning import Finetuning
 from .heads.base import Head
-
-SIDES = ("lh", "rh")
-"""In the order of `Facts.hemispheres`."""
 
 Each = TypeVar("Each")
 
@@ -28,7 +26,7 @@ class HemisphereEncoder(Encoder):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__()
-        self.encoders = nn.ModuleDict({"lh": encoder, "rh": deepcopy(encoder)})
+        self.encoders = nn.ModuleDict(dict(zip(HEMISPHERES, (encoder, deepcopy(encoder)), strict=True)))
 
     def forward(self, images: Tensor) -> Features:
         return {
@@ -50,7 +48,7 @@ class HemisphereFinetuning(Finetuning):
 
     def __init__(self, finetuning: Finetuning) -> None:
         super().__init__(finetuning.rate)
-        self.policies = {side: deepcopy(finetuning) for side in SIDES}
+        self.policies = {side: deepcopy(finetuning) for side in HEMISPHERES}
 
     def prepare(self, backbone: nn.Module) -> None:
         random_state = torch.get_rng_state()  # of which each copy takes what it would take alone: adapters are random
@@ -99,7 +97,7 @@ class HemisphereHead(Head):
         self.make_head = head
         self.shared = shared
         self.random_state = torch.get_rng_state()
-        sample = self._make(SIDES[0], num_targets)  # what is wrong with its flags is said before any data are read
+        sample = self._make(HEMISPHERES[0], num_targets)  # a wrong flag is told before data are read
         if shared and sample.independent_targets:
             raise InputError(
                 f"--model.hemisphere_networks true: every target of {type(sample).__name__} has weights of its own "
@@ -121,7 +119,7 @@ class HemisphereHead(Head):
         return [*self.targets]
 
     def network_of(self, weight: str) -> int:
-        return SIDES.index(weight.split(".")[2])  # "backbone.encoders.lh.…", "head.heads.rh.…"
+        return HEMISPHERES.index(weight.split(".")[2])  # "backbone.encoders.lh.…", "head.heads.rh.…"
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         self._make_heads(facts)
@@ -132,14 +130,14 @@ class HemisphereHead(Head):
 
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)
-        for side, own in zip(SIDES, self.targets, strict=True):
+        for side, own in zip(HEMISPHERES, self.targets, strict=True):
             self._head(side).fill(facts.of(own.cpu()))
 
     def _make_heads(self, facts: Facts) -> None:
         lh, rh = _sides(facts)
         self.lh, self.rh = lh.to(self.lh.device), rh.to(self.rh.device)
         self.order = torch.cat(self.targets).argsort()
-        for side, own in zip(SIDES, (lh, rh), strict=True):
+        for side, own in zip(HEMISPHERES, (lh, rh), strict=True):
             if side not in self.heads:
                 self.heads[side] = self._make(side, len(own))
 
@@ -149,10 +147,10 @@ class HemisphereHead(Head):
             return self.make_head(self._of(side, self.shapes), num_targets)
 
     def forward(self, features: Features) -> Tensor:
-        return self._joined([self._head(side)(self._of(side, features)) for side in SIDES])
+        return self._joined([self._head(side)(self._of(side, features)) for side in HEMISPHERES])
 
     def read(self, features: Features, subject: Tensor) -> Tensor:
-        return self._joined([self._head(side).read(self._of(side, features), subject) for side in SIDES])
+        return self._joined([self._head(side).read(self._of(side, features), subject) for side in HEMISPHERES])
 
     def _joined(self, predictions: list[Tensor]) -> Tensor:
         """Left and right predictions in the order of the targets, (batch, num_targets)."""
@@ -177,7 +175,7 @@ def _sides(facts: Facts) -> list[Tensor]:
     Raises:
         InputError: A hemisphere has none, or a target is in neither.
     """
-    lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(SIDES)))
+    lh, rh = ((facts.hemispheres == index).nonzero().squeeze(1) for index in range(len(HEMISPHERES)))
     unknown = len(facts.hemispheres) - len(lh) - len(rh)
     if not len(lh) or not len(rh) or unknown:
         raise InputError(

@@ -1,8 +1,13 @@
 """Streaming per-target metrics: exact under any batch split and any number of ranks."""
 
+from collections.abc import Callable, Mapping, Sequence
+from typing import Literal
+
 import torch
 from torch import Tensor, nn
 from torchmetrics import Metric
+
+from ..names import TEST, VALIDATION
 
 CONSTANT = 1e-13
 """Share of a target's mean square about its shift below which its variance counts as none.
@@ -12,7 +17,19 @@ A constant leaves only the rounding of float64 sums: at most 1.1e-16 of the mean
 it is over 3e-7 of the distance from the shift, which is where float32 responses stop resolving it anyway.
 """
 
-_COUNT, _Y, _P, _YY, _PP, _YP, _EE, _ABSOLUTE, _SMOOTH = range(9)
+Figure = Literal["pearson", "r2", "explained_variance", "mse", "rmse", "mae", "smooth_l1"]
+
+_MOMENTS = ("y", "yy")
+SUMS: dict[Figure, tuple[str, ...]] = {
+    "pearson": (*_MOMENTS, "p", "pp", "yp"),
+    "r2": (*_MOMENTS, "ee"),
+    "explained_variance": (*_MOMENTS, "p", "ee"),
+    "mse": ("ee",),
+    "rmse": ("ee",),
+    "mae": ("absolute",),
+    "smooth_l1": ("smooth",),
+}
+"""Each figure, and the sums that it is made of: of response y, prediction p, their error e, and products of these."""
 
 
 class TargetMetrics(Metric):
@@ -25,12 +42,13 @@ class TargetMetrics(Metric):
     Args:
         num_targets: Number of targets T.
         shift: A value near each target's mean response, such as its training mean, (T,); zero where not given.
+        figures: Which to compute; each takes a sum or a few of its own.
     """
 
     full_state_update = False
     sums: Tensor
 
-    def __init__(self, num_targets: int, shift: Tensor | None = None) -> None:
+    def __init__(self, num_targets: int, shift: Tensor | None = None, figures: Sequence[Figure] = tuple(SUMS)) -> None:
         super().__init__()
         if shift is None:
             shift = torch.zeros(num_targets)
@@ -38,7 +56,9 @@ class TargetMetrics(Metric):
             raise ValueError(f"shift: expected shape ({num_targets},), found {tuple(shift.shape)}")
         # No buffer: a module cast to half precision would overflow it, a checkpoint would bring another run's.
         self._shift = shift.detach().double().nan_to_num()
-        self.add_state("sums", torch.zeros(9, num_targets, dtype=torch.float64), dist_reduce_fx="sum")
+        self.figures = list(dict.fromkeys(figures))
+        self.names = ["count", *dict.fromkeys(name for figure in self.figures for name in SUMS[figure])]
+        self.add_state("sums", torch.zeros(len(self.names), num_targets, dtype=torch.float64), dist_reduce_fx="sum")
 
     def update(self, prediction: Tensor, response: Tensor) -> None:
         """Add one batch.
@@ -53,37 +73,20 @@ class TargetMetrics(Metric):
         block = max(elements // max(len(response), 1), 1)
         for start in range(0, response.shape[1], block):
             columns = slice(start, start + block)
-            self.sums[:, columns] += _sums(prediction[:, columns], response[:, columns], self._shift[columns])
+            added = _sums(self.names, prediction[:, columns], response[:, columns], self._shift[columns])
+            self.sums[:, columns] += added
 
     def compute(self) -> dict[str, Tensor]:
         """Figures of every target.
 
         Returns:
-            float64 (T,) each: `pearson`, `r2`, `explained_variance` (NaN where the response does not vary),
-            `mse`, `rmse`, `mae`, `smooth_l1` (NaN where nothing was measured), and `n`, the measured stimuli.
-            The Pearson correlation of a constant prediction with a varying response is 0.
+            float64 (T,) each, those that were asked for: `pearson`, `r2`, `explained_variance` (NaN where the response
+            does not vary), `mse`, `rmse`, `mae`, `smooth_l1` (NaN where nothing was measured); and `n`, the measured
+            stimuli. The Pearson correlation of a constant prediction with a varying response is 0.
         """
-        sums, count = self.sums, self.sums[_COUNT]
-        mean = sums / count  # (9, T)
-        variance_y = mean[_YY] - mean[_Y].square()
-        variance_p = mean[_PP] - mean[_P].square()
-        variance_e = mean[_EE] - (mean[_P] - mean[_Y]).square()
-        covariance = mean[_YP] - mean[_Y] * mean[_P]
-        y_varies = variance_y > CONSTANT * mean[_YY]
-        p_constant = variance_p <= CONSTANT * mean[_PP]
-        pearson = (covariance / (variance_y * variance_p).sqrt()).clamp(-1, 1).masked_fill(p_constant, 0.0)
-        figures = {
-            "pearson": pearson,
-            "r2": 1 - mean[_EE] / variance_y,
-            "explained_variance": 1 - variance_e / variance_y,
-        }
-        return {name: figure.where(y_varies, torch.nan) for name, figure in figures.items()} | {
-            "mse": mean[_EE],
-            "rmse": mean[_EE].sqrt(),
-            "mae": mean[_ABSOLUTE],
-            "smooth_l1": mean[_SMOOTH],
-            "n": count.clone(),
-        }
+        sums = dict(zip(self.names, self.sums, strict=True))
+        mean = {name: total / sums["count"] for name, total in sums.items()}  # each (T,)
+        return {figure: _figure(figure, mean) for figure in self.figures} | {"n": sums["count"].clone()}
 
 
 class SplitMetrics(nn.Module):
@@ -92,12 +95,14 @@ class SplitMetrics(nn.Module):
     Args:
         mean: Mean training response of each target, (T,).
         rois: Target indices of each ROI by its name.
+        figures: What is logged beside the correlation, by which runs and studies are told apart.
     """
 
-    def __init__(self, mean: Tensor, rois: dict[str, Tensor]) -> None:
+    def __init__(self, mean: Tensor, rois: dict[str, Tensor], figures: Sequence[Figure] = ()) -> None:
         super().__init__()
         self.rois = rois
-        self.of = nn.ModuleDict({split: TargetMetrics(len(mean), mean) for split in ("validation", "test")})
+        wanted: list[Figure] = ["pearson", *figures]
+        self.of = nn.ModuleDict({split: TargetMetrics(len(mean), mean, wanted) for split in (VALIDATION, TEST)})
 
     def update(self, split: str, prediction: Tensor, response: Tensor) -> None:
         """Add one batch, each (batch, T)."""
@@ -109,17 +114,22 @@ class SplitMetrics(nn.Module):
         return self._of(split).compute()["pearson"].reshape(-1)  # torchmetrics makes one target a scalar
 
     def take(self, split: str) -> dict[str, Tensor]:
-        """The split's mean correlation, over all targets and by ROI, by what to log; the next batch begins anew.
+        """The split's mean figures, over all targets and by ROI, by what to log; the next batch begins anew.
 
         Targets without variance have no correlation.
         """
         if split not in self.of:
             return {}
-        pearson = self.pearson(split)
+        found = self._of(split).compute()
         self._of(split).reset()
-        by_roi = {roi: pearson[targets.to(pearson.device)] for roi, targets in self.rois.items()}
-        means = {f"{split}_pearson/{roi}": values.nanmean() for roi, values in by_roi.items() if len(values)}
-        return {f"{split}/pearson": pearson.nanmean(), **means}
+        means: dict[str, Tensor] = {}
+        for figure in self._of(split).figures:
+            values = found[figure].reshape(-1)  # torchmetrics makes one target a scalar
+            means[f"{split}/{figure}"] = values.nanmean()
+            for roi, targets in self.rois.items():
+                if len(targets):
+                    means[f"{split}_{figure}/{roi}"] = values[targets.to(values.device)].nanmean()
+        return means
 
     def _of(self, split: str) -> TargetMetrics:
         metrics = self.of[split]
@@ -127,14 +137,52 @@ class SplitMetrics(nn.Module):
         return metrics
 
 
-def _sums(prediction: Tensor, response: Tensor, shift: Tensor) -> Tensor:
-    """Sums over a batch (B, T) in the order of the indices above, float64 (9, T)."""
+def _sums(names: Sequence[str], prediction: Tensor, response: Tensor, shift: Tensor) -> Tensor:
+    """Sums over a batch (B, T), in the order of their names, float64 (names, T)."""
     y = response.double().sub(shift)  # (B, T)
     missing = y.isnan()
     y.masked_fill_(missing, 0.0)
     p = prediction.double().sub(shift).masked_fill_(missing, 0.0)
     error = p - y
+    terms: dict[str, Callable[[], Tensor]] = {
+        "count": lambda: ~missing,
+        "y": lambda: y,
+        "p": lambda: p,
+        "yy": lambda: y * y,
+        "pp": lambda: p * p,
+        "yp": lambda: y * p,
+        "ee": lambda: error * error,
+        "absolute": lambda: error.abs(),
+        "smooth": lambda: _smooth_l1(error),
+    }
+    return torch.stack([terms[name]().sum(0).double() for name in names])
+
+
+def _smooth_l1(error: Tensor) -> Tensor:
+    """e²/2 up to 1 and |e| − 1/2 beyond."""
     absolute = error.abs()
-    quadratic = absolute.clamp(max=1.0)  # smooth L1 is e²/2 up to 1 and |e| − 1/2 beyond
-    terms = [y, p, y * y, p * p, y * p, error * error, absolute, quadratic * (absolute - quadratic / 2)]
-    return torch.stack([(~missing).sum(0).double(), *(term.sum(0) for term in terms)])  # (9, T)
+    quadratic = absolute.clamp(max=1.0)
+    return quadratic * (absolute - quadratic / 2)
+
+
+def _figure(figure: Figure, mean: Mapping[str, Tensor]) -> Tensor:
+    """One figure of each target from the means of its sums, float64 (T,)."""
+    match figure:
+        case "mse":
+            return mean["ee"]
+        case "rmse":
+            return mean["ee"].sqrt()
+        case "mae":
+            return mean["absolute"]
+        case "smooth_l1":
+            return mean["smooth"]
+    variance = mean["yy"] - mean["y"].square()
+    varies = variance > CONSTANT * mean["yy"]
+    if figure == "r2":
+        return (1 - mean["ee"] / variance).where(varies, torch.nan)
+    if figure == "explained_variance":
+        return (1 - (mean["ee"] - (mean["p"] - mean["y"]).square()) / variance).where(varies, torch.nan)
+    variance_p = mean["pp"] - mean["p"].square()
+    covariance = mean["yp"] - mean["y"] * mean["p"]
+    pearson = (covariance / (variance * variance_p).sqrt()).clamp(-1, 1)
+    return pearson.masked_fill(variance_p <= CONSTANT * mean["pp"], 0.0).where(varies, torch.nan)

@@ -18,7 +18,7 @@ from ..errors import InputError, one_line
 from ..models import EncodingModule, RoiEarlyStopping
 from ..where import CONFIGS, RUNS
 from .flags import parse_flags
-from .folder import EpochSeed, History, RunLogger
+from .folder import EpochSeed, HistoryWriter, RunLogger
 from .predictions import PredictionWriter
 from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
 
@@ -99,7 +99,7 @@ class EncodingCLI(LightningCLI):
         self.run_logger = RunLogger(name, version, self.config.runs)
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
-            callbacks += [History(), PredictionWriter()]
+            callbacks += [HistoryWriter(), PredictionWriter()]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:

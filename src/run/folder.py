@@ -67,7 +67,7 @@ class EpochSeed(Callback):
         torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
 
-class History(Callback):
+class HistoryWriter(Callback):
     """Losses and correlation by epoch, in `history.csv`; carried by checkpoints, so a resumed curve is whole."""
 
     COLUMNS = ("epoch", "train/loss", "validation/loss", "validation/pearson")

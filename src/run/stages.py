@@ -21,7 +21,7 @@ from PIL import Image
 from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
 from ..findings import Findings
-from ..recording import WITHHELD
+from ..names import WITHHELD
 from .folder import rank
 from .predictions import by_recording
 from .resume import CHECKPOINTS

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from ..evaluation import write_submission_2021, write_submission_2023
-from ..recording import TEST, WITHHELD, Recording
+from ..names import HEMISPHERES, TEST, WITHHELD
+from ..recording import Recording
 from .predictions import by_recording
 
 if TYPE_CHECKING:
@@ -42,7 +43,7 @@ def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) 
         return f"{path}: predictions of the {split} videos of {subjects}"
     by_subject: dict[str, dict[str, np.ndarray]] = {}
     for recording, predicted in parts:
-        hemispheres = {side: recording.hemispheres == side for side in ("lh", "rh")}
+        hemispheres = {side: recording.hemispheres == side for side in HEMISPHERES}
         if not all(members.any() for members in hemispheres.values()):
             return "no submission.zip: it needs both hemispheres; leave out --data.source.hemisphere"
         by_subject[recording.subject] = {side: predicted[:, members] for side, members in hemispheres.items()}

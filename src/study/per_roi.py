@@ -23,9 +23,9 @@ from ..errors import InputError
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known
 from ..models import EncodingModule
-from ..recording import TEST, VALIDATION
+from ..names import TEST, VALIDATION
 from ..run.cli import EncodingCLI
-from ..run.folder import History
+from ..run.folder import HistoryWriter
 from ..run.resume import CHECKPOINTS
 from ..run.stages import BEST, evaluate, predicted_splits
 from .ledger.attributes import PER_ROI
@@ -199,7 +199,7 @@ def assemble(
     cli.trainer.test(cli.model, cli.datamodule, verbose=False)
     folder = Path(str(cli.trainer.log_dir))
     cli.trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
-    (folder / "history.csv").write_text(",".join(History.COLUMNS) + "\n")  # nothing was trained
+    (folder / "history.csv").write_text(",".join(HistoryWriter.COLUMNS) + "\n")  # nothing was trained
     evaluate(cli, folder)
     splits = predicted_splits(cli, folder)
     scores = [scores_of(part) for part in splits]

@@ -21,7 +21,7 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError
 from ..evaluation.scores import ALL, BOTH
 from ..evaluation.tables import read_scores
-from ..recording import VALIDATION
+from ..names import VALIDATION
 from ..run.cli import EncodingCLI, build_cli
 from ..run.flags import parse_flags
 from ..run.stages import encode, run

@@ -24,7 +24,7 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
-from ..recording import TEST, VALIDATION
+from ..names import TEST, VALIDATION
 from ..run.cli import EncodingCLI
 from ..run.folder import RunLogger
 from ..run.predictions import PredictionWriter

@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-from calcarine.data.splits import HELD_OUT
 from calcarine.data.stimulus_table import StimulusTable
-from calcarine.recording import TRAIN, Recording, Responses
+from calcarine.names import HELD_OUT, TRAIN
+from calcarine.recording import Recording, Responses
 
 STIMULI, TARGETS = (20, 11), (3, 2)
 

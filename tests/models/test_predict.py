@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 from calcarine.models import EncodingModule
-from calcarine.recording import TEST
+from calcarine.names import TEST
 from calcarine.run.cli import build_cli
 from calcarine.run.predictions import by_recording
 from calcarine.run.stages import train

@@ -12,7 +12,6 @@ at any moment, the entry is absent and the next run computes the missing chunks 
 same entry write the same numbers to the same places, and the first rename ends it for both.
 """
 
-import hashlib
 import json
 import os
 from collections.abc import Mapping
@@ -24,6 +23,7 @@ import numpy as np
 from ...errors import InputError
 from ...npy import create_array
 from ...recording import Stimuli
+from ..digests import digest_bytes
 
 CHUNK = 256
 """Images per marker: what a kill costs at most. Of clips as many as have so many frames."""
@@ -63,12 +63,12 @@ class Entry:
         shape: tuple[int, ...],
         dtype: np.dtype,
     ) -> None:
-        content = hashlib.blake2b("\n".join(stimuli.digests()).encode(), digest_size=16).hexdigest()
+        content = digest_bytes("\n".join(stimuli.digests()).encode())
         self.stimuli = stimuli
         self.shape = (len(stimuli), *shape)
         self.manifest = {**identity, "dtype": dtype.name, "shape": list(self.shape), "stimuli": content}
         text = json.dumps(self.manifest, sort_keys=True)
-        self.folder = cache / hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+        self.folder = cache / digest_bytes(text.encode())
         self.partial = self.folder.with_suffix(".partial")
         self.dtype = dtype
 

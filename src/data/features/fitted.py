@@ -6,7 +6,6 @@ The file is named by the hash of the encoder's settings and of the training imag
 embeddings valid: they are named by the fitted tensors, and a fit on another processor differs in the last digits.
 """
 
-import hashlib
 import json
 import logging
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from torch import Tensor
 from ...atomic import replacing
 from ...encoders import Encoder
 from ...recording import Stimuli
+from ..digests import digest_bytes
 from .share import ALONE, Share, first_rank_first
 
 log = logging.getLogger(__name__)
@@ -71,7 +71,7 @@ def fit_encoder(encoder: Encoder, images: TrainingImages, cache: Path, share: Sh
 
 def _key(part: Encoder, images: TrainingImages) -> str:
     text = json.dumps([part.identity(), images.digests()], sort_keys=True)
-    return hashlib.blake2b(text.encode(), digest_size=16).hexdigest()
+    return digest_bytes(text.encode())
 
 
 def _recall_or_fit(part: Encoder, images: TrainingImages, path: Path) -> None:

@@ -3,7 +3,6 @@
 CACHE/reductions/8c02….pt      the mean and the basis of one layer, and all stimuli's reduced features
 """
 
-import hashlib
 import json
 import logging
 import warnings
@@ -15,6 +14,7 @@ from torch import Tensor
 
 from ...atomic import replacing
 from ...encoders.projection import Projection
+from ..digests import digest_bytes
 from .share import ALONE, Share, first_rank_first
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ def remembered(
         InputError: The reduction cannot be fitted.
     """
     content = json.dumps(identity, sort_keys=True).encode()
-    path = folder / f"{hashlib.blake2b(content, digest_size=16).hexdigest()}.pt"
+    path = folder / f"{digest_bytes(content)}.pt"
     return first_rank_first(share, lambda: _recall(path, identity["layer"]) or _make(path, reduce))
 
 

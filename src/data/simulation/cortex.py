@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ...fsaverage import MESH_VERTICES, load_mesh
+from ...fsaverage import MESH_VERTICES, mesh_at_level
 
 ROI_CLASSES: dict[str, tuple[str, ...]] = {
     "prf-visualrois": ("V1v", "V1d", "V2v", "V2d", "V3v", "V3d", "hV4"),
@@ -92,7 +92,7 @@ def visual_patch(hemisphere: str, targets: int) -> Patch:
         targets: How many.
     """
     level = next((level for level, count in MESH_VERTICES.items() if targets * 8 <= count), 7)
-    sphere, pial = load_mesh(hemisphere, level)
+    sphere, pial = mesh_at_level(hemisphere, level)
     right = np.array([1.0 if hemisphere == "rh" else -1.0, 1, 1])
 
     def place(point: tuple[int, int, int]) -> np.ndarray:

@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from ...recording import HEMISPHERES
+from ...names import HEMISPHERES
 from .cortex import ROI_CLASSES, Patch
 from .procedural import CATEGORIES, ObjectTable
 

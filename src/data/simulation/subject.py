@@ -11,7 +11,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...fsaverage import MESH_VERTICES
-from ...recording import HEMISPHERES
+from ...names import HEMISPHERES
 from .cortex import Patch, visual_patch
 from .planted import Signals, Truth, luminance, plant
 from .procedural import ObjectTable, place_objects, render_image

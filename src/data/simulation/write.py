@@ -11,7 +11,7 @@ from PIL import Image
 from ...atomic import whole_folder
 from ...errors import InputError
 from ...fsaverage import MESH_VERTICES
-from ...recording import HEMISPHERES
+from ...names import HEMISPHERES
 from .cortex import ROI_CLASSES, Patch
 from .subject import RowWriter, SaveImage, SimulatedSubject, check_flags, visual_patches
 

@@ -12,7 +12,8 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import InputError
-from ...recording import UNASSIGNED, WITHHELD, Part, Recording, Responses, Roi
+from ...names import UNASSIGNED, WITHHELD
+from ...recording import Part, Recording, Responses, Roi
 from ..clips import ClipFiles, list_clips
 from ..reliability import mean_over_repetitions, split_half_reliability
 from ..unpickle import load_pickle

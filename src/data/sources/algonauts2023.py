@@ -13,8 +13,9 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError
-from ...fsaverage import MESH_VERTICES, load_mesh, pial_file, read_surface
-from ...recording import HEMISPHERES, TEST, UNASSIGNED, WITHHELD, Part, Recording, Roi
+from ...fsaverage import MESH_VERTICES, mesh_at_level, pial_file, read_surface
+from ...names import HEMISPHERES, TEST, UNASSIGNED, WITHHELD
+from ...recording import Part, Recording, Roi
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
 from ..offsets import measured
@@ -76,7 +77,7 @@ class Algonauts2023(Source):
 
     def read(self) -> Sequence[Recording]:
         places: dict[Hemisphere, np.ndarray] = {
-            hemisphere: read_surface(self.surfaces[hemisphere]) if self.surfaces else load_mesh(hemisphere, 7)[1]
+            hemisphere: read_surface(self.surfaces[hemisphere]) if self.surfaces else mesh_at_level(hemisphere, 7)[1]
             for hemisphere in self.hemispheres
         }
         return [_Tree(folder, self.hemispheres).read(self.noise_ceiling, places) for folder in self.folders]

@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError
-from ...recording import UNASSIGNED, Part, Recording, Responses
+from ...names import UNASSIGNED
+from ...recording import Part, Recording, Responses
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import ceiling_of_mean, read_noise_ceiling
 from ..offsets import measured

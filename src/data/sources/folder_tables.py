@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 
 from ...errors import InputError, one_line
-from ...recording import HEMISPHERES, TEST, TRAIN, UNASSIGNED, VALIDATION, Roi
+from ...names import HEMISPHERES, TEST, TRAIN, UNASSIGNED, VALIDATION
+from ...recording import Roi
 from .base import OWN_NAMES
 
 SPLIT_WORDS = (TRAIN, VALIDATION, TEST)

@@ -6,7 +6,6 @@ human core object recognition performance", as packed for a course.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,8 +14,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError, one_line
-from ...recording import TRAIN, VALIDATION, WITHHELD, Part, Recording
-from ..digests import remembered_digests
+from ...names import TRAIN, VALIDATION, WITHHELD
+from ...recording import Part, Recording
+from ..digests import digest_bytes, remembered_digests
 from ..offsets import measured
 from .base import Source
 
@@ -134,7 +134,7 @@ class Hdf5Images:
                 images = _dataset(file, f"stimulus_{split}")
                 for start in range(0, count, _ROWS_PER_READ):
                     rows = np.ascontiguousarray(images[start : start + _ROWS_PER_READ], dtype="<f4")
-                    digests += [hashlib.blake2b(row, digest_size=16).hexdigest() for row in rows]
+                    digests += [digest_bytes(row) for row in rows]
         return " ".join(digests)
 
 

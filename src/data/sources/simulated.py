@@ -13,7 +13,9 @@ import numpy as np
 
 from ...atomic import whole_folder
 from ...errors import InputError, one_line
-from ...recording import TEST, UNASSIGNED, Recording, Responses, Roi
+from ...names import TEST, UNASSIGNED
+from ...recording import Recording, Responses, Roi
+from ..digests import digest_bytes
 from ..simulation.planted import Truth
 from ..simulation.procedural import CATEGORIES
 from ..simulation.subject import SimulatedSubject, check_flags, hemisphere_sizes, visual_patches
@@ -187,7 +189,7 @@ class ImageArray:
     @cached_property
     def _digests(self) -> list[str]:
         shape = str(self.images.shape[1:]).encode()
-        return [hashlib.blake2b(image.tobytes() + shape, digest_size=16).hexdigest() for image in self.images]
+        return [digest_bytes(image.tobytes() + shape) for image in self.images]
 
 
 def _map(path: Path, shape: tuple[int, ...]) -> np.ndarray:

@@ -11,11 +11,11 @@ from ...errors import InputError
 from ...findings import SHARED, Findings
 from ..regression.banded_ridge import BandedFit, draw_shares, fit_banded
 from ..regression.penalties import PENALTIES
-from .base import ClosedFormModule, Selection
-from .gathered import KeptRows, SummedRows
+from .base import Selection, WholeRowsModule
+from .gathered import WholeRows
 
 
-class BandedRidgeModule(ClosedFormModule):
+class BandedRidgeModule(WholeRowsModule):
     """Banded ridge regression (Dupré la Tour, Eickenberg, Nunez-Elizalde & Gallant 2022): which features explain what.
 
     Layers form bands. Each target chooses, with its penalty, the bands' shares of the prior variance, so that a band
@@ -63,8 +63,7 @@ class BandedRidgeModule(ClosedFormModule):
         self.band = torch.cat([torch.full((prod(shape),), number[layer]) for layer, shape in shapes.items()])  # (D,)
         self.shares = draw_shares(len(self.bands), candidates)
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(rows, KeptRows)
+    def fit(self, rows: WholeRows, targets: slice) -> Findings:
         features, responses, fold = rows.training()
         assert fold is not None
         shares, band = self.shares.to(self.device), self.band.to(self.device)

@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -21,18 +21,20 @@ from ..heads.linear import LinearHead
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import sort_penalties
-from .gathered import KeptRows, SummedRows
+from .gathered import SummedRows, WholeRows
 
 log = logging.getLogger(__name__)
 
 Selection = Literal["target", "roi", "all"]
 
-EXPLAINED = 0.01  # cross-validated R² above which a target is said to be explained at all
+Gathered = TypeVar("Gathered", bound=SummedRows | WholeRows)
+
+LEAST_R2 = 0.01  # cross-validated, above which a target is said to be explained at all
 AT_EDGE = 0.1  # share of these targets at an end of the penalties from which on more penalties are advised
 
 
 @dataclass(frozen=True)
-class _Recording:
+class _Recording(Generic[Gathered]):
     """One subject's part of the training split: its fit is the one it would have alone.
 
     Args:
@@ -43,7 +45,7 @@ class _Recording:
 
     stimuli: Tensor
     targets: slice
-    rows: SummedRows | KeptRows
+    rows: Gathered
 
     def update(self, stimulus: Tensor, features: Tensor, responses: Tensor) -> None:
         """Add the stimuli of a batch that are this recording's."""
@@ -52,11 +54,12 @@ class _Recording:
         self.rows.update(features[own], responses[own, self.targets], row)
 
 
-class ClosedFormModule(EncodingModule):
+class ClosedFormModule(EncodingModule, Generic[Gathered]):
     """Base of the models that gather one epoch of batches and then solve.
 
     One epoch is run, whatever --trainer.max_epochs says. The last training batch solves, so that validation and all
-    that follows see an ordinary head with its weights. A subclass writes `fit`.
+    that follows see an ordinary head with its weights. A subclass says what it gathers, and writes `keep` and `fit`;
+    most are a `WholeRowsModule`, which has the first.
 
     Args:
         num_targets: Targets to predict; linked from the data.
@@ -97,10 +100,10 @@ class ClosedFormModule(EncodingModule):
         self.folds = folds
         self.automatic_optimization = False
         self.findings: Findings | None = None  # until solved
-        self.recordings: list[_Recording] = []
+        self.recordings: list[_Recording[Gathered]] = []
 
     @abstractmethod
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
+    def fit(self, rows: Gathered, targets: slice) -> Findings:
         """Solve for one recording: write the head's part of these targets, and say what was found.
 
         It runs without gradients, on every rank alike.
@@ -113,14 +116,14 @@ class ClosedFormModule(EncodingModule):
             Findings of these targets, (T,) each.
         """
 
-    def keep(self, fold: Tensor, num_targets: int) -> SummedRows | KeptRows:
-        """What is gathered of one recording: by default the stimuli themselves.
+    @abstractmethod
+    def keep(self, fold: Tensor, num_targets: int) -> Gathered:
+        """Where one recording's stimuli are gathered.
 
         Args:
             fold: Fold of each of its training stimuli, int64 (N,).
             num_targets: Its targets.
         """
-        return KeptRows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
     def inputs(self, batch: Batch) -> Tensor:
         """What is gathered of a batch, (batch, D): by default all standardised features side by side."""
@@ -198,7 +201,7 @@ class ClosedFormModule(EncodingModule):
         groups = self.facts.groups[targets].to(self.device)
         return groups if self.selection == "roi" else torch.zeros_like(groups)
 
-    def _recording(self, stimuli: Tensor, targets: slice, seed: int) -> _Recording:
+    def _recording(self, stimuli: Tensor, targets: slice, seed: int) -> _Recording[Gathered]:
         """The folds are dealt to the stimuli in their order on disk: batches and ranks do not change them."""
         count = len(stimuli)
         fold = assign_folds(count, self.folds, seed) if self.folds else torch.zeros(count, dtype=torch.int64)
@@ -239,7 +242,7 @@ class ClosedFormModule(EncodingModule):
             return
         log.info("%s: %s", type(self).__name__, ", ".join(said))
         if findings.penalty is not None and len(self.penalties) > 1:
-            self._advise(findings.penalty[explained > EXPLAINED])
+            self._advise(findings.penalty[explained > LEAST_R2])
 
     def _advise(self, chosen: np.ndarray) -> None:
         """Say whether the penalties were wide enough.
@@ -259,3 +262,15 @@ class ClosedFormModule(EncodingModule):
                     self.penalties_flag,
                     beyond,
                 )
+
+
+class WholeRowsModule(ClosedFormModule[WholeRows]):
+    """Base of those that gather the stimuli themselves; see ClosedFormModule."""
+
+    @property
+    def num_inputs(self) -> int:
+        """Number D of what `inputs` gives of one stimulus."""
+        return self.head.num_features
+
+    def keep(self, fold: Tensor, num_targets: int) -> WholeRows:
+        return WholeRows(fold, max(self.folds, 1), self.num_inputs, num_targets)

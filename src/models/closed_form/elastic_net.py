@@ -5,11 +5,11 @@ from collections.abc import Sequence
 from ...batch import FeatureShapes
 from ...findings import Findings
 from ..regression.elastic_net import ElasticNet
-from .base import ClosedFormModule, Selection
-from .gathered import KeptRows, SummedRows
+from .base import Selection, WholeRowsModule
+from .gathered import WholeRows
 
 
-class ElasticNetModule(ClosedFormModule):
+class ElasticNetModule(WholeRowsModule):
     """Lasso, elastic net or multi-task elastic net from features to responses, as scikit-learn defines them.
 
     Minimises 1/(2n) ‖y − Xw − b‖² + α l1_ratio ‖w‖₁ + ½ α (1 − l1_ratio) ‖w‖² over standardised responses and features
@@ -50,7 +50,6 @@ class ElasticNetModule(ClosedFormModule):
         self.regression = ElasticNet(l1_ratio, penalties, path_length, path_end, multitask)
         self.regression.check(folds, selection == "target", self.head.num_features)
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(rows, KeptRows)
+    def fit(self, rows: WholeRows, targets: slice) -> Findings:
         fit = self.regression.fit(*rows.training(), self.groups(targets), self.facts.standardized)
         return self.write_linear(targets, fit)

@@ -64,7 +64,7 @@ class SummedRows:
             self.moments.update(features, responses, fold)
 
 
-class KeptRows:
+class WholeRows:
     """Features (N, D) and responses (N, T) themselves, in the order of the stimuli.
 
     Args:
@@ -111,7 +111,7 @@ class KeptRows:
         return fit_ridge(features, responses, penalties, fold, groups, standardize, coarse)
 
 
-def keep_rows(fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> SummedRows | KeptRows:
+def keep_rows(fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> SummedRows | WholeRows:
     """Whichever of the two holds fewer numbers; the rows, too, where features outnumber stimuli."""
-    kind = SummedRows if num_folds * num_features <= len(fold) else KeptRows
+    kind = SummedRows if num_folds * num_features <= len(fold) else WholeRows
     return kind(fold, num_folds, num_features, num_targets)

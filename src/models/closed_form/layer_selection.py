@@ -10,13 +10,13 @@ from ..heads.linear import LinearHead
 from ..regression.layer_selection import select_layers
 from ..regression.linear_fit import Regression
 from ..regression.ridge import Ridge
-from .base import ClosedFormModule, Selection
-from .gathered import KeptRows, SummedRows
+from .base import Selection, WholeRowsModule
+from .gathered import WholeRows
 
 log = logging.getLogger(__name__)
 
 
-class LayerSelectionModule(ClosedFormModule):
+class LayerSelectionModule(WholeRowsModule):
     """Fits one regression to each layer and keeps the best one for each ROI, or each target.
 
     All layers are compared on the same folds of the training split. The result is the artefact of a LinearHead over
@@ -58,8 +58,7 @@ class LayerSelectionModule(ClosedFormModule):
         self.regression = regression
         self.pairs = pairs
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(rows, KeptRows)
+    def fit(self, rows: WholeRows, targets: slice) -> Findings:
         assert isinstance(self.head, LinearHead)
         features, responses, fold = rows.training()
         choice = select_layers(

@@ -9,10 +9,10 @@ from ...batch import FeatureShapes
 from ...findings import Findings
 from ..regression.penalties import PENALTIES
 from .base import ClosedFormModule, Selection
-from .gathered import KeptRows, SummedRows, keep_rows
+from .gathered import SummedRows, WholeRows, keep_rows
 
 
-class RidgeModule(ClosedFormModule):
+class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
     """Ridge regression from features to responses, its penalties chosen by cross-validation on the training split.
 
     Minimises ‖Y − XW' − b‖² + penalty ‖W‖² over standardised features and responses; the intercept is not penalised.
@@ -48,9 +48,9 @@ class RidgeModule(ClosedFormModule):
         super().__init__(num_targets, feature_shapes, penalties, selection, folds)
         self.coarse = torch.bfloat16 if bf16_selection else None
 
-    def keep(self, fold: Tensor, num_targets: int) -> SummedRows | KeptRows:
+    def keep(self, fold: Tensor, num_targets: int) -> SummedRows | WholeRows:
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
+    def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
         fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
         return self.write_linear(targets, fit)

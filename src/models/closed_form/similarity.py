@@ -5,11 +5,11 @@ from ...errors import InputError
 from ...findings import Findings
 from ..heads.similarity import SimilarityHead
 from ..regression.similarity import similarity_errors
-from .base import ClosedFormModule
-from .gathered import KeptRows, SummedRows
+from .base import WholeRowsModule
+from .gathered import WholeRows
 
 
-class SimilarityModule(ClosedFormModule):
+class SimilarityModule(WholeRowsModule):
     """Representational similarity encoding (Anderson, Zinszer & Raizada 2016): no weights are fitted.
 
     A stimulus is described by its similarity to every training stimulus, the Pearson correlation w_i between their
@@ -39,8 +39,7 @@ class SimilarityModule(ClosedFormModule):
                     f"--data.encoder: layer {layer} has one feature; similarity is a correlation over many"
                 )
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(rows, KeptRows)
+    def fit(self, rows: WholeRows, targets: slice) -> Findings:
         assert isinstance(self.head, SimilarityHead)
         features, responses, fold = rows.training()
         assert fold is not None

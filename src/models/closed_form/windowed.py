@@ -10,19 +10,19 @@ from torch import Tensor
 from ...batch import Batch, FeatureShapes
 from ...errors import InputError
 from ...findings import Findings
+from ..heads.window_pool import candidate_windows
 from ..heads.windowed import KernelWindowedHead, LinearWindowedHead, WindowedHead
-from ..heads.windows import candidate_windows
 from ..regression.penalties import PENALTIES
 from ..regression.rbf_ridge import fit_rbf_ridge
 from ..regression.ridge import fit_ridge
 from ..regression.window_ridge import best_windows
-from .base import ClosedFormModule, Selection
-from .gathered import KeptRows, SummedRows
+from .base import Selection, WholeRowsModule
+from .gathered import WholeRows
 
 RBF_PENALTIES = (0.015, 0.05, 0.15, 0.5, 1.5, 5.0)  # a kernel's entries are at most 1
 
 
-class WindowedModule(ClosedFormModule):
+class WindowedModule(WholeRowsModule):
     """Receptive-field windows: the feature-weighted receptive field (St-Yves & Naselaris 2018).
 
     Maps are averaged under candidate windows: the whole image, and Gaussians of several widths on a grid of centres.
@@ -85,15 +85,14 @@ class WindowedModule(ClosedFormModule):
         self.windows = windows
         self.length_scales = list(length_scales)
 
-    def keep(self, fold: Tensor, num_targets: int) -> SummedRows | KeptRows:
-        size = len(self.windows) * sum(self._head.pool.channels)
-        return KeptRows(fold, max(self.folds, 1), size, num_targets)
+    @property
+    def num_inputs(self) -> int:
+        return len(self.windows) * sum(self._head.pool.channels)
 
     def inputs(self, batch: Batch) -> Tensor:
         return self._head.pool(self._features(batch)).flatten(1)  # (batch, W · channels)
 
-    def fit(self, rows: SummedRows | KeptRows, targets: slice) -> Findings:
-        assert isinstance(rows, KeptRows)
+    def fit(self, rows: WholeRows, targets: slice) -> Findings:
         features, responses, fold = rows.training()
         pooled = features.unflatten(1, (len(self.windows), -1))  # (N, W, channels)
         groups, head = self.groups(targets), self._head

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...batch import FeatureShapes
 from ...errors import InputError
 from .spatial import SpatialReadout
-from .windows import window_weights
+from .window_pool import window_weights
 
 
 class GaussianReadout(SpatialReadout):

@@ -10,7 +10,7 @@ from ..regression.dual_ridge import center
 from ..regression.rbf_ridge import rbf
 from ..regression.window_ridge import WindowFit
 from .stored import StoredHead
-from .windows import WindowPool
+from .window_pool import WindowPool
 
 
 class WindowedHead(StoredHead):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from calcarine.data.simulation.cortex import ROI_CLASSES, visual_patch
 from calcarine.data.simulation.subject import hemisphere_sizes
-from calcarine.fsaverage import load_mesh
+from calcarine.fsaverage import mesh_at_level
 
 
 @pytest.mark.parametrize(("hemisphere", "targets"), [("lh", 485), ("rh", 1188), ("lh", 3000), ("rh", 20544)])
@@ -37,7 +37,7 @@ def test_retinotopy(hemisphere):
 def test_maps_are_smooth_over_the_surface():
     patch = visual_patch("lh", 1188)
     v1 = np.concatenate([patch.rois()["V1v"], patch.rois()["V1d"]])
-    sphere, _ = load_mesh("lh", 5)
+    sphere, _ = mesh_at_level("lh", 5)
     angle = np.arccos(np.clip(sphere[patch.vertices[v1]] @ sphere[patch.vertices[v1]].T, -1, 1))
     apart = np.linalg.norm(patch.field[v1][:, None] - patch.field[v1][None], axis=-1)
     neighbours = (angle > 0) & (angle < np.radians(2.3))
@@ -46,7 +46,7 @@ def test_maps_are_smooth_over_the_surface():
 
 def test_rois_are_compact_and_overlap_across_classes():
     patch = visual_patch("rh", 20544)
-    sphere, _ = load_mesh("rh", 7)
+    sphere, _ = mesh_at_level("rh", 7)
     rois = patch.rois()
     for name in ("EBA", "FFA-1", "PPA", "VWFA-2"):
         places = sphere[patch.vertices[rois[name]]]

@@ -8,7 +8,13 @@ from calcarine.evaluation.bands import BandRow, band_rows
 from calcarine.evaluation.figures.bands import band_shares, variance_partition
 from calcarine.evaluation.figures.drawing import save_figure, short_number
 from calcarine.evaluation.figures.layers import layer_curves, layer_heat_map, short_labels
-from calcarine.evaluation.figures.windows import MOST_CIRCLES, Windows, coverage, receptive_fields, windows_by_side
+from calcarine.evaluation.figures.receptive_fields import (
+    MOST_CIRCLES,
+    Windows,
+    coverage,
+    receptive_fields,
+    windows_by_side,
+)
 from calcarine.evaluation.layers import LayerRow, layer_rows
 from calcarine.findings import Findings
 from calcarine.recording import Recording, Responses, Roi

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from calcarine.errors import InputError
-from calcarine.models.heads.windows import WindowPool, candidate_windows
+from calcarine.models.heads.window_pool import WindowPool, candidate_windows
 from calcarine.models.regression.gram import assign_folds
 from calcarine.models.regression.linear_fit import LinearFit
 from calcarine.models.regression.rbf_ridge import fit_rbf_ridge

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from calcarine.errors import InputError
-from calcarine.models.heads.windows import WindowPool, candidate_windows, window_weights
+from calcarine.models.heads.window_pool import WindowPool, candidate_windows, window_weights
 
 
 def test_candidates_are_the_whole_image_and_a_grid_of_each_width():
