@@ -25,6 +25,8 @@ from .tables import write_rows, write_targets
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+DATA, MODEL = "Data", "Model"
+"""Facts that name a run's source and encoder, and its model."""
 _FEW_STIMULI = 30
 
 
@@ -76,7 +78,8 @@ def evaluate_run(
         splits: One per subject and split, with measured responses.
         history: For the learning curves.
         config: The run's configuration as text, for the report.
-        facts: What else the report shall say at a glance, name and value.
+        facts: What else the report shall say at a glance, name and value; `DATA` and `MODEL` stand first, and in the
+            headline.
         findings: What the model found, by subject; nothing for models that only predict.
         seed: Seed of the bootstrap.
     """
@@ -108,8 +111,10 @@ def evaluate_run(
     subjects = [(recording, scores) for recording, split, scores in tables if split == chosen]
     figures = [*_figures(folder / "figures", chosen, shown_rows, subjects, history), *found, *residual_figures]
     summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)
-    summary = replace(summary, figures={figure.path.stem: figure.path for figure in figures})
-    facts = _facts(shown, summary) | dict(facts or {})
+    about = {name: facts[name] for name in (DATA, MODEL) if facts and name in facts}
+    pictures = {figure.path.stem: figure.path for figure in figures}
+    summary = replace(summary, figures=pictures, about=", ".join(about.values()))
+    facts = about | _facts(shown, summary) | dict(facts or {})
     title = f"{folder.parent.name}/{folder.name}"
     write_report(folder / "report.html", title, summary, facts, rows, figures, warnings, config)
     return summary

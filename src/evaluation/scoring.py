@@ -56,7 +56,7 @@ class Scoring:
 
 NOISE_NORMALISED = Scoring(
     name="noise-normalised score",
-    meaning="explained variance as a share of what a perfect model explains, per cent",
+    meaning="squared correlation over the noise ceiling, at most 1, in per cent; a correlation below 0 counts as 0",
     scale=" of 100",
     digits=2,
     by_roi=False,

@@ -29,6 +29,7 @@ class Summary:
         explained: Correlation over ceiling correlation, both means over targets with a ceiling over 0.
         score: The challenge's score, None where no noise ceiling is known.
         figures: The run's pictures by name.
+        about: Which data and which model these are, in a few words.
     """
 
     split: str
@@ -43,6 +44,7 @@ class Summary:
     explained: float | None = None
     score: float | None = None
     figures: Mapping[str, Path] = field(default_factory=dict)
+    about: str = ""
 
     def headline(self) -> str:
         """One line for people."""
@@ -50,9 +52,12 @@ class Summary:
         if self.interval is not None:
             line += f" (95 % interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
         if self.noise_ceiling is None or self.ceiling_correlation is None:
-            return line + ", noise ceiling unknown"
-        line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
-        return line if self.score is None else f"{line}, {self.scoring.text(self.score)}"
+            line += ", noise ceiling unknown"
+        else:
+            line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
+        if self.score is not None:
+            line += f", {self.scoring.text(self.score)}"
+        return f"{line}; {self.about}" if self.about else line
 
 
 def summarise(

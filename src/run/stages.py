@@ -14,12 +14,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
+from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
 from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
+from ..evaluation.evaluate import DATA, MODEL
 from ..findings import Findings
 from ..names import WITHHELD
 from .folder import rank
@@ -107,7 +109,7 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
     """Score the predictions of a run, and write all that people read of it into its folder."""
     splits = predicted_splits(cli, folder)
     categories = _categories(cli)
-    facts = {**categories, "Peak memory": peak_memory()}
+    facts = {**about(cli.config), **categories, "Peak memory": peak_memory()}
     summary = evaluate_run(
         folder,
         splits,
@@ -125,6 +127,27 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
         log.info("%s: %s", name, value)
     log.info("peak memory %s", peak_memory())
     print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
+
+
+def about(config: Namespace) -> dict[str, str]:
+    """What a run is of, in a few words: its source and encoder, and its model, by the facts of a report."""
+    data, model = config.data, config.model
+
+    def named(part: Namespace | None, *settings: str) -> str:
+        if part is None:
+            return ""
+        arguments = part.get("init_args") or Namespace()
+        values = (arguments.get(name) for name in settings)
+        return " ".join([part.class_path.rpartition(".")[2], *(str(value) for value in values if value is not None)])
+
+    encoder = named(data.encoder, "model") or "images as they are"
+    arguments = model.get("init_args") or Namespace()
+    parts = (named(arguments.get("backbone"), "model"), named(arguments.get("head")))
+    inside = ", ".join(filter(None, parts))
+    return {
+        DATA: f"{named(data.source, 'root')}, {encoder}",
+        MODEL: named(model) + (f" ({inside})" if inside else ""),
+    }
 
 
 def _categories(cli: EncodingCLI) -> dict[str, str]:

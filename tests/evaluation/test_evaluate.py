@@ -65,7 +65,8 @@ class Document(HTMLParser):
 def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
     folder = tmp_path / "demo" / "version_0"
     history = History([1.0, 0.5], [1.1, 0.6], [0.2, 0.3])
-    summary = evaluate_run(folder, subject("subj01", surface=True), history, "head: <script>", {"Model": "a & b"})
+    facts = {"Peak memory": "1 GiB", "Model": "a & b", "Data": "Folder mine, GaborEncoder"}
+    summary = evaluate_run(folder, subject("subj01", surface=True), history, "head: <script>", facts)
 
     rows = read_scores(folder / "scores.csv")
     keys = [("lh", "<V1>"), ("lh", "all"), ("rh", "<V1>"), ("rh", "all"), ("both", "all")]
@@ -90,7 +91,7 @@ def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
     assert re.fullmatch(
         r"test correlation 0\.\d{3} \(95 % interval 0\.\d{3} to 0\.\d{3}\), "
         r"noise ceiling 0\.\d\d of variance \(correlation 0\.\d{3}\), "
-        rf"noise-normalised score {summary.score:.2f} of 100",
+        rf"noise-normalised score {summary.score:.2f} of 100; Folder mine, GaborEncoder, a & b",
         summary.headline(),
     )
     names = ["pearson_per_roi", "brain_subj01", "learning_curves", "residuals"]
@@ -103,6 +104,9 @@ def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
     assert all(source.startswith("data:image/png;base64,") for source in document.sources)
     assert len(document.sources) == 4
     assert not {"script", "link", "iframe"} & set(document.tags)
+    names = [name for name in ("Data", "Model", "Subjects", "Targets") if name in document.text]
+    assert sorted(names, key=document.text.index) == ["Data", "Model", "Subjects", "Targets"]
+    assert "squared correlation over the noise ceiling" in document.text  # and no explained variance
     for text in ("demo/version_0", "head: <script>", "a & b", "<V1>", f"{summary.correlation:.3f}"):
         assert text in document.text
     assert "subj01, test: 1 of 40 targets have responses that do not vary" in document.text

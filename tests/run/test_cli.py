@@ -146,6 +146,8 @@ def test_every_run_has_its_own_folder_with_everything(folder, tmp_path, capsys):
         run = tmp_path / f"runs/mine/version_{version}"
         last = capsys.readouterr().out.strip().splitlines()[-1]
         assert last.startswith(f"runs/mine/version_{version}: test correlation ")
+        assert "; Folder " in last
+        assert ", PixelEncoder, EncodingModule (LinearHead" in last
         present = {str(path.relative_to(run)) for path in run.rglob("*") if path.is_file()}
         expected = {
             "config.yaml",
