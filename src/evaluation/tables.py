@@ -1,21 +1,22 @@
 """The tables of a run's folder: `scores.csv`, `targets.csv` and those of what a model found."""
 
-import csv
-import math
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import astuple, fields
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from ..atomic import replacing
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..findings import Findings
 from ..recording import Recording
 from .scores import ScoreRow, TargetScores
 
 if TYPE_CHECKING:
+    import pandas as pd
     from _typeshed import DataclassInstance
 
 SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))
@@ -28,7 +29,7 @@ _TEXT = ("split", "subject", "hemisphere", "roi")
 _COUNTS = ("n_targets", "n_scored")
 
 
-def write_rows(path: Path, rows: "Sequence[DataclassInstance]") -> None:
+def write_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
     """Write a table whose columns are its rows' fields: `scores.csv` and others.
 
     Unknown figures are empty, and numbers read back as the same numbers.
@@ -37,7 +38,9 @@ def write_rows(path: Path, rows: "Sequence[DataclassInstance]") -> None:
         path: The file.
         rows: At least one, all of one class.
     """
-    _write(path, [field.name for field in fields(rows[0])], (map(_text, astuple(row)) for row in rows))
+    import pandas as pd
+
+    _write(path, pd.DataFrame(list(rows)))
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
@@ -46,18 +49,22 @@ def read_scores(path: Path) -> list[ScoreRow]:
     Raises:
         InputError: The file is missing or not such a table.
     """
+    import pandas as pd
+
+    kinds: Any = {name: str if name in _TEXT else int if name in _COUNTS else float for name in SCORE_COLUMNS}
+    unknown: Any = {name: [""] for name in SCORE_COLUMNS if name not in _TEXT}  # a ROI may be called NA
     try:
-        with path.open(newline="", encoding="utf-8") as file:
-            header, *lines = list(csv.reader(file)) or [[]]
-        if tuple(header) != SCORE_COLUMNS:
-            raise InputError(f"{path}: expected the columns {','.join(SCORE_COLUMNS)}, found {','.join(header)}")
-        return [_row(dict(zip(SCORE_COLUMNS, line, strict=True))) for line in lines]
+        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=unknown, float_precision="round_trip")
     except FileNotFoundError:
         raise InputError(f"{path}: expected a run's scores, found no such file; has the run finished?") from None
-    except (ValueError, csv.Error) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path}: expected a table of scores as train.py writes it, found {error}") from error
+    except ValueError as error:
+        raise InputError(
+            f"{path}: expected a table of scores as train.py writes it, found {one_line(error)}"
+        ) from error
+    if tuple(table) != SCORE_COLUMNS:
+        raise InputError(f"{path}: expected the columns {','.join(SCORE_COLUMNS)}, found {','.join(table)}")
+    known = table.astype(object).where(table.notna(), None)
+    return [ScoreRow(**row) for row in known.to_dict("records")]
 
 
 def write_targets(
@@ -72,14 +79,11 @@ def write_targets(
         tables: Recording, split and scores of its targets.
         findings: What the model found, by subject: a column for each thing known, after the scores.
     """
+    import pandas as pd
+
     found = {subject: finding_columns(each) for subject, each in findings.items()}
-    names = list(dict.fromkeys(name for columns in found.values() for name in columns))
-    lines = (
-        line
-        for recording, split, scores in tables
-        for line in _target_lines(recording, split, scores, found.get(recording.subject, {}), names)
-    )
-    _write(path, [*TARGET_COLUMNS, *names], lines)
+    parts = [_targets(*table, found.get(table[0].subject, {})) for table in tables]
+    _write(path, pd.concat(parts))
 
 
 def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
@@ -106,20 +110,25 @@ def chosen_layers(findings: Findings) -> np.ndarray:
     return np.where(known, np.array(list(findings.layer_r2))[findings.layer], "")
 
 
-def _target_lines(
-    recording: Recording, split: str, scores: TargetScores, found: Mapping[str, Sequence[Any]], names: Sequence[str]
-) -> Iterable[Sequence[str]]:
+def _targets(
+    recording: Recording, split: str, scores: TargetScores, found: Mapping[str, Sequence[Any]]
+) -> pd.DataFrame:
+    """A row per target of one subject and split, with what is known of it."""
+    import pandas as pd
+
     rois: list[list[str]] = [[] for _ in range(recording.num_targets)]
     for roi in recording.rois:
         for target in roi.targets:
             rois[target].append(roi.name)
-    vertices = [""] * recording.num_targets if recording.vertices is None else map(str, recording.vertices.tolist())
-    unknown = [None] * recording.num_targets
-    columns = [getattr(scores, name).tolist() for name in TARGET_FIGURES] + [found.get(name, unknown) for name in names]
-    figures = zip(*columns, strict=True)
-    for target, (hemisphere, vertex, values) in enumerate(zip(recording.hemispheres, vertices, figures, strict=True)):
-        own = ";".join(rois[target])
-        yield (split, recording.subject, hemisphere, str(target), own, vertex, *map(_text, values))
+    names = {
+        "split": split,
+        "subject": recording.subject,
+        "hemisphere": recording.hemispheres,
+        "target": range(recording.num_targets),
+        "rois": [";".join(own) for own in rois],
+        "vertex": "" if recording.vertices is None else recording.vertices.astype(object),  # whole, beside unknown ones
+    }
+    return pd.DataFrame(names | {name: getattr(scores, name) for name in TARGET_FIGURES} | dict(found))
 
 
 def _as_typed(values: np.ndarray) -> list[float]:
@@ -127,27 +136,6 @@ def _as_typed(values: np.ndarray) -> list[float]:
     return [float(str(value)) for value in values]
 
 
-def _text(value: str | int | float | None) -> str:
-    """Shortest text that reads back as the same value; empty where unknown."""
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
-    return str(value)
-
-
-def _row(cells: dict[str, str]) -> ScoreRow:
-    values: dict[str, str | int | float | None] = {}
-    for name, cell in cells.items():
-        if name in _TEXT:
-            values[name] = cell
-        elif name in _COUNTS:
-            values[name] = int(cell)
-        else:
-            values[name] = float(cell) if cell else None
-    return ScoreRow(**values)  # pyright: ignore[reportArgumentType]
-
-
-def _write(path: Path, columns: Sequence[str], lines: Iterable[Iterable[str]]) -> None:
-    with replacing(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns)
-        writer.writerows(lines)
+def _write(path: Path, table: pd.DataFrame) -> None:
+    with replacing(path) as temporary:
+        table.to_csv(temporary, index=False, lineterminator="\n")

@@ -56,7 +56,7 @@ def test_scores_read_back_exactly_with_the_promised_columns(tmp_path: Path) -> N
     ("text", "message"),
     [
         (None, "found no such file"),
-        ("", "expected the columns split,subject"),
+        ("", "expected a table of scores"),
         ("a,b\n1,2\n", "found a,b"),
         (HEADER + "\ntest,subj01\n", "expected a table of scores"),
         (HEADER + "\n" + ",".join(["x"] * 18) + "\n", "expected a table of scores"),
