@@ -8,7 +8,7 @@ keeps none.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,7 +23,7 @@ from ..errors import InputError
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known
 from ..models import EncodingModule
-from ..names import TEST, VALIDATION
+from ..names import VALIDATION
 from ..run.cli import EncodingCLI
 from ..run.folder import HistoryWriter
 from ..run.resume import CHECKPOINTS
@@ -38,32 +38,11 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 ROWS = ".rows"
-FREE = (
+SEARCHABLE = (
     "model.optimizer", "model.scheduler", "model.l1", "early_stopping", "data.batch_size", "trainer.max_epochs",
     "trainer.gradient_clip_val",
 )  # fmt: skip
 """What may be searched: how rows are found, and not what they are."""
-
-
-@dataclass(frozen=True)
-class RoiResult:
-    """One ROI of the assembled model beside the best single trial; mean correlations, None where unknown.
-
-    Args:
-        roi: Its name; the targets that are in no smaller ROI are meant.
-        trial: Number of the trial that its rows are from.
-        validation: Of the assembled model.
-        test: Likewise.
-        best_validation: Of the best single trial.
-        best_test: Likewise.
-    """
-
-    roi: str
-    trial: int
-    validation: float | None
-    test: float | None
-    best_validation: float | None
-    best_test: float | None
 
 
 def check_rows(module: EncodingModule, space: SearchSpace) -> None:
@@ -78,15 +57,15 @@ def check_rows(module: EncodingModule, space: SearchSpace) -> None:
             "targets share weights; use --model.head LinearHead, or leave --per_roi out"
         )
     for flag in space.parameters:
-        if not any(flag == free or flag.startswith(f"{free}.") for free in FREE):
+        if not any(flag == own or flag.startswith(f"{own}.") for own in SEARCHABLE):
             raise InputError(
                 f"--per_roi: --search varies {flag}, so rows of two trials are not about the same features or split; "
-                f"search {', '.join(FREE)} alone, or leave --per_roi out"
+                f"search {', '.join(SEARCHABLE)} alone, or leave --per_roi out"
             )
 
 
 @dataclass(frozen=True)
-class KeptRows:
+class RoiRows:
     """The best rows so far of each ROI, a file each, that appear whole whichever workers write.
 
     Args:
@@ -162,7 +141,7 @@ class Assembly(Callback):
         rows: Where they are.
     """
 
-    def __init__(self, rows: KeptRows) -> None:
+    def __init__(self, rows: RoiRows) -> None:
         self.rows = rows
         self.trials: list[int] = []
 
@@ -178,9 +157,7 @@ class Assembly(Callback):
                 tensor[groups == group] = kept["rows"][name].to(tensor)
 
 
-def assemble(
-    study: Study, best: FrozenTrial, complete: Sequence[FrozenTrial], cli: EncodingCLI, rows: KeptRows
-) -> None:
+def assemble(study: Study, best: FrozenTrial, complete: Sequence[FrozenTrial], cli: EncodingCLI, rows: RoiRows) -> None:
     """Make one model of the kept rows and write it as a run, and compare it with the best trial.
 
     Args:
@@ -206,18 +183,19 @@ def assemble(
     facts = cli.model.facts
     own = {part.split: group_means(facts, splits, scores, part.split) for part in splits}
     single: Mapping[str, list[float | None]] = best.user_attrs[PER_ROI]
-    results = [
-        RoiResult(
-            roi, trial, own[VALIDATION][group], own[TEST][group] if TEST in own else None,
-            single[VALIDATION][group], single[TEST][group] if TEST in single else None,
-        )
+    rois = [
+        {
+            "roi": roi,
+            "trial": trial,
+            **{split: means[group] for split, means in own.items()},
+            **{f"best_{split}": means[group] for split, means in single.items()},
+        }
         for group, (roi, trial) in enumerate(zip(facts.group_names, assembly.trials, strict=True))
-    ]  # fmt: skip
-    content = {"folder": str(folder), "trials": len(complete), "rois": [asdict(each) for each in results]}
-    study.set_user_attr(PER_ROI, content)
+    ]
+    study.set_user_attr(PER_ROI, {"folder": str(folder), "trials": len(complete), "rois": rois})
 
 
-def _check_all_here(study: Study, complete: Sequence[FrozenTrial], rows: KeptRows) -> None:
+def _check_all_here(study: Study, complete: Sequence[FrozenTrial], rows: RoiRows) -> None:
     """Workers without a common disk each keep rows of their own trials alone."""
     means = [trial.user_attrs[PER_ROI][VALIDATION] for trial in complete]
     for group, known in enumerate(zip(*means, strict=True)):

@@ -11,7 +11,7 @@ import pytest
 from calcarine.evaluation.figures.drawing import GREY, MARK
 from calcarine.study.ledger.attributes import CONFIG, DEFAULT, LOST, PER_ROI, REASON, SPACE, TEST_SCORE
 from calcarine.study.outcome import figures
-from calcarine.study.outcome.report import overfitting, short_names, write_report
+from calcarine.study.outcome.report import chance, short_names, write_report
 from calcarine.study.search.space import SearchSpace, read_space
 from optuna.trial import TrialState, create_trial
 from plotly.graph_objects import Figure
@@ -142,13 +142,16 @@ def test_the_flag_that_matters_is_the_important_one(space: SearchSpace) -> None:
     assert figures.importance(make_study(space, "CCPPPPPP")) is None
 
 
-def test_what_choosing_by_validation_costs_is_said(space: SearchSpace) -> None:
-    study = make_study(space, "C" * 6)
-    text = overfitting(study.trials)
-    assert "0.020 less" in text
-    assert "median trial's difference is 0.020" in text
-    assert "Rank correlation of the two over 6 trials: 1.00" in text
-    assert "Rank correlation" not in overfitting(study.trials[:1])
+def test_what_choosing_by_validation_costs_is_said(space: SearchSpace, tmp_path: Path) -> None:
+    write_report(tmp_path, make_study(space, "C" * 6), space, [])
+    text = " ".join((tmp_path / "report.html").read_text().rpartition('id="validation_against_test-0"')[2].split())
+    assert "on the test split: 0.020 less." in text
+    assert "median trial's difference is 0.020." in text
+    assert "Rank correlation of the two over 6 trials: 1.00." in text
+    alone = chance(make_study(space, "C").trials)
+    assert alone is not None
+    assert alone["rank"] is None
+    assert chance(make_study(space, "PF").trials) is None
 
 
 def test_names_are_as_short_as_they_can_be() -> None:

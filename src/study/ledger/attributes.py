@@ -15,4 +15,5 @@ SPACE, CONFIG, KEEPS, REFIT = "space", "config", "keeps", "refit"
 """User attributes of a study: its search space, the resolved config beneath, whether trials keep their rows and
 go through a grid, and [best trial, folder of its run]."""
 PER_ROI = "per_roi"
-"""User attribute of a study's trials, {split: [mean correlation of each ROI]}, and of the study: what came of them."""
+"""User attribute of a study's trials, {split: [mean correlation of each ROI]}, and of the study: the `folder` of the
+assembled run, of how many `trials` it is, and of each ROI its name, the trial of its rows, and its correlations."""
