@@ -20,7 +20,7 @@ from tqdm import tqdm
 from ..errors import InputError
 from ..front_door import WRONG_INPUT
 from .ledger.queue import bury
-from .ledger.storage import Storage, open_storage
+from .ledger.storage import Storage, open_storage, place_of
 from .outcome.results import show_progress
 from .search.options import Options
 
@@ -50,6 +50,7 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
         KeyboardInterrupt: So were the workers, and their trials are back in the queue.
     """
     logging.basicConfig(format="%(message)s", level=logging.INFO)
+    log.info("study %s is kept in %s", options.study, place_of(options.storage))
     logs = options.folder / "workers"
     logs.mkdir(parents=True, exist_ok=True)
     with _started(options, argv, logs) as workers:
@@ -93,7 +94,7 @@ def _name(index: int) -> str:
 def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list[subprocess.Popen[bytes]]]:
     count = options.workers or 1
     devices = _devices()
-    threads = str(max((os.cpu_count() or 1) // count, 1))
+    threads = str(max(_cores() // count, 1))
     workers = []
     for index in range(count):
         environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: _name(index)}
@@ -118,6 +119,11 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
         raise
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+def _cores() -> int:
+    """The cores that this process may use, which a scheduler's share of a machine may be fewer than all."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _devices() -> list[str]:

@@ -24,7 +24,7 @@ def _run(options: Options, argv: Sequence[str]) -> None:
         study = run_crew(options, argv)
     else:
         from ..run.main import quieten
-        from .session import open_session
+        from .opening import open_session
 
         quieten()
         session = open_session(options)

@@ -4,41 +4,32 @@ from __future__ import annotations
 
 import gc
 import logging
-import os
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import optuna
-import yaml
+from jsonargparse import ArgumentParser, Namespace
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
 from ..atomic import replacing
-from ..data.datamodule import EncodingDataModule
-from ..errors import InputError
 from ..evaluation.scores import ALL, BOTH
 from ..evaluation.tables import read_scores
 from ..names import VALIDATION
-from ..run.cli import EncodingCLI, build_cli
+from ..run.cli import build_cli
 from ..run.flags import parse_flags
-from ..run.stages import encode, run
-from .crew import MEMBER
+from ..run.stages import run
 from .ledger.attributes import PER_ROI, REFIT
-from .ledger.heartbeat import Watch
-from .ledger.identity import remember
 from .ledger.queue import Queue
-from .ledger.storage import Storage, file_lock, open_storage
+from .ledger.storage import Storage, file_lock
 from .outcome.report import write_report
 from .outcome.results import BEST, TRIALS, best_of, check_any_complete, complete_of, show_progress, write_trials
-from .per_roi import KeptRows, assemble, check_rows
-from .search.choosing import make_plan, make_pruner
-from .search.flags import check_flags, make_flags, own_values
+from .per_roi import RoiRows, assemble
 from .search.options import Options
-from .search.space import read_space
-from .trial import Hook, TrialCLI, Trials
+from .trial import Trials, check_one_device
 from .worker import work
 
 SCORES = "scores.csv"
@@ -46,12 +37,13 @@ SCORES = "scores.csv"
 log = logging.getLogger(__name__)
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Session:
     """A worker in a study that stands.
 
     Args:
         options: What was asked for.
+        parser: Of `train.py`'s flags.
         study: As Optuna sees it.
         storage: Where it is kept.
         trials: Runs one.
@@ -60,11 +52,12 @@ class Session:
     """
 
     options: Options
+    parser: ArgumentParser
     study: optuna.Study
     storage: Storage
     trials: Trials
     queue: Queue
-    rows: KeptRows | None = None
+    rows: RoiRows | None = None
     written: int | None = field(default=None, init=False)
     """Number of the trial that best.yaml holds."""
 
@@ -112,11 +105,12 @@ class Session:
         best = best_of(self.study)
         if best is None or best.number == self.written:
             return
-        cli = self._cli(best)
-        cli.config.name = f"{self.options.study}/best"
+        config = parse_flags(self.parser, self.trials.flags(optuna.trial.FixedTrial(best.params)))
+        check_one_device(config.trainer)
+        config.name = f"{self.options.study}/best"
         with replacing(self.folder / BEST) as partial:
             head = f"# Trial {best.number} of study {self.options.study}: validation correlation {best.value}\n"
-            partial.write_text(head + resolved(cli), encoding="utf-8")
+            partial.write_text(head + as_yaml(self.parser, config), encoding="utf-8")
         self.written = best.number
 
     def refit(self) -> None:
@@ -143,18 +137,14 @@ class Session:
             cli = build_cli(["--config", str(self.folder / BEST), "--name", f"{self.options.study}/{PER_ROI}"])
             assemble(self.study, best, complete, cli, self.rows)
 
-    def _cli(self, trial: optuna.trial.FrozenTrial) -> TrialCLI:
-        fixed = optuna.trial.FixedTrial(trial.params)
-        return TrialCLI(self.trials.flags(fixed), f"{self.options.study}/trials", trial.number, self.trials.modules)
-
     def _progress(self) -> tqdm:
         return tqdm(total=self.options.trials, desc=self.options.study, unit="trial", disable=self.options.member)
 
 
-def resolved(cli: EncodingCLI) -> str:
-    """A trial's whole config as YAML, for `train.py --config`."""
+def as_yaml(parser: ArgumentParser, config: Namespace) -> str:
+    """A whole config as YAML, for `train.py --config`."""
     with warnings.catch_warnings(action="ignore"):  # newer releases of jsonargparse call the argument otherwise
-        return cli.parser.dump(cli.config, skip_none=False)
+        return parser.dump(config, skip_none=False)
 
 
 @contextmanager
@@ -165,53 +155,3 @@ def _frozen() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-
-
-def open_session(options: Options, hooks: Sequence[Hook] = ()) -> Session:
-    """Check everything that can be checked before the first trial, read the data, and join the study.
-
-    Raises:
-        InputError: A flag, the space, the data or the storage is not what it has to be, or the study is another one.
-    """
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = read_space(options.search)
-    modules: dict[str, EncodingDataModule] = {}
-    args = [*options.args, f"--runs={options.runs}"]  # whatever a config says
-    cli = TrialCLI([*args, *make_flags(space.fixed(), {})], f"{options.study}/trials", 0, modules)
-    config = yaml.safe_load(resolved(cli))
-    space = space.scaled(cli.model.head.num_features)
-    check_flags(space, config, lambda flags: parse_flags(cli.parser, [*args, *flags]))
-    rows = KeptRows(options.folder) if options.per_roi else None
-    if rows is not None:
-        check_rows(cli.model, space)
-    default = own_values(space, config)
-    if default is None:
-        log.info("the configuration's own values are not in %s: they are no trial", options.search)
-    plan = make_plan(options.sampler, space, default)
-    if options.sampler == "grid":
-        options.trials = min(options.trials, len(plan))
-    with file_lock(options.folder / ".data.lock"):  # the first worker extracts, the others find it done
-        encode(cli)
-    if not len(cli.datamodule.positions(VALIDATION)):
-        raise InputError("--data.validation: a study chooses by the validation split, and there is none; give a share")
-    storage = open_storage(options.storage, options.study)
-    with storage.lock():
-        study = optuna.create_study(
-            storage=storage.trials,
-            study_name=options.study,
-            direction="maximize",
-            pruner=make_pruner(options.pruner, cli.config.trainer.max_epochs),
-            load_if_exists=True,
-        )
-        keeps = {"per_roi": options.per_roi, "grid": options.sampler == "grid"}
-        remember(study, space.plain(), config, keeps)
-        if rows is not None and not study.get_trials(deepcopy=False):
-            rows.clear()
-    hooks = hooks if rows is None else [*hooks, rows]
-    first = bool(plan) and plan[0] == default
-    queue = Queue(
-        study, storage, options.trials, options.sampler, cli.config.seed_everything, plan, first, Watch(),
-        os.environ.get(MEMBER),
-    )  # fmt: skip
-    trials = Trials(args, options.study, space, config, modules, hooks)
-    return Session(options, study, storage, trials, queue, rows)

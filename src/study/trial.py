@@ -24,6 +24,7 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
+from ..models import EncodingModule
 from ..names import TEST, VALIDATION
 from ..run.cli import EncodingCLI
 from ..run.folder import RunLogger
@@ -32,7 +33,7 @@ from ..run.stages import predicted_splits, train
 from .ledger.attributes import DEFAULT, TEST_SCORE
 from .search.flags import Config, make_flags
 from .search.space import SearchSpace
-from .worker import Outcome, TrialFailed
+from .worker import TrialFailed, TrialOutcome
 
 log = logging.getLogger(__name__)
 
@@ -67,15 +68,7 @@ class TrialCLI(EncodingCLI):
         super().__init__(args)
 
     def place(self) -> list[Callback]:
-        trainer = self.config.trainer
-        if trainer.fast_dev_run:
-            raise InputError("--trainer.fast_dev_run: a trial needs a figure; to try a study out, give --trials 1")
-        if trainer.devices == "auto":
-            trainer.devices = 1
-        if str(trainer.devices) != "1" and not (isinstance(trainer.devices, list) and len(trainer.devices) == 1):
-            raise InputError(
-                f"--trainer.devices {trainer.devices}: a trial runs on one device; to use several, give --workers"
-            )
+        check_one_device(self.config.trainer)
         self.checkpoint = None
         self.save_config_callback = None
         self.run_logger = RunLogger(self.trials_name, self.number, self.config.runs)
@@ -105,10 +98,27 @@ class TrialCLI(EncodingCLI):
         return trainer
 
 
+def check_one_device(trainer: Any) -> None:
+    """Have a trial's trainer, a part of its config, run on one device.
+
+    Raises:
+        InputError: It shall run on several, or is a rehearsal.
+    """
+    if trainer.fast_dev_run:
+        raise InputError("--trainer.fast_dev_run: a trial needs a figure; to try a study out, give --trials 1")
+    if trainer.devices == "auto":
+        trainer.devices = 1
+    if str(trainer.devices) != "1" and not (isinstance(trainer.devices, list) and len(trainer.devices) == 1):
+        raise InputError(
+            f"--trainer.devices {trainer.devices}: a trial runs on one device; to use several, give --workers"
+        )
+
+
 class Reporter(Callback):
     """Reports the validation correlation of each epoch, and ends a trial that falls behind.
 
-    Optuna's own callback needs a database. A trial that stops early by itself is not pruned: it has come to its end.
+    Optuna's own, of the package optuna-integration, would do on one device with any storage. But it prunes a trial that
+    early stopping ends in the same epoch, which has come to its end, and reports what is not finite.
 
     Args:
         trial: Where to report.
@@ -121,10 +131,12 @@ class Reporter(Callback):
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
+        assert isinstance(pl_module, EncodingModule)
         value = float(trainer.callback_metrics["validation/pearson"])
         if not math.isfinite(value):
             raise TrialFailed(f"the validation correlation is {value} in epoch {trainer.current_epoch}")
-        self.trial.report(value, trainer.current_epoch + 1)
+        finite = pl_module.target_losses.isfinite().double().mean()  # what has diverged correlates with nothing
+        self.trial.report(value * float(finite), trainer.current_epoch + 1)
         if self.prunable and not trainer.should_stop and self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -155,7 +167,7 @@ Hook = Callable[[FinishedTrial], Mapping[str, Any]]
 """What else is done with a trained trial; returns user attributes for it."""
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Trials:
     """Runs the trials of a study in this process; called with one.
 
@@ -175,7 +187,7 @@ class Trials:
     modules: dict[str, EncodingDataModule]
     hooks: Sequence[Hook] = field(default_factory=list)
 
-    def __call__(self, trial: optuna.Trial) -> Outcome:
+    def __call__(self, trial: optuna.Trial) -> TrialOutcome:
         try:
             with quiet():
                 return self._run(trial)
@@ -195,7 +207,7 @@ class Trials:
         """All flags of one trial."""
         return [*self.args, *make_flags(self.space.suggest(trial), self.config, self.space.parameters)]
 
-    def _run(self, trial: optuna.Trial) -> Outcome:
+    def _run(self, trial: optuna.Trial) -> TrialOutcome:
         cli = TrialCLI(self.flags(trial), f"{self.name}/trials", trial.number, self.modules, [Reporter(trial)])
         start = time.perf_counter()
         value = None
@@ -211,7 +223,7 @@ class Trials:
             for hook in self.hooks:
                 attributes |= hook(done)
             shutil.rmtree(folder / "predictions")
-            return Outcome(value, attributes)
+            return TrialOutcome(value, attributes)
         finally:
             _log_hyperparameters(cli.run_logger, trial.params, value)
 

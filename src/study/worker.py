@@ -26,7 +26,7 @@ class TrialFailed(Exception):
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """What a complete trial came to.
 
     Args:
@@ -38,7 +38,7 @@ class Outcome:
     attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
-Objective = Callable[["Trial"], Outcome]
+Objective = Callable[["Trial"], TrialOutcome]
 """Runs one trial. Raises TrialPruned where it is stopped for falling behind, and TrialFailed."""
 
 

@@ -18,7 +18,7 @@ from calcarine.study.ledger.attributes import LOST, REASON
 from calcarine.study.ledger.heartbeat import Watch
 from calcarine.study.ledger.queue import RETRY_OF, Queue, counted, finished
 from calcarine.study.ledger.storage import open_storage
-from calcarine.study.worker import Outcome, TrialFailed, work
+from calcarine.study.worker import TrialFailed, TrialOutcome, work
 from storages import storage_url
 
 KINDS = ("sqlite", "journal", "postgresql")
@@ -27,7 +27,7 @@ KILLS = int(os.environ.get("STUDY_KILLS", "3"))
 optuna.logging.set_verbosity(optuna.logging.WARNING)
 
 
-def objective(trial: optuna.Trial) -> Outcome:
+def objective(trial: optuna.Trial) -> TrialOutcome:
     """Some trials are pruned, some fail by themselves."""
     rate = trial.suggest_float("rate", 1e-4, 1.0, log=True)
     kind = trial.suggest_categorical("kind", ["a", "b"])
@@ -38,7 +38,7 @@ def objective(trial: optuna.Trial) -> Outcome:
             raise optuna.TrialPruned
     if kind == "b" and rate > 0.1:
         raise TrialFailed("too fast")
-    return Outcome(-abs(np.log10(rate) + 2), {"test_score": rate})
+    return TrialOutcome(-abs(np.log10(rate) + 2), {"test_score": rate})
 
 
 def make_queue(url: str, asked: int, grace: float = 4.0, name: str = "study") -> Queue:
@@ -51,7 +51,16 @@ def make_queue(url: str, asked: int, grace: float = 4.0, name: str = "study") ->
             pruner=optuna.pruners.HyperbandPruner(1, 5),
             load_if_exists=True,
         )
-    return Queue(study, opened, asked, "random", 0, [{"rate": 0.01, "kind": "a"}], True, Watch(grace))
+    return Queue(
+        study=study,
+        storage=opened,
+        asked=asked,
+        sampler="random",
+        seed=0,
+        plan=[{"rate": 0.01, "kind": "a"}],
+        default_first=True,
+        watch=Watch(grace),
+    )
 
 
 def member(url: str, asked: int) -> None:

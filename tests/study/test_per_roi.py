@@ -12,9 +12,10 @@ from calcarine.evaluation.tables import read_scores
 from calcarine.study.front import main
 from calcarine.study.ledger.attributes import PER_ROI
 from calcarine.study.ledger.queue import finished
+from calcarine.study.opening import open_session
 from calcarine.study.outcome.report import REPORT
 from calcarine.study.search.options import parse
-from calcarine.study.session import Session, open_session
+from calcarine.study.session import Session
 from calcarine.study.trial import Trials
 from PIL import Image
 from trees import write_array, write_folder

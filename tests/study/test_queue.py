@@ -2,19 +2,24 @@
 
 import fcntl
 import logging
+import re
 import threading
 import time
+from pathlib import Path
 
 import optuna
 import pytest
 from calcarine.errors import InputError
+from calcarine.study import crew
 from calcarine.study.ledger.attributes import DEFAULT, LOST, REASON
 from calcarine.study.ledger.heartbeat import BEAT, Heart, Watch
 from calcarine.study.ledger.queue import KILLS, MOST_KILLS, RETRY_OF, bury, finished
-from calcarine.study.ledger.storage import file_lock, open_storage
-from calcarine.study.search.choosing import make_plan
+from calcarine.study.ledger.storage import file_lock, open_storage, place_of
+from calcarine.study.search.choosing import make_plan, make_pruner
+from calcarine.study.search.flags import class_changes
+from calcarine.study.search.options import parse
 from calcarine.study.search.space import read_space
-from calcarine.study.worker import Outcome, work
+from calcarine.study.worker import TrialOutcome, work
 from storages import storage_url
 from test_kills import check_whole, make_queue, objective
 
@@ -28,7 +33,7 @@ def url(request, tmp_path):
 
 
 def test_a_study_ends_with_what_was_asked_for_and_goes_on_when_more_is(url):
-    quick = lambda trial: Outcome(trial.suggest_float("rate", 1e-4, 1.0, log=True))  # noqa: E731
+    quick = lambda trial: TrialOutcome(trial.suggest_float("rate", 1e-4, 1.0, log=True))  # noqa: E731
     work(make_queue(url, 4), quick)
     work(make_queue(url, 4), quick)
     queue = make_queue(url, 6)
@@ -40,7 +45,7 @@ def test_a_study_ends_with_what_was_asked_for_and_goes_on_when_more_is(url):
 
 def test_a_study_that_was_left_goes_on_as_if_it_had_not_been(tmp_path):
     """Each trial's draw depends on its number and on what is known, not on the process."""
-    quick = lambda trial: Outcome(trial.suggest_float("rate", 0.0, 1.0))  # noqa: E731
+    quick = lambda trial: TrialOutcome(trial.suggest_float("rate", 0.0, 1.0))  # noqa: E731
     drawn = []
     for name, asked in (("whole", [6]), ("halves", [3, 6])):
         for each in asked:
@@ -137,7 +142,7 @@ def test_a_worker_that_was_thought_dead_does_not_count_twice(url, caplog):
         trial.suggest_float("rate", 1e-4, 1.0, log=True)
         assert quick.take().number == 1
         quick.study.tell(1, 2.0)
-        return Outcome(1.0)
+        return TrialOutcome(1.0)
 
     with caplog.at_level(logging.WARNING):
         work(slow, stalled)
@@ -204,6 +209,54 @@ def test_a_storage_that_cannot_be_is_one_line_without_its_password(url, message)
         open_storage(url, "study")
     assert "\n" not in str(error.value)
     assert "secret" not in str(error.value)
+
+
+def test_a_storage_says_where_it_is_and_that_three_slashes_are_no_root(tmp_path, monkeypatch, caplog):
+    monkeypatch.chdir(tmp_path)
+    assert place_of("journal:///kept") == f"journal:///{tmp_path}/kept"
+    assert place_of("journal:////tmp/kept") == "journal:////tmp/kept"
+    assert place_of("postgresql://me:secret@host/db") == "postgresql://me@host/db"
+    open_storage("journal:///kept", "study")
+    assert not caplog.text
+    open_storage("journal:///tmp/studies/kept", "study")
+    assert "a path from the root has four slashes: journal:////tmp/studies/kept" in caplog.text
+    text = Path(__file__).parents[2].joinpath("docs/tuning.md").read_text()
+    assert [each for each in re.findall(r"journal:///\S+", text) if not each.startswith("journal:////")] == []
+
+
+@pytest.mark.parametrize(("name", "max_epochs"), [("hyperband", 100), ("hyperband", 5), ("median", -1), ("none", -1)])
+def test_a_pruner_does_not_learn_its_limit_from_the_first_trial(name, max_epochs):
+    pruner = make_pruner(name, max_epochs)
+    assert getattr(pruner, "_max_resource", max_epochs) == max_epochs
+    with pytest.raises(InputError, match=r"--trainer\.max_epochs -1: --pruner hyperband"):
+        make_pruner("hyperband", -1)
+
+
+def test_workers_share_the_cores_that_they_may_use(tmp_path, monkeypatch):
+    started = []
+
+    class Process:
+        def __init__(self, command, env, **_):
+            started.append(env["OMP_NUM_THREADS"])
+
+    monkeypatch.setattr(crew.subprocess, "Popen", Process)
+    monkeypatch.setattr(crew.os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(crew.os, "sched_getaffinity", lambda _: {0, 1, 2, 3}, raising=False)
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    with crew._started(parse(["--workers=2"]), [], tmp_path):
+        assert started == ["2", "2"]
+
+
+def test_a_class_that_starts_from_its_own_defaults_says_so():
+    def config(name, **settings):
+        return {"model": {"class_path": "M", "init_args": {"optimizer": {"class_path": name, "init_args": settings}}}}
+
+    before, now = config("torch.optim.SGD", lr=0.0003, momentum=0.9), config("torch.optim.Adam", lr=0.001, eps=1e-8)
+    (line,) = class_changes(before, now)
+    assert line == "model.optimizer Adam: has its own defaults, not what SGD had: lr 0.001 (0.0003)"
+    assert list(class_changes(before, now, {"model.optimizer.lr=0.001"})) == []
+    assert list(class_changes(before, before)) == []
+    assert list(class_changes(before, config("torch.optim.SGD", lr=0.1, momentum=0.9))) == []
 
 
 def test_a_file_lock_is_held_by_one(tmp_path):

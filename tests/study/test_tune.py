@@ -19,9 +19,10 @@ from calcarine.study.front import main
 from calcarine.study.ledger.attributes import LOST, REASON
 from calcarine.study.ledger.queue import RETRY_OF, finished
 from calcarine.study.ledger.storage import open_storage
+from calcarine.study.opening import open_session
 from calcarine.study.search.options import parse
-from calcarine.study.session import Session, open_session
-from calcarine.study.trial import Reporter, Trials
+from calcarine.study.session import Session
+from calcarine.study.trial import Reporter, TrialCLI, Trials
 from trees import write_folder
 
 SPACE = """
@@ -116,7 +117,7 @@ def test_hyperparameters_of_each_trial_are_in_tensorboard(flags, alone):
 
 
 @pytest.mark.slow
-def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_path, capsys, alone):
+def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_path, capsys, caplog, alone):
     assert main([*flags, "--trials=1"]) == 0
     first = rows()
     assert main([*flags, "--trials=2"]) == 0
@@ -130,6 +131,10 @@ def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_
     assert main([*flags, "--trials=4"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert "--search is not what it was begun with: model.optimizer.lr.high: 0.1 → 0.01;" in error
+    assert f"study mine is kept in sqlite:///{tmp_path}/runs/mine/study.db" in caplog.text
+    assert "begins anew" not in caplog.text
+    main([*flags, "--trials=1", "--storage=journal:///elsewhere"])
+    assert f"of a study that journal:///{tmp_path}/elsewhere does not hold: this one begins anew" in caplog.text
 
 
 @pytest.mark.parametrize(
@@ -169,6 +174,13 @@ def test_the_same_command_goes_on_and_another_is_refused_with_a_diff(flags, tmp_
         pytest.param(
             SPACE, ["--trainer.devices=2"], "--trainer.devices 2: a trial runs on one device", marks=pytest.mark.slow
         ),
+        pytest.param(
+            SPACE,
+            ["--trainer.max_epochs=-1"],
+            "--trainer.max_epochs -1: --pruner hyperband compares trials at shares of their most epochs",
+            marks=pytest.mark.slow,
+        ),
+        (SPACE, ["--timeout=nan"], "--timeout nan: expected more than 0"),
         (SPACE, ["--name=x"], "--name: a study has trials instead of a run"),
         (SPACE, ["--trials=0"], "--trials 0: expected more than 0"),
         (SPACE, ["--study=../x"], "--study ../x: expected a name below runs/"),
@@ -265,19 +277,24 @@ def test_an_interrupt_ends_with_130_and_the_trial_comes_back(flags, monkeypatch,
 
 
 @pytest.mark.slow
-def test_a_grid_is_gone_through_once(flags, tmp_path, alone):
+def test_a_grid_is_gone_through_once(flags, tmp_path, alone, caplog):
     (tmp_path / "space.yaml").write_text(
         "model.optimizer: {type: categorical, choices: [Adam, SGD]}\n"
         "model.optimizer.lr: {type: categorical, choices: [0.001, 0.01]}"
     )
-    assert main([*flags, "--sampler=grid", "--pruner=none"]) == 0
+    assert main([*flags, "--sampler=grid", "--pruner=none", "--model.optimizer=AdamW"]) == 0
+    assert [line for line in caplog.messages if "has its own defaults" in line] == [
+        "model.optimizer AdamW: has its own defaults, not what SGD had: weight_decay 0.01 (0.0)",
+        "model.optimizer Adam: has its own defaults, not what AdamW had: weight_decay 0.0 (0.01), fused null (true)",
+        "model.optimizer SGD: has its own defaults, not what AdamW had: weight_decay 0.0 (0.01), fused null (true)",
+    ]
     tried = {(row["model.optimizer"], row["model.optimizer.lr"]) for row in rows()}
     assert len(rows()) == len(tried) == 4
     assert main([*flags, "--trials=5", "--pruner=none"]) == 2  # a grid begun midway would leave its first values out
 
 
 @pytest.mark.slow
-def test_data_are_read_once_and_made_again_where_their_flags_are_searched(flags, tmp_path, alone):
+def test_data_are_read_once_and_made_again_where_their_flags_are_searched(flags, tmp_path, alone, monkeypatch):
     (tmp_path / "space.yaml").write_text("data.batch_size: {type: categorical, choices: [10, 20]}")
     made = []
 
@@ -285,9 +302,13 @@ def test_data_are_read_once_and_made_again_where_their_flags_are_searched(flags,
         made.append(id(trial.cli.datamodule))
         return {"seen": True}
 
+    built = []
+    build = TrialCLI.__init__
+    monkeypatch.setattr(TrialCLI, "__init__", lambda self, *args: (built.append(1), build(self, *args))[1])
     session = open_session(parse([*flags, "--trials=4", "--sampler=random", "--pruner=none"]), [count])
     session.run()
     assert len(made) == 4
+    assert len(built) == 1 + 4  # best.yaml is written without a model
     assert len(set(made)) == 2
     assert all(trial.user_attrs["seen"] for trial in finished(session.study))
 
@@ -324,3 +345,40 @@ def test_workers_share_a_study_of_real_processes(flags, capsys):
     assert main([*flags, "--trials=8", "--workers=2", "--data.validation=0.3"]) == 2
     error = capsys.readouterr().err.strip().splitlines()[-1]
     assert error.startswith("error: --study mine: the configuration is not what it was begun with")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("targets", "epoch", "state", "reason"),
+    [
+        (slice(None), 0, "FAIL", "--model.optimizer: training diverged, no validation loss is finite in epoch 0"),
+        (slice(None), 2, "FAIL", "--model.optimizer: training diverged, no validation loss is finite in epoch 2"),
+        (slice(3, 4), 0, "FAIL", "training diverged: predictions of 1 targets are not finite"),
+        (slice(3, 4), 2, "COMPLETE", ""),  # its best rows are restored
+    ],
+)
+def test_a_loss_that_is_not_finite_is_never_a_good_trial(targets, epoch, state, reason, flags, monkeypatch, alone):
+    """What has diverged is not left out of a mean, by which trials are compared, so that it would look better."""
+    reported = {}
+    report = Reporter.on_validation_end
+
+    def diverge(self, trainer, module):
+        if trainer.current_epoch >= epoch:
+            module.head.weight.data[targets] = float("nan")
+
+    def watch(self, trainer, module):
+        report(self, trainer, module)
+        reported[trainer.current_epoch] = float(trainer.callback_metrics["validation/pearson"])
+
+    monkeypatch.setattr(Reporter, "on_validation_start", diverge)
+    monkeypatch.setattr(Reporter, "on_validation_end", watch)
+    rois = [f"{target},lh,{'V1' if target < 4 else 'V2'}" for target in range(8)]
+    Path("mine/rois.csv").write_text("\n".join(["target,hemisphere,roi", *rois]) + "\n")
+    linear = [flag for flag in flags if not flag.startswith("--model.head")]
+    assert main([*linear, "--trials=1", "--trainer.num_sanity_val_steps=0"]) == (0 if state == "COMPLETE" else 2)
+    (trial,) = load().trials
+    assert trial.state.name == state
+    assert trial.user_attrs.get(REASON, "").startswith(reason)
+    for step, value in trial.intermediate_values.items():
+        share = 7 / 8 if step > epoch else 1
+        assert value == pytest.approx(reported[step - 1] * share)

@@ -13,7 +13,7 @@ from ..ledger.attributes import CONFIG, KEEPS, SPACE
 if TYPE_CHECKING:
     from optuna import Study
 
-FREE = ("name", "runs", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_model_summary")
+MAY_DIFFER = ("name", "runs", "ckpt_path", "trainer.enable_progress_bar", "trainer.enable_model_summary")
 """What another worker may have otherwise."""
 SHOWN = 3
 
@@ -51,5 +51,5 @@ def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: {old.get(name, absent)} → {new.get(name, absent)}"
         for name in dict.fromkeys((*old, *new))
-        if name not in FREE and (old.get(name, absent) != new.get(name, absent))
+        if name not in MAY_DIFFER and (old.get(name, absent) != new.get(name, absent))
     ]

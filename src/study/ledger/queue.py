@@ -39,7 +39,7 @@ def finished(study: Study) -> list[FrozenTrial]:
     return [trial for trial in counted(study.get_trials(deepcopy=False)) if trial.state.is_finished()]
 
 
-@dataclass
+@dataclass(kw_only=True)
 class Queue:
     """Gives a worker its next trial.
 

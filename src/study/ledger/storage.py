@@ -8,6 +8,7 @@ system or the database sees it die, else after a minute.
 from __future__ import annotations
 
 import fcntl
+import logging
 import os
 import sqlite3
 import zlib
@@ -32,6 +33,8 @@ HELD_S = 60
 
 WRITTEN_S = 30
 """The same of the lock on a journal's single writes."""
+
+log = logging.getLogger(__name__)
 
 Lock = Callable[[], AbstractContextManager[object]]
 
@@ -78,8 +81,21 @@ def _file(url: str, scheme: str) -> Path:
     path = Path(url.removeprefix(scheme))
     if path.name in ("", ".."):
         raise InputError(f"--storage {url}: expected {scheme}FILE, found no file")
+    if not path.is_absolute() and Path("/", path.parts[0]).is_dir() and not Path(path.parts[0]).exists():
+        log.warning(
+            "--storage %s: is below %s, where each worker has its own; a path from the root has four slashes: %s/%s",
+            url, Path.cwd(), scheme, path,
+        )  # fmt: skip
     path.parent.mkdir(parents=True, exist_ok=True)
     return path
+
+
+def place_of(url: str) -> str:
+    """Where a storage is, for people: a file's whole path, and a database without its password."""
+    for scheme in (SQLITE, JOURNAL):
+        if url.startswith(scheme):
+            return f"{scheme}{Path(url.removeprefix(scheme)).resolve()}"
+    return _shown(url)
 
 
 def _shown(url: str) -> str:

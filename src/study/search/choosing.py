@@ -44,22 +44,29 @@ def make_sampler(name: SamplerName, seed: int, number: int) -> BaseSampler:
     return optuna.samplers.RandomSampler(seed=own)
 
 
-def make_pruner(name: PrunerName, max_epochs: int | None) -> BasePruner:
+def make_pruner(name: PrunerName, max_epochs: int) -> BasePruner:
     """The pruner of a study.
 
     Args:
         name: Its name.
-        max_epochs: Most epochs of a trial, where there is a limit.
+        max_epochs: Most epochs of a trial; below 1 where there is no limit.
+
+    Raises:
+        InputError: Hyperband is asked for and there is no limit. It would take that of the first trial to finish, and
+            after one that stopped early it would compare nothing.
     """
     import optuna
 
     if name == "median":
         return optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=3)
-    if name == "hyperband" and max_epochs is not None and max_epochs > 0:
-        return optuna.pruners.HyperbandPruner(max(max_epochs // RUNGS, 1), max_epochs, reduction_factor=3)
-    if name == "hyperband":
-        return optuna.pruners.HyperbandPruner()
-    return optuna.pruners.NopPruner()
+    if name == "none":
+        return optuna.pruners.NopPruner()
+    if max_epochs < 1:
+        raise InputError(
+            f"--trainer.max_epochs {max_epochs}: --pruner hyperband compares trials at shares of their most epochs, "
+            "and there is no limit; give one, or --pruner median"
+        )
+    return optuna.pruners.HyperbandPruner(max(max_epochs // RUNGS, 1), max_epochs, reduction_factor=3)
 
 
 def make_plan(name: SamplerName, space: SearchSpace, default: dict[str, Value] | None) -> list[dict[str, Value]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import InputError
@@ -105,7 +105,39 @@ def _same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
 
 
-def check_flags(space: SearchSpace, config: Config, parse: Callable[[Sequence[str]], object]) -> None:
+def class_changes(before: Config, now: Config, asked: Collection[str] = (), flag: str = "") -> Iterator[str]:
+    """Where another class starts from its own defaults, and so without what was set for the one before it.
+
+    Args:
+        before: Plain types, as both.
+        now: The config whose classes are meant.
+        asked: What needs no telling, "FLAG" or "FLAG=VALUE".
+        flag: Of the two, where they are parts of a config.
+
+    Yields:
+        A line for each such class.
+    """
+    if "class_path" in now and now["class_path"] != before.get("class_path", now["class_path"]):
+        old, new = ((each.get("init_args") or {}) for each in (before, now))
+        changed = [
+            f"{name} {_text(new[name])} ({_text(value)})"
+            for name, value in old.items()
+            if value is not None
+            and new.get(name, value) != value
+            and not isinstance(value, Mapping)
+            and not {f"{flag}.{name}", f"{flag}.{name}={_text(new[name])}"} & set(asked)
+        ]
+        if changed:
+            one, other = (each["class_path"].rpartition(".")[2] for each in (now, before))
+            yield f"{flag} {one}: has its own defaults, not what {other} had: {', '.join(changed)}"
+        return
+    for part, value in now.items():
+        if isinstance(value, Mapping) and isinstance(before.get(part), Mapping):
+            inner = flag if part == "init_args" else f"{flag}.{part}".strip(".")
+            yield from class_changes(before[part], value, asked, inner)
+
+
+def check_flags(space: SearchSpace, config: Config, parse: Callable[[Sequence[str]], Config]) -> list[Config]:
     """Refuse what `train.py` would refuse: each choice and each end of a range goes through its parser.
 
     Args:
@@ -113,11 +145,13 @@ def check_flags(space: SearchSpace, config: Config, parse: Callable[[Sequence[st
         config: The config beneath.
         parse: Parses flags on top of that config; raises InputError with a line about the flag.
 
+    Returns:
+        What was parsed: configs in which every choice and every end stands at least once.
+
     Raises:
         InputError: A flag is unknown or a value is not of its kind.
     """
-    for values in corners(space):
-        parse(make_flags(values, config, space.parameters))
+    return [parse(make_flags(values, config, space.parameters)) for values in corners(space)]
 
 
 def corners(space: SearchSpace) -> Iterator[dict[str, Value]]:

@@ -72,7 +72,7 @@ def parse(argv: Sequence[str], member: bool = False) -> Options:
         if any(each.partition("=")[0] == flag for each in args):
             raise InputError(f"{flag}: a study has trials instead of a run; name it with --study")
     for flag, value in (("--trials", known.trials), ("--workers", known.workers), ("--timeout", known.timeout)):
-        if value is not None and value <= 0:
+        if value is not None and not value > 0:  # NaN neither
             raise InputError(f"{flag} {value}: expected more than 0")
     search = known.search or DEFAULT_SEARCH
     study = known.study or f"study_{search.stem}"

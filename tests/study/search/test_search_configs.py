@@ -11,7 +11,7 @@ from calcarine.run.flags import parse_flags
 from calcarine.study.search.flags import check_flags, make_flags, own_values
 from calcarine.study.search.options import DEFAULT_SEARCH, SEARCHES, parse
 from calcarine.study.search.space import read_space
-from calcarine.study.session import resolved
+from calcarine.study.session import as_yaml
 
 REPOSITORY = SEARCHES.parent.parent
 
@@ -45,7 +45,7 @@ def command(request, monkeypatch):
 def test_what_a_space_searches_is_in_its_config(command):
     space = read_space(command.search).scaled(1000)
     cli = Parsing([*command.args, *make_flags(space.fixed(), {})])
-    config = yaml.safe_load(resolved(cli))
+    config = yaml.safe_load(as_yaml(cli.parser, cli.config))
     check_flags(space, config, lambda flags: parse_flags(cli.parser, [*command.args, *flags]))
     assert own_values(space, config) is not None, "the first trial is the config itself, which others are compared with"
     if command.sampler == "grid":
