@@ -91,6 +91,7 @@ class EncodingDataModule(LightningDataModule):
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
             encoder = RandomControl(encoder)
         self.source = source
+        source.keep_in(Path(cache_dir))
         self.encoder = encoder
         self.reduction = reduction
         self.cache = EmbeddingCache(Path(cache_dir), cache_dtype)

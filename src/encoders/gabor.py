@@ -49,7 +49,7 @@ class GaborEncoder(Encoder):
         second_order_frequencies: Spatial frequencies at which luminance energy is filtered again, in cycles per
             image; each is used on the energy of higher frequencies. Empty leaves the layer out.
         second_order_orientations: Orientations of these filters.
-        layers: Layers to serve; without, all.
+        layers: One layer to serve, or several; without, all.
 
     Raises:
         InputError: A number is out of range, or a layer does not exist.
@@ -70,9 +70,10 @@ class GaborEncoder(Encoder):
         colour_grid: int = 8,
         second_order_frequencies: Sequence[float] = (),
         second_order_orientations: int = 4,
-        layers: list[str] | None = None,
+        layers: list[str] | str | None = None,
     ) -> None:
         super().__init__()
+        layers = [layers] if isinstance(layers, str) else layers
         counts = {
             "orientations": orientations,
             "opponent_orientations": opponent_orientations,

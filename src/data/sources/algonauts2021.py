@@ -44,6 +44,12 @@ class Algonauts2021(Source):
         InputError: There is no such subject or ROI, or a file of responses is damaged or disagrees with another.
     """
 
+    layout = f"{_RESPONSES}/"
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return (root / _RESPONSES).is_dir()
+
     def __init__(
         self,
         root: Path,

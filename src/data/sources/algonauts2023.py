@@ -50,6 +50,12 @@ class Algonauts2023(Source):
         InputError: There is no such subject, or its training responses are missing.
     """
 
+    layout = "subjNN/training_split"
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return any(root.glob("subj[0-9][0-9]/training_split"))
+
     def __init__(
         self,
         root: Path,

@@ -2,6 +2,8 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
+from typing import ClassVar
 
 from ...arguments import KeepsArguments
 from ...recording import Recording
@@ -20,6 +22,9 @@ class Source(KeepsArguments, ABC):
             module applies it, because only it knows which stimuli are in training.
     """
 
+    layout: ClassVar[str] = ""
+    """What a root of this format holds, in a few words; "" where the source reads no root."""
+
     frames: int | None = None
     """Frames of each clip; None where stimuli are images."""
 
@@ -30,6 +35,14 @@ class Source(KeepsArguments, ABC):
     @abstractmethod
     def num_targets(self) -> int:
         """Targets of all recordings together, from file headers."""
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        """Whether a folder or a file is of this format, by the names of files alone."""
+        return False
+
+    def keep_in(self, cache_dir: Path) -> None:
+        """Be told the cache's folder, for what the source makes itself. Most make nothing."""
 
     def prepare(self) -> None:
         """Write what the format needs on disk before it can be read; called in one process per machine.

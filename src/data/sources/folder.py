@@ -49,6 +49,13 @@ class Folder(Source):
         InputError: There is no such folder, it holds no responses, or two have the same name.
     """
 
+    layout = "images/ and responses.npy"
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        responses = ("responses.npy", "responses_repeats.npy")
+        return (root / "images").is_dir() and any((root / name).is_file() for name in responses)
+
     def __init__(
         self,
         root: list[Path] | Path,

@@ -48,6 +48,12 @@ class ItSpikes(Source):
         InputError: There is no such file, or its datasets are missing or disagree in shape.
     """
 
+    layout = _FILE
+
+    @classmethod
+    def recognises(cls, root: Path) -> bool:
+        return root.name == _FILE if root.is_file() else (root / _FILE).is_file()
+
     def __init__(self, root: Path, shuffle: bool = False) -> None:
         super().__init__(shuffle)
         self.path = Path(root) / _FILE if Path(root).is_dir() else Path(root)

@@ -31,7 +31,7 @@ class Simulated(Source):
     Early areas respond to Gabor energy in a receptive field, intermediate ones to pooled texture, category-selective
     ones to the object in the image; noise makes every target's noise ceiling known. `data/simulation/planted.py` tells
     how.
-    The data set is made once per setting, below `root`.
+    The data set is made once per setting, in the cache's folder.
 
     Args:
         images: Training images; validation images are drawn from them.
@@ -41,7 +41,6 @@ class Simulated(Source):
         seed: Determines images, models and noise.
         subject: One subject's number, or a list of several; each has its own images.
         hemisphere: One hemisphere; both where not given.
-        root: Where data sets are made and kept; cache/simulated where not given.
         shuffle: Permute the responses over the training stimuli: a control that must score about 0.
 
     Raises:
@@ -57,7 +56,6 @@ class Simulated(Source):
         seed: int = 0,
         subject: int | list[int] = 1,
         hemisphere: Literal["lh", "rh"] | None = None,
-        root: Path | None = None,
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
@@ -74,14 +72,16 @@ class Simulated(Source):
             raise InputError(f"--data.source.subject: expected different numbers from 1, found {subject}")
         self.images, self.test_images, self.targets = images, test_images, targets
         self.image_size, self.seed, self.hemisphere = image_size, seed, hemisphere
-        # No default in the signature: it would be handed to the next source that a flag names, as its root.
-        self.root = Path(root or "cache/simulated")
+        self.keep_in(Path("cache"))
         left, right = hemisphere_sizes(targets)
         self._columns = {None: slice(0, targets), "lh": slice(0, left), "rh": slice(left, left + right)}[hemisphere]
 
     @property
     def num_targets(self) -> int:
         return (self._columns.stop - self._columns.start) * len(self.subjects)
+
+    def keep_in(self, cache_dir: Path) -> None:
+        self.root = Path(cache_dir) / "simulated"
 
     def folder(self, subject: int) -> Path:
         """Where a subject's data set lies: images.npy, responses.npy, signal.npy, truth.npz and settings.json."""

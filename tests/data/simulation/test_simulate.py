@@ -30,9 +30,16 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def simulated_in(cache: Path, **settings: Any) -> Simulated:
+    """The source with its data sets below a cache of its own."""
+    source = Simulated(**settings)
+    source.keep_in(cache)
+    return source
+
+
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory) -> Simulated:
-    source = Simulated(**SMALL, seed=1, root=tmp_path_factory.mktemp("cache"))
+    source = simulated_in(tmp_path_factory.mktemp("cache"), **SMALL, seed=1)
     source.prepare()
     return source
 
@@ -86,14 +93,14 @@ def test_noise_is_independent_of_signal_and_between_targets(simulated):
 
 
 def test_hemisphere_and_subjects(simulated):
-    source = Simulated(**SMALL, seed=1, root=simulated.root, hemisphere="rh")
+    source = simulated_in(simulated.root.parent, **SMALL, seed=1, hemisphere="rh")
     (recording,), (both,) = source.read(), simulated.read()
     right = np.flatnonzero(both.hemispheres == "rh")
     assert source.num_targets == recording.num_targets == len(right)
     some = np.arange(5)
     assert np.array_equal(recording.responses.gather(some), both.responses.gather(some)[:, right])
     assert [roi.name for roi in recording.rois] == [roi.name for roi in both.rois if roi.hemisphere == "rh"]
-    pair = Simulated(images=10, test_images=2, targets=40, image_size=32, subject=[1, 2], root=simulated.root)
+    pair = simulated_in(simulated.root.parent, images=10, test_images=2, targets=40, image_size=32, subject=[1, 2])
     first, second = pair.read()
     assert pair.num_targets == 80
     assert not set(first.stimuli.digests()) & set(second.stimuli.digests())
@@ -103,7 +110,7 @@ def test_seed_determines_every_byte(tmp_path):
     settings: dict[str, Any] = {"images": 12, "test_images": 3, "targets": 60, "image_size": 32}
     folders = []
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
-        source = Simulated(**settings, seed=seed, root=tmp_path / name)
+        source = simulated_in(tmp_path / name, **settings, seed=seed)
         source.prepare()
         folders.append(source.folder(1))
     assert contents(folders[0]) == contents(folders[1])
@@ -118,27 +125,28 @@ def test_prepared_once(simulated):
 
 
 def test_sizes_are_known_without_generating(tmp_path):
-    assert Simulated(targets=500, root=tmp_path).num_targets == 500
+    assert simulated_in(tmp_path, targets=500).num_targets == 500
     assert list(tmp_path.iterdir()) == []
 
 
 def test_a_kill_leaves_no_data_set(tmp_path):
     code = (
         "from pathlib import Path; from calcarine.data.sources.simulated import Simulated\n"
-        f"Simulated(images=2000, targets=40, root=Path({str(tmp_path)!r})).prepare()"
+        f"source = Simulated(images=2000, targets=40); source.keep_in(Path({str(tmp_path)!r})); source.prepare()"
     )
     process = subprocess.Popen([sys.executable, "-c", code])
     deadline = time.monotonic() + 60
-    while not list(tmp_path.glob(".*.partial/*.npy")) and time.monotonic() < deadline:
+    while not list((tmp_path / "simulated").glob(".*.partial/*.npy")) and time.monotonic() < deadline:
         time.sleep(0.02)
     process.kill()
     process.wait()
-    assert [path for path in tmp_path.iterdir() if not path.name.endswith(".partial")] == []
-    assert list(tmp_path.glob(".*.partial"))  # it was killed at work
+    left = list((tmp_path / "simulated").iterdir())
+    assert left  # it was killed at work
+    assert all(path.name.endswith(".partial") for path in left)
 
 
 def test_damage_is_told_in_one_line(tmp_path):
-    source = Simulated(images=10, test_images=2, targets=40, image_size=32, root=tmp_path)
+    source = simulated_in(tmp_path, images=10, test_images=2, targets=40, image_size=32)
     source.prepare()
     file = source.folder(1) / "responses.npy"
     file.write_bytes(file.read_bytes()[:-100])
@@ -249,11 +257,11 @@ def test_wrong_numbers(tmp_path, flags, message):
     assert list(tmp_path.iterdir()) == []
 
 
-def test_the_source_names_its_own_flags(tmp_path):
+def test_the_source_names_its_own_flags():
     with pytest.raises(InputError, match=r"^--data\.source\.targets: expected 20 to 65536"):
-        Simulated(targets=65_537, root=tmp_path)
+        Simulated(targets=65_537)
     with pytest.raises(InputError, match=r"^--data\.source\.seed: expected 0 or more"):
-        Simulated(seed=-1, root=tmp_path)
+        Simulated(seed=-1)
 
 
 def test_the_working_directory_and_a_link_are_filled(tmp_path, monkeypatch):
