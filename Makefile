@@ -1,4 +1,4 @@
-.PHONY: help check test train tune bench
+.PHONY: help check test schema train tune bench
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/'
@@ -11,6 +11,9 @@ check:  ## formatting, lint, types and the import rules
 
 test:  ## the whole suite
 	uv run pytest
+
+schema:  ## write src/run/schema.json again, after a flag, a class or a docstring has changed
+	uv run python -m calcarine.run.schema
 
 train:  ## one run on the simulated subject
 	uv run train.py

@@ -1,4 +1,4 @@
-"""The `calcarine` command: everything beside training and studies."""
+"""The `calcarine` command: training, studies, and everything beside them."""
 
 import argparse
 import sys
@@ -6,6 +6,17 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from .front_door import enter
+
+EXAMPLES = """\
+one example each:
+  calcarine train --data.source Folder --data.source.root DIR
+  calcarine tune --config configs/X.yaml --search configs/search/Y.yaml --trials 50
+  calcarine layers timm:resnet50
+  calcarine encode --data.source.root DIR --data.encoder TimmEncoder --data.encoder.model resnet50
+  calcarine simulate OUT --format folder --images 200 --targets 100
+
+calcarine COMMAND --help shows a command's flags; of a run, `train --help all` every one.
+"""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -26,8 +37,16 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="calcarine", description="Visual encoding models: tools beside train.py.")
+    parser = argparse.ArgumentParser(
+        prog="calcarine",
+        description="Visual encoding models: images or clips in, predicted brain responses out.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    commands.add_parser("train", help="train a model, evaluate it and report; the same as train.py")
+    commands.add_parser("tune", help="search train's flags for the best validation correlation; the same as tune.py")
 
     layers = commands.add_parser("layers", help="list a model's layers with their output shapes")
     layers.add_argument("model", metavar="LIBRARY:MODEL", help="LIBRARY is torchvision, timm, open_clip or vone")
@@ -64,9 +83,15 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _encode(argv: Sequence[str]) -> None:
+    from .run.help import ENCODE
+    from .run.main import answered, quieten
+
+    if answered(argv, ENCODE, "calcarine encode"):
+        return
     from .run.cli import build_cli
     from .run.stages import encode
 
+    quieten()
     encode(build_cli(argv))
 
 

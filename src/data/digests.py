@@ -8,8 +8,6 @@ from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from ..atomic import replacing
 from ..errors import InputError
 
@@ -25,7 +23,7 @@ def digest_file(path: Path) -> str:
         return hashlib.file_digest(file, _blake2b).hexdigest()
 
 
-def digest_bytes(content: bytes | memoryview | np.ndarray) -> str:
+def digest_bytes(content: bytes | memoryview) -> str:
     """BLAKE2b of what is in memory, by which whatever is remembered in the cache is named."""
     return _blake2b(content).hexdigest()
 

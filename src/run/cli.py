@@ -17,9 +17,11 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..models import EncodingModule, RoiEarlyStopping
 from ..where import CONFIGS, RUNS
-from .flags import parse_flags
+from .constructors import as_input
+from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
 from .predictions import PredictionWriter
+from .provenance import Provenance, about
 from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
 
 DEFAULT_CONFIG = CONFIGS / "default.yaml"
@@ -32,16 +34,18 @@ class EncodingCLI(LightningCLI):
     """
 
     def __init__(self, args: Sequence[str] | None) -> None:
+        self.args = sys.argv[1:] if args is None else list(args)
         super().__init__(
             EncodingModule,
             EncodingDataModule,
-            args=None if args is None else list(args),
+            args=self.args,
             run=False,
             subclass_mode_model=True,
             auto_configure_optimizers=False,  # optimisers are the model's own arguments
             load_from_checkpoint_support=False,  # config.yaml rebuilds a model; checkpoints hold tensors alone
             save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder again
             parser_kwargs={
+                "parser_mode": MODE,
                 "default_config_files": [str(DEFAULT_CONFIG)],
                 "exit_on_error": False,
                 "allow_abbrev": False,
@@ -60,7 +64,8 @@ class EncodingCLI(LightningCLI):
             "--ckpt_path",
             type=str,
             default=None,
-            help="Checkpoint to resume from; 'last' goes on with the newest run of this name.",
+            help="Checkpoint to resume from; 'last' goes on with the newest run of this name, and 'last_or_new' starts "
+            "one where the name is new.",
         )
         parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
@@ -70,20 +75,20 @@ class EncodingCLI(LightningCLI):
         parser.link_arguments("data.feature_shapes", "model.init_args.feature_shapes", apply_on="instantiate")
 
     def parse_arguments(self, parser: ArgumentParser, args: Any) -> None:
-        self.config = parse_flags(parser, sys.argv[1:] if args is None else args)
+        self.config = parse_flags(parser, args)
 
     def instantiate_classes(self) -> None:
         try:
             super().instantiate_classes()
-        except ValueError as error:
-            # jsonargparse wraps what a constructor raises into a message about types.
-            cause: BaseException | None = error
-            while cause is not None and not isinstance(cause, InputError):
-                cause = cause.__cause__ or cause.__context__
-            raise (cause or error) from None
+        except (ValueError, TypeError, AttributeError, ImportError) as error:
+            fault = as_input(error)
+            if fault is None:
+                raise
+            raise fault from None
 
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
+        _check_places(self.config)
         self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
 
     def place(self) -> list[Callback]:
@@ -95,11 +100,12 @@ class EncodingCLI(LightningCLI):
         self.config.name = name
         checkpoint, version = resume_from(name, self.config.ckpt_path, self.config.runs)
         self.checkpoint = checkpoint
+        self.provenance = Provenance(self.args, about(self.config), self.config.seed_everything)
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
         self.run_logger = RunLogger(name, version, self.config.runs)
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
-            callbacks += [HistoryWriter(), PredictionWriter()]
+            callbacks += [HistoryWriter(), PredictionWriter(), self.provenance]
         return callbacks
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
@@ -141,6 +147,18 @@ def _check_trainer(trainer: Any) -> None:
         )
     if trainer.accelerator == "auto" and torch.backends.mps.is_available():
         trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
+
+
+def _check_places(config: Any) -> None:
+    """Refuse to write into a folder that was named as input."""
+    given = (config.data.source.get("init_args") or {}).get("root")
+    for root in given if isinstance(given, list) else [given]:
+        for flag, folder in (("--runs", config.runs), ("--data.cache_dir", config.data.cache_dir)):
+            if root is not None and Path(folder).resolve().is_relative_to(Path(str(root)).resolve()):
+                raise InputError(
+                    f"--data.source.root {root}: expected a folder that is only read, found that {folder} would be "
+                    f"written into it; start in another folder, or name one with {flag}"
+                )
 
 
 def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:

@@ -1,23 +1,15 @@
-"""One line out of a parser's message: the flag, what was expected, what was found, and the nearest valid name."""
+"""One line out of the real parser's message, about what the schema had to leave to it: a user's own classes, lists.
+
+The texts are those of the jsonargparse that `pyproject.toml` bounds; `tests/run` holds each against the real command.
+"""
 
 import inspect
 import re
-from collections.abc import Iterable
 from difflib import get_close_matches
 from importlib import import_module
 
-from jsonargparse import ArgumentParser
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
-
-from ..data import Reduction, Source
-from ..encoders import Encoder
-from ..models import EncodingModule, Finetuning, Head, Loss, Regression, Trunk
-
-INJECTED = (
-    Source, Encoder, Reduction, EncodingModule, Head, Trunk, Loss, Finetuning, Regression, Optimizer, LRScheduler,
-)  # fmt: skip
-"""Classes whose subclasses a user names on the command line."""
+from .known import schema
+from .meant import no_such_class
 
 _LINKED = ("num_targets", "feature_shapes")  # filled from the data, not by users
 _UNKNOWN = re.compile(r"Option '([\w.]+)' is not accepted|accept option '([\w.]+)'|unrecognized arguments: -*([\w.]+)")
@@ -33,19 +25,14 @@ _RESTRICTION = re.compile(r"Not of type \w+: (\S+) does not conform to restricti
 _VALUES = re.compile(r"(?:Got value|Given value|val)[:=] ?'?([^'\n]+?)'?\)*$", re.MULTILINE)
 
 
-def explain(message: str, parser: ArgumentParser) -> str:
-    """Rewrite a parser's message as one line for people.
-
-    Args:
-        message: What jsonargparse said.
-        parser: The parser that said it, for its valid flags.
-    """
+def explain(message: str) -> str:
+    """Rewrite what jsonargparse said as one line for people."""
     flag = _flag(message)
     if found := _ABSTRACT.search(message):
         name = found[1] if "." in found[1] else f"{flag.split('.')[0]}.{found[1]}"
         return f"--{name}: name its class before its own options"
     if found := _UNKNOWN.search(message):
-        return _unknown_option(message, flag, next(filter(None, found.groups())), parser)
+        return _unknown_option(message, flag, next(filter(None, found.groups())))
     if found := _REQUIRED.search(message):
         return f"{' and '.join(f'--{flag}.{name.strip()}' for name in found[1].split(','))}: required, and not given"
     if found := _RESTRICTION.search(message):
@@ -56,7 +43,8 @@ def explain(message: str, parser: ArgumentParser) -> str:
     if expected and values:
         return f"--{flag}: expected {' or '.join(dict.fromkeys(expected))}, found {values[-1]!r}"
     if found := _CLASS.search(message):
-        return f"--{flag}: no class is called {found[1]}{_nearest(found[1], _classes())}"
+        everywhere = sorted({name for slot in schema()["slots"].values() for name in slot})
+        return f"--{flag}: {no_such_class(flag, found[1], everywhere)}"
     return (f"--{flag}: " if flag else "") + " ".join(message.rpartition('":')[2].split())[:300]
 
 
@@ -68,37 +56,17 @@ def _flag(message: str) -> str:
     return ".".join(keys) or "".join(re.findall(r"Group '([\w.]+)'", message))
 
 
-def _unknown_option(message: str, flag: str, option: str, parser: ArgumentParser) -> str:
-    """An option that nothing takes: valid are its owner's arguments, or the parser's own flags."""
+def _unknown_option(message: str, flag: str, option: str) -> str:
+    """An option that nothing takes: valid are its owner's arguments."""
     name = flag if flag.endswith(option) else f"{flag}.{option}".strip(".")
-    group = name.rpartition(".")[0]
     owners = [first or second for first, second in _OWNER.findall(message)]
-    if owners:
-        module, _, class_name = owners[-1].rpartition(".")
-        signature = inspect.signature(getattr(import_module(module), class_name))
-        arguments = [argument for argument in signature.parameters if argument not in _LINKED]
-        return f"--{name}: no such option{_nearest(option, arguments, f'--{group}.')}"
-    flags = [text for text in parser._option_string_actions if text.startswith("--")]
-    siblings = [text.rpartition(".")[2] for text in flags if text.rpartition(".")[0] == f"--{group}"]
-    if siblings:
-        return f"--{name}: no such option{_nearest(name.rpartition('.')[2], siblings, f'--{group}.')}"
-    return f"--{name}: no such option{_nearest(f'--{name}', flags)}"
-
-
-def _nearest(name: str, valid: list[str], prefix: str = "") -> str:
-    near = get_close_matches(name, valid, n=1)
-    if near:
-        return f"; did you mean {prefix}{near[0]}?"
-    return f"; expected one of {', '.join(prefix + text for text in valid[:12])}" if valid else ", it takes none"
-
-
-def _classes() -> list[str]:
-    """Names of the classes that can be injected."""
-
-    def below(base: type) -> Iterable[type]:
-        for child in base.__subclasses__():
-            yield child
-            yield from below(child)
-
-    found = {child for base in INJECTED for child in (base, *below(base))}
-    return sorted(child.__name__ for child in found if not inspect.isabstract(child) and child.__name__[0] != "_")
+    if not owners:
+        return f"--{name}: no such option"
+    module, _, class_name = owners[-1].rpartition(".")
+    signature = inspect.signature(getattr(import_module(module), class_name))
+    arguments = [argument for argument in signature.parameters if argument not in _LINKED]
+    group = f"--{name.rpartition('.')[0]}."
+    if near := get_close_matches(option.rpartition(".")[2], arguments, n=1):
+        return f"--{name}: no such option; did you mean {group}{near[0]}?"
+    expected = ", ".join(group + argument for argument in arguments[:12])
+    return f"--{name}: no such option{f'; expected one of {expected}' if expected else ', it takes none'}"

@@ -3,12 +3,26 @@
 from argparse import ArgumentError
 from collections.abc import Sequence
 from typing import Any
-from unittest.mock import patch
 
-from jsonargparse import ArgumentParser, Namespace
+import yaml
+from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from ..errors import InputError
+from .class_change import fresh_classes
 from .explain import explain
+from .found_source import with_source
+from .renamed import advised
+from .typed import check
+
+MODE = "yaml_of_all_times"
+"""The parsers' mode: YAML, in which the class paths of earlier releases are read as today's."""
+
+
+def _load(text: str) -> Any:
+    return get_loader("yaml")(advised(text))
+
+
+set_loader(MODE, _load, exceptions=(yaml.YAMLError,))
 
 
 def parse_flags(parser: ArgumentParser, args: Sequence[str]) -> Namespace:
@@ -17,17 +31,10 @@ def parse_flags(parser: ArgumentParser, args: Sequence[str]) -> Namespace:
     Raises:
         InputError: A flag, a config file or a value is not valid.
     """
+    args = with_source([advised(each) for each in args])
     try:
-        with patch("jsonargparse._typehints.discard_init_args_on_class_path_change", _forget_settings):
+        with fresh_classes():
             return parser.parse_args(args)
     except ArgumentError as error:
-        raise InputError(explain(str(error), parser)) from error
-
-
-def _forget_settings(_parser: Any, before: Any, now: Any) -> None:
-    """Have a class that a flag or a config names start from its own defaults.
-
-    jsonargparse carries over what it was told or knew of the class before, defaults too: AdamW's weight decay into SGD.
-    """
-    if before and "init_args" in before and before["class_path"] != now["class_path"]:
-        before["init_args"] = Namespace()
+        check(args)  # it knows more of what was typed
+        raise InputError(explain(str(error))) from error

@@ -1,23 +1,55 @@
 """The `train.py` command."""
 
 import logging
+import sys
 import warnings
 from collections.abc import Sequence
 
 from ..front_door import enter
-from .cli import build_cli
-from .folder import rank
-from .stages import run
+from .found_source import with_source
+from .help import USUAL, answer
+from .typed import check
 
 
 def main(args: Sequence[str] | None = None) -> int:
     """One run from its flags; returns the exit status."""
+    return enter(lambda: _run(sys.argv[1:] if args is None else args))
+
+
+def _run(args: Sequence[str]) -> None:
+    if answered(args):
+        return
+    from .cli import build_cli
+    from .stages import run
+
     quieten()
-    return enter(lambda: run(build_cli(args)))
+    run(build_cli(args))
+
+
+def answered(args: Sequence[str], usual: str = USUAL, program: str = "train.py", own: Sequence[str] = ()) -> bool:
+    """Answer what needs no run, help above all, before torch is imported; False where a run is asked for.
+
+    Args:
+        args: Flags as typed.
+        usual: The answer to a bare --help.
+        program: The command's name.
+        own: Flags of the command itself beside those of a run.
+
+    Raises:
+        InputError: A flag, a class or a value is wrong.
+    """
+    text = answer(args, usual)
+    if text is None:
+        check(with_source(args, say=False), own, program)
+        return False
+    sys.stdout.write(text)
+    return True
 
 
 def quieten() -> None:
     """Say what a run does, once per run, and leave out what Lightning says of itself."""
+    from .folder import rank
+
     leading = rank() == 0
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
     logging.getLogger("calcarine").setLevel(logging.INFO if leading else logging.WARNING)

@@ -2,6 +2,7 @@
 
 import logging
 import re
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from ..errors import InputError, one_line
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
+NEWEST, NEWEST_OR_NEW = "last", "last_or_new"
+"""Words for a checkpoint."""
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +28,8 @@ def resume_from(name: str, ckpt_path: str | None, runs: Path) -> tuple[Path | No
 
     Args:
         name: The runs' name.
-        ckpt_path: "last" for the newest run of that name, a file, or None to start anew.
+        ckpt_path: "last" for the newest run of that name, "last_or_new" where its name may be new, a file, or None to
+            start anew.
         runs: Folder of all runs.
 
     Returns:
@@ -33,15 +37,21 @@ def resume_from(name: str, ckpt_path: str | None, runs: Path) -> tuple[Path | No
         new one.
 
     Raises:
-        InputError: There is no such file.
+        InputError: There is no such file, or the name is nearly that of another run.
     """
     if ckpt_path is None:
         return None, None
-    if ckpt_path == "last":
+    if ckpt_path in (NEWEST, NEWEST_OR_NEW):
         versions = [re.fullmatch(r"version_(\d+)", path.name) for path in (runs / name).glob("version_*")]
         newest = max((int(version[1]) for version in versions if version), default=None)
         if newest is None:
-            log.info("--ckpt_path last: there is no run in %s yet, starting one", runs / name)
+            near = _near(runs / name)
+            if near and ckpt_path == NEWEST:
+                raise InputError(
+                    f"--ckpt_path last: no run is called {name}; did you mean {near}? The first start of a run that "
+                    f"may be requeued takes --ckpt_path {NEWEST_OR_NEW}"
+                )
+            log.warning("--ckpt_path %s: there is no run in %s yet, starting one", ckpt_path, runs / name)
             return None, None
         checkpoint = runs / name / f"version_{newest}" / CHECKPOINTS / LAST
         if checkpoint.exists():
@@ -52,6 +62,15 @@ def resume_from(name: str, ckpt_path: str | None, runs: Path) -> tuple[Path | No
     if not Path(ckpt_path).is_file():
         raise InputError(f"--ckpt_path {ckpt_path}: expected 'last' or a checkpoint file, found no such file")
     return Path(ckpt_path), None
+
+
+def _near(folder: Path) -> str | None:
+    """The run beside a folder that its name may be a slip of; names that differ in numbers alone are an array's."""
+    others = [each.name for each in folder.parent.glob("*") if any(each.glob("version_*"))]
+    numbers = re.compile(r"\d+")
+    shape = numbers.sub("0", folder.name)
+    near = get_close_matches(folder.name, (each for each in others if numbers.sub("0", each) != shape), 1, 0.8)
+    return near[0] if near else None
 
 
 class LastCheckpoint(ModelCheckpoint):

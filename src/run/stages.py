@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
+import re
 import resource
 import shutil
 import sys
@@ -14,14 +15,12 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 import yaml
-from jsonargparse import Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
 from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
-from ..evaluation.evaluate import DATA, MODEL
 from ..findings import Findings
 from ..names import WITHHELD
 from .folder import rank
@@ -35,6 +34,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 BEST = "best.ckpt"
+
+_OTHER_WEIGHTS = re.compile(r"Error\(s\) in loading state_dict|loaded state dict (has|contains)")
+"""What torch says of a checkpoint of another model, or of another optimiser's parameters."""
 
 
 def run(cli: EncodingCLI) -> None:
@@ -68,15 +70,17 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
         if keep:
             trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
         trainer.test(model, data, verbose=False)
-    except SystemExit:
-        if trainer.state.status == TrainerStatus.INTERRUPTED:
+    except BaseException as error:
+        _discard_if_empty(cli)
+        if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
-        raise
-    except MisconfigurationException as error:  # what a model that solves by itself cannot obey, such as clipping
-        _discard_if_empty(cli)
-        raise InputError(f"--trainer: {one_line(error)}") from error
-    except InputError:
-        _discard_if_empty(cli)
+        if isinstance(error, MisconfigurationException):  # what a model that solves by itself cannot obey, as clipping
+            raise InputError(f"--trainer: {one_line(error)}") from error
+        if isinstance(error, (RuntimeError, ValueError)) and cli.checkpoint and _OTHER_WEIGHTS.search(str(error)):
+            raise InputError(
+                f"--ckpt_path {cli.checkpoint}: expected this model's weights, found another's; resume with that run's "
+                "own --model flags, or start anew without --ckpt_path"
+            ) from error
         raise
     return folder
 
@@ -109,7 +113,7 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
     """Score the predictions of a run, and write all that people read of it into its folder."""
     splits = predicted_splits(cli, folder)
     categories = _categories(cli)
-    facts = {**about(cli.config), **categories, "Peak memory": peak_memory()}
+    facts = {**categories, "Peak memory": peak_memory(), **cli.provenance.end(folder)}
     summary = evaluate_run(
         folder,
         splits,
@@ -127,27 +131,6 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
         log.info("%s: %s", name, value)
     log.info("peak memory %s", peak_memory())
     print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
-
-
-def about(config: Namespace) -> dict[str, str]:
-    """What a run is of, in a few words: its source and encoder, and its model, by the facts of a report."""
-    data, model = config.data, config.model
-
-    def named(part: Namespace | None, *settings: str) -> str:
-        if part is None:
-            return ""
-        arguments = part.get("init_args") or Namespace()
-        values = (arguments.get(name) for name in settings)
-        return " ".join([part.class_path.rpartition(".")[2], *(str(value) for value in values if value is not None)])
-
-    encoder = named(data.encoder, "model") or "images as they are"
-    arguments = model.get("init_args") or Namespace()
-    parts = (named(arguments.get("backbone"), "model"), named(arguments.get("head")))
-    inside = ", ".join(filter(None, parts))
-    return {
-        DATA: f"{named(data.source, 'root')}, {encoder}",
-        MODEL: named(model) + (f" ({inside})" if inside else ""),
-    }
 
 
 def _categories(cli: EncodingCLI) -> dict[str, str]:

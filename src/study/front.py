@@ -7,6 +7,8 @@ import sys
 from collections.abc import Sequence
 
 from ..front_door import enter
+from ..run.main import answered
+from ..run.meant import TUNE
 from .crew import MEMBER, run_crew
 from .search.options import Options, parse
 
@@ -18,6 +20,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(options: Options, argv: Sequence[str]) -> None:
+    if answered(options.args, program="tune.py", own=TUNE):
+        return
     from .outcome.results import conclusion
 
     if options.workers is not None:

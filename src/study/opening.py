@@ -13,7 +13,7 @@ from jsonargparse import ArgumentParser
 
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError
-from ..recording import VALIDATION
+from ..names import VALIDATION
 from ..run.flags import parse_flags
 from ..run.stages import encode
 from .crew import MEMBER

@@ -1,0 +1,68 @@
+"""A folder without the name of its format: the source is found by looking."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import InputError
+from .command_line import config_of, pairs
+
+log = logging.getLogger(__name__)
+
+ROOT = "--data.source.root"
+_NAMES = ("--data.source", "--data.source.class_path")
+
+
+def with_source(args: Sequence[str], say: bool = True) -> list[str]:
+    """The flags, with the source that recognises the root where none was named.
+
+    Args:
+        args: Flags as typed.
+        say: Say what was found.
+
+    Raises:
+        InputError: No source recognises it, or several do.
+    """
+    if not any(each.partition("=")[0] == ROOT for each in args):
+        return list(args)
+    typed = list(pairs(args))
+    if any(flag in _NAMES or (flag in ("-c", "--config") and _names_a_source(value)) for flag, value in typed):
+        return list(args)
+    root = next(value for flag, value in reversed(typed) if flag == ROOT)
+    name = _recognised(root or "")
+    if say:
+        log.info("%s %s: read as %s, by what it holds; --data.source says it otherwise", ROOT, root, name)
+    return [f"--data.source={name}", *args]
+
+
+def _names_a_source(config: str | None) -> bool:
+    path = Path(config or "")
+    content: Any = config_of(path) if path.is_file() else None
+    for part in ("data", "source", "class_path"):
+        content = content.get(part) if isinstance(content, Mapping) else None
+    return content is not None
+
+
+def _recognised(text: str) -> str:
+    import yaml
+
+    from ..data import Source
+
+    if not text.strip():
+        raise InputError(f"{ROOT}: expected a path, found nothing; name the folder or file")
+    roots = [Path(str(each)) for each in yaml.safe_load(text)] if text.startswith("[") else [Path(text)]
+    for root in roots:
+        if not root.exists():
+            raise InputError(f"{ROOT} {root}: expected a folder or a file of data, found none; correct the path")
+    sources = [each for each in Source.__subclasses__() if each.layout]
+    found = [each for each in sources if all(each.recognises(root) for root in roots)]
+    if len(found) == 1:
+        return found[0].__name__
+    if found:
+        names = " and ".join(each.__name__ for each in found)
+        raise InputError(f"{ROOT} {text}: {names} both know what is there; say which with --data.source")
+    layouts = "; ".join(f"{each.__name__}: {each.layout}" for each in sources)
+    raise InputError(
+        f"{ROOT} {text}: expected data of a known format ({layouts}), found none of them; correct the path"
+    )

@@ -1,0 +1,151 @@
+"""`run.json`: what made a run, written when training begins and completed when it has been evaluated."""
+
+from __future__ import annotations
+
+import json
+import platform
+import re
+import shlex
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, requires, version
+from pathlib import Path
+from typing import Any
+
+import torch
+from jsonargparse import Namespace
+from lightning.pytorch import Callback, LightningModule, Trainer
+
+from ..atomic import replacing
+from ..data.datamodule import EncodingDataModule
+from ..evaluation.evaluate import DATA, MODEL
+
+FILE = "run.json"
+
+
+class Provenance(Callback):
+    """Writes `run.json` into the run's folder; a resumed run keeps what stood there as "before".
+
+    Args:
+        args: Flags as typed.
+        about: What the run is of, from `about`.
+        seed: The run's seed.
+    """
+
+    def __init__(self, args: Sequence[str], about: Mapping[str, str], seed: int) -> None:
+        self.args, self.about, self.seed = args, about, seed
+        self.start = time.time()
+        self.content: dict[str, Any] = {}
+
+    def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer)
+
+    def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        self._begin(trainer)  # of a model that was assembled, not trained
+
+    def end(self, folder: Path) -> dict[str, str]:
+        """Add the wall time; returns what the report shows of it all, name and value."""
+        self.content["wall_time_s"] = round(time.time() - self.start, 1)
+        self._write(folder)
+        return facts(self.content)
+
+    def _begin(self, trainer: Trainer) -> None:
+        if self.content or not trainer.is_global_zero:
+            return
+        data = EncodingDataModule.of(trainer)
+        folder = Path(str(trainer.log_dir))
+        self.content = {
+            "command": shlex.join([Path(sys.argv[0]).name, *self.args]),
+            "date": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds"),
+            "wall_time_s": None,
+            "calcarine": version("calcarine"),
+            "commit": commit(Path(__file__).parents[2]),
+            "python": platform.python_version(),
+            "packages": packages(),
+            "device": device(trainer),
+            "seed": self.seed,
+            "data": self.about[DATA],
+            "model": self.about[MODEL],
+            "data_fingerprint": data.identity,
+        }
+        if (folder / FILE).exists():
+            self.content["before"] = json.loads((folder / FILE).read_text(encoding="utf-8"))
+        self._write(folder)
+
+    def _write(self, folder: Path) -> None:
+        with replacing(folder / FILE) as partial:
+            partial.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
+
+
+def facts(content: Mapping[str, Any]) -> dict[str, str]:
+    """A run's provenance in short lines, name and value."""
+    commit_text = f", commit {content['commit'][:9]}" if content["commit"] else ""
+    return {
+        DATA: content["data"],
+        MODEL: content["model"],
+        "Data fingerprint": content["data_fingerprint"][:12],
+        "Command": content["command"],
+        "Made by": f"calcarine {content['calcarine']}{commit_text}",
+        "Device": content["device"],
+        "Date": content["date"],
+        "Seed": str(content["seed"]),
+        "Wall time": f"{content['wall_time_s']:.0f} s",
+    }
+
+
+def about(config: Namespace) -> dict[str, str]:
+    """What a run is of, in a few words: its source and encoder, and its model, by the facts of a report."""
+    data, model = config.data, config.model
+
+    def named(part: Namespace | None, *settings: str) -> str:
+        if part is None:
+            return ""
+        arguments = part.get("init_args") or Namespace()
+        values = (arguments.get(name) for name in settings)
+        return " ".join([part.class_path.rpartition(".")[2], *(str(value) for value in values if value is not None)])
+
+    encoder = named(data.encoder, "model") or "images as they are"
+    arguments = model.get("init_args") or Namespace()
+    parts = (named(arguments.get("backbone"), "model"), named(arguments.get("head")))
+    inside = ", ".join(filter(None, parts))
+    return {
+        DATA: f"{named(data.source, 'root')}, {encoder}",
+        MODEL: named(model) + (f" ({inside})" if inside else ""),
+    }
+
+
+def packages() -> dict[str, str]:
+    """Version of each package that calcarine requires."""
+    names = [re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in requires("calcarine") or ()]
+    found = {}
+    for name in names:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def commit(repository: Path) -> str | None:
+    """The commit that is checked out, "+" behind it where files differ; None where there is no repository or git."""
+    if not (repository / ".git").exists() or shutil.which("git") is None:
+        return None
+
+    def git(*args: str) -> str:
+        command = ["git", "-C", str(repository), *args]
+        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
+
+    head = git("rev-parse", "HEAD")
+    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
+    return f"{head}{changed}" if head else None
+
+
+def device(trainer: Trainer) -> str:
+    """What the run computes on, and how many of it."""
+    root = trainer.strategy.root_device
+    name = torch.cuda.get_device_name(root) if root.type == "cuda" else f"{root.type} ({platform.machine()})"
+    return f"{name}, {trainer.world_size} processes" if trainer.world_size > 1 else name
