@@ -17,11 +17,15 @@ if TYPE_CHECKING:  # the same names for editors and type checkers
     from .python.finished import Run as Run
     from .python.finished import open_run as open_run
     from .python.train import train as train
+    from .python.trained import TrainedModel as TrainedModel
+    from .python.trained import load_model as load_model
 
 _ROOMS = (".data", ".encoders", ".models")  # what users name in a config, and `cc.NAME`; the quickest to import first
 _OTHERS = {
     "train": ".python.train",
     "open_run": ".python.finished",
+    "load_model": ".python.trained",
+    "TrainedModel": ".python.trained",
     "Run": ".python.finished",
     "simulate": ".data.simulation.write",
     "EncodingDataModule": ".data.datamodule",

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import calcarine as cc
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 import yaml
 from calcarine.run.main import main
+from PIL import Image
 from trees import write_folder
 
 QUIET = {"trainer.accelerator": "cpu", "trainer.enable_progress_bar": False, "trainer.enable_model_summary": False}
@@ -77,6 +80,38 @@ def test_the_same_run_is_opened_again_and_repeated_by_train_py(run):
     assert cc.open_run(run.folder).scores.equals(run.scores)
     assert main([f"--config={run.folder}/config.yaml", "--name=again"]) == 0
     assert cc.open_run("runs/again/version_0").scores.equals(run.scores)
+
+
+def test_a_run_predicts_its_own_test_images_and_new_ones(run):
+    files = [Path("DIR/images", name) for name in pd.read_csv(run.folder / "predictions/test_stimuli.csv").stimulus]
+    known = np.load(run.folder / "predictions/test.npy")
+    np.testing.assert_allclose(run.predict(files), known, rtol=1e-5, atol=1e-6)
+    model = cc.load_model("runs/mine/version_0")
+    arrays = [np.asarray(Image.open(each).convert("RGB")) for each in files]
+    np.testing.assert_array_equal(model.predict(arrays), run.predict(files))
+    np.testing.assert_array_equal(model.predict(torch.from_numpy(np.stack(arrays))), run.predict(files))
+    np.testing.assert_array_equal(model.predict(str(files[0])), run.predict(files[:1]))
+    assert model.predict("DIR/images", roi="NA").shape == (40, 9)
+    assert list(model.targets(roi="NA").target) == list(range(9))
+    assert set(model.targets().columns) == {"subject", "target", "hemisphere", "rois", "noise_ceiling"}
+    about = model.describe()
+    assert (about["model"], about["encoder"], about["head"]) == ("RidgeModule", "PixelEncoder", "LinearHead")
+    assert (about["targets"], about["rois"], about["features"]) == (20, {"lh.NA": 9}, {"pixels": (3, 4, 4)})
+
+
+@pytest.mark.parametrize(
+    ("asked", "message"),
+    [
+        (lambda model: model.predict("DIR/images", roi="V1"), r"roi V1: the model has no such ROI"),
+        (lambda model: model.predict("DIR/none.png"), r"DIR/none\.png"),
+        (lambda model: model.predict(np.zeros((2, 3, 8, 8))), r"images: expected uint8 .* found float64"),
+        (lambda model: model.predict(["DIR/x.png", np.zeros((8, 8, 3), np.uint8)]), r"all files or all arrays"),
+        (lambda _: cc.load_model("DIR"), r"best\.ckpt: expected a checkpoint, found no such file"),
+    ],
+)
+def test_what_cannot_be_predicted_is_said_in_one_line(run, asked, message):
+    with pytest.raises(cc.InputError, match=message):
+        asked(run.model)
 
 
 def test_no_folder_of_a_run_is_refused():

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import base64
+import functools
 import html
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pandas as pd
 import yaml
 
 from ..errors import InputError
+from .trained import Shown, TrainedModel, load_model
 
 WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band")
 """Columns of text, in any table: a ROI may be called NA."""
@@ -64,6 +67,15 @@ class Run:
     def config(self) -> dict[str, Any]:
         """`config.yaml`: every setting of the run."""
         return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
+
+    @functools.cached_property
+    def model(self) -> TrainedModel:
+        """The trained model, loaded when it is first asked for."""
+        return load_model(self.folder)
+
+    def predict(self, images: Shown, roi: str | None = None, subject: str | None = None) -> np.ndarray:
+        """Predicted responses to new images, float32 (images, targets): see `TrainedModel.predict`."""
+        return self.model.predict(images, roi, subject)
 
     @property
     def report(self) -> Report:

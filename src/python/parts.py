@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch import LightningModule
 from torch import Tensor, nn
 
 from ..arguments import KeepsArguments, arguments_of, class_path
 from ..errors import InputError
+from ..models import EncodingModule, Head, Trunk
 
 log = logging.getLogger(__name__)
 
@@ -47,7 +47,7 @@ def as_config(value: object, flag: str) -> Any:
         if value.args:
             raise InputError(f"{flag}: expected partial({value.func.__name__}, NAME=…), found arguments without names")
         return _part(value.func, value.keywords, flag)
-    if isinstance(value, KeepsArguments) and not isinstance(value, LightningModule):
+    if isinstance(value, KeepsArguments) and not isinstance(value, EncodingModule | Head | Trunk):
         return _part(type(value), arguments_of(value), flag)
     name = type(value).__name__
     if isinstance(value, nn.Module):
