@@ -1,4 +1,4 @@
-.PHONY: help check test schema train tune bench
+.PHONY: help check test schema train tune docs bench
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/'
@@ -20,6 +20,10 @@ train:  ## one run on the simulated subject
 
 tune:  ## a small study on the simulated subject
 	uv run tune.py
+
+docs:  ## the site, into site/; a warning is an error
+	mkdir -p build/package && ln -sfn ../../src build/package/calcarine
+	uv run --group docs mkdocs build --strict --quiet
 
 bench:  ## every benchmark prints its own table
 	for file in benchmarks/*.py; do uv run python $$file; done
