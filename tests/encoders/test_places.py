@@ -31,7 +31,7 @@ def shown(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
     """Maps (N, C, rows, columns), standardised, and responses (N, 1): the luminance of one cell."""
     kind, model, layer = request.param
     generator = torch.Generator().manual_seed(0)
-    noise = torch.rand(400, 1, CELLS + 2, CELLS + 2, generator=generator)
+    noise = torch.rand(240, 1, CELLS + 2, CELLS + 2, generator=generator)
     luminance = (F.avg_pool2d(noise, 3, 1) * 255).to(torch.uint8)  # neighbours share some, so that there is a way to it
     images = luminance.repeat_interleave(8, 2).repeat_interleave(8, 3).expand(-1, 3, -1, -1)
     encoder: PretrainedEncoder = kind(model, "random", layer, image_size=64).eval()
@@ -59,7 +59,7 @@ def test_readouts_find_the_cell(shown: tuple[Tensor, Tensor], readout: type[Spat
     torch.manual_seed(0)
     head = readout({"layer": tuple(maps.shape[1:])}, 1)
     optimizer = torch.optim.Adam(head.parameters(), lr=0.03)
-    for _ in range(150):
+    for _ in range(120):
         optimizer.zero_grad()
         (head({"layer": maps}) - response).square().mean().backward()
         optimizer.step()

@@ -25,6 +25,7 @@ LIBRARIES: dict[str, type[PretrainedEncoder]] = {
 SAMPLE = 16  # layers that are run, shallow names first: those are what the libraries' own maps are made of
 PLACES = ((0.1, 0.4), (0.35, 0.9), (0.85, 0.65), (0.6, 0.15), (0.9, 0.1))  # centres of the patch, down and across
 TURNED = 0.3  # by how much better a layer answers with rows and columns exchanged, if they are
+LEAST_SIDE = 4  # rows from which on that is no chance
 
 
 @dataclass
@@ -110,7 +111,7 @@ def patches(size: int) -> tuple[Tensor, Tensor]:
 def judge(found: Walk, layer: str, maps: Tensor, masks: Tensor) -> None:
     """Whether a layer answers where the patch was, and not where it would be with rows and columns exchanged."""
     upright, turned = agreement(maps, masks), agreement(maps.mT, masks)
-    if turned > max(upright, 0) + TURNED:
+    if turned > max(upright, 0) + TURNED and maps.shape[-1] >= LEAST_SIDE:
         found.wrong.append(f"{layer} answers in turned places ({turned:.2f}, upright {upright:.2f})")
     elif upright >= 0.3:
         found.located[layer] = upright
