@@ -22,7 +22,7 @@ from .families import Member
 LIBRARIES: dict[str, type[PretrainedEncoder]] = {
     each.library: each for each in (TimmEncoder, TorchvisionEncoder, OpenClipEncoder)
 }
-SAMPLE = 16  # layers that are run, shallow names first: those are what the libraries' own maps are made of
+SAMPLE = 12  # maps that are run, and tokens, shallow names first: those are what the libraries' own maps are made of
 PLACES = ((0.1, 0.4), (0.35, 0.9), (0.85, 0.65), (0.6, 0.15), (0.9, 0.1))  # centres of the patch, down and across
 TURNED = 0.3  # by how much better a layer answers with rows and columns exchanged, if they are
 LEAST_SIDE = 4  # rows from which on that is no chance
@@ -53,15 +53,19 @@ class Walk:
 
 def walk(member: Member) -> Walk:
     """Look at every layer of a model with random weights."""
-    kind = LIBRARIES[member.library]
+    encoder = LIBRARIES[member.library]
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
-        network, spec = kind.build(member.model, None, member.image_size)
+        network, spec = encoder.build(member.model, None, member.image_size)
     traced = trace_model(network, spec, member.model)
     outputs = [tap for tap in traced.until([traced.events[-1].tap]) if tap.side == "output" and tap.module]
-    layouts = kind.read_layouts(member.model, network, traced, outputs, spec.size, {})
+    layouts = encoder.read_layouts(member.model, network, traced, outputs, spec.size, {})
     found = Walk(spec.size, {tap.module: layout for tap, layout in layouts.items()})
-    placed = sample([tap.module for tap, layout in layouts.items() if layout.kind in ("map", "tokens")])
+    placed = [
+        layer
+        for kind in ("map", "tokens")
+        for layer in sample([tap.module for tap, layout in layouts.items() if layout.kind == kind])
+    ]
     taps = {tap.module: tap for tap in layouts if tap.module in placed}
     ordered = {layer: tap for layer, tap in taps.items() if layouts[tap].kind == "tokens"}
     orders: dict[str, Any] = {}
