@@ -40,7 +40,7 @@ def write_rows(path: Path, rows: Sequence[DataclassInstance]) -> None:
     """
     import pandas as pd
 
-    _write(path, pd.DataFrame(list(rows)))
+    _write(path, pd.DataFrame(list(rows), dtype=object))  # a count stays whole beside an unknown one
 
 
 def read_scores(path: Path) -> list[ScoreRow]:
@@ -54,7 +54,8 @@ def read_scores(path: Path) -> list[ScoreRow]:
     kinds: Any = {name: str if name in _TEXT else int if name in _COUNTS else float for name in SCORE_COLUMNS}
     unknown: Any = {name: [""] for name in SCORE_COLUMNS if name not in _TEXT}  # a ROI may be called NA
     try:
-        table = pd.read_csv(path, dtype=kinds, keep_default_na=False, na_values=unknown, float_precision="round_trip")
+        texts = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=unknown)
+        table = texts.astype({name: kind for name, kind in kinds.items() if name in texts})  # exact, unlike read_csv
     except FileNotFoundError:
         raise InputError(f"{path}: expected a run's scores, found no such file; has the run finished?") from None
     except ValueError as error:
