@@ -23,16 +23,21 @@ cc.simulate("subject", format="folder", images=120, targets=200)
 # A source reads the folder, an encoder turns its images into features, and a model predicts the responses.
 
 # %%
-quiet = {"trainer.enable_progress_bar": False, "trainer.enable_model_summary": False}
-source = cc.Folder("subject")
-run = cc.train(source=source, encoder=cc.GaborEncoder(), model="ridge", validation=0, name="gabor", flags=quiet)
+run = cc.train(
+    source=cc.Folder("subject"),
+    encoder=cc.GaborEncoder(),
+    model="ridge",
+    validation=0,  # the folds of the cross-validation do its work
+    name="gabor",
+    flags={"trainer.enable_progress_bar": False, "trainer.enable_model_summary": False},
+)
 
 # %% [markdown]
 # Scores are a table: `pearson_mean` of the targets of each ROI, with the noise ceiling that it should be compared with.
 
 # %%
-scores = run.scores.query("split == 'test'")
-scores.loc[scores.roi.isin(["all", "early", "midventral", "ventral"]), ["hemisphere", "roi", "pearson_mean", "score"]]
+scores = run.scores.query("split == 'test' and roi in ['all', 'early', 'midventral', 'ventral']")
+scores[["hemisphere", "roi", "n_targets", "pearson_mean", "noise_ceiling_mean"]]
 
 # %% [markdown]
 # Gabor features explain early visual cortex and little of the rest:
@@ -44,7 +49,8 @@ run.figures["pearson_per_roi"]
 # Each target chose its own penalty. Those that Gabor features explain chose smaller ones.
 
 # %%
-run.targets[["pearson", "penalty", "noise_ceiling"]].corr(method="spearman").round(2)
+chosen = run.targets[["pearson", "penalty", "noise_ceiling"]]
+chosen.corr(method="spearman").round(2)
 
 # %% [markdown]
 # New images, here some of the folder's own, are predicted by the model in the run's folder, all targets or a ROI's:
@@ -57,6 +63,9 @@ run.predict(files, roi="V1v").round(2)[:, :8]
 # The control has the same responses in another order. It must be near zero:
 
 # %%
-shuffled = cc.Folder("subject", shuffle=True)
-control = cc.train(source=shuffled, encoder=cc.GaborEncoder(), model="ridge", validation=0, name="control", flags=quiet)
-{each.folder.parent.name: each.scores.query("roi == 'all'").pearson_mean.iloc[-1].round(3) for each in (run, control)}
+control = cc.train(
+    config=run.folder / "config.yaml",
+    source=cc.Folder("subject", shuffle=True),
+    name="control",
+)
+control.scores.query("roi == 'all'")[["hemisphere", "pearson_mean", "pearson_ci_low", "pearson_ci_high"]]

@@ -19,7 +19,7 @@ def blocks(page: str, language: str) -> list[str]:
 
 def test_python_as_typed(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_folder(tmp_path / "DIR", n_stimuli=40, n_targets=10)
+    write_folder(tmp_path / "DIR", n_stimuli=100, n_targets=10)
     typed = blocks("python.md", "python")
     assert len(typed) >= 5
     names: dict[str, object] = {}
