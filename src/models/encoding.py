@@ -4,24 +4,19 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import IO, Any, Self
+from typing import Any
 
 import torch
-from lightning.fabric.utilities.types import _MAP_LOCATION_TYPE, _PATH
-from lightning.pytorch import LightningModule
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
-from ..arguments import KeepsArguments
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
-from ..encoders.intake import same_sized
-from ..errors import InputError, one_line
+from ..errors import InputError
 from ..names import VALIDATION
-from ..recipe import Remakable
 from .calibration import Calibration
 from .categories import CategoryObjective
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
@@ -30,9 +25,8 @@ from .heads.linear import LinearHead
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import Figure, SplitMetrics
-from .new_stimuli import Images, as_stimuli, named_subjects, named_targets
 from .optimization import check_clipping, optimization
-from .saved import PART, describe, make_model, read_checkpoint
+from .predicting import PredictingModule
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
 
@@ -51,7 +45,7 @@ class Step:
     features: Features
 
 
-class EncodingModule(KeepsArguments, Remakable, LightningModule):
+class EncodingModule(PredictingModule):
     """Predicts responses from features, or from images through a trainable backbone.
 
     The head works on standardised features and standardised responses; predictions and metrics are in the
@@ -79,8 +73,6 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
         InputError: The data serve images and there is no backbone, or features and there is one; or parts that do not
             go together.
     """
-
-    facts: Facts
 
     def __init__(
         self,
@@ -150,10 +142,6 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
             self.finetuning.train(self.backbone, 0)
             check_batch_norm(self.backbone, facts.smallest_batch)
 
-    def take_facts(self, facts: Facts) -> None:
-        """Called by the data module, before `setup`."""
-        self.facts = facts
-
     def setup(self, stage: str) -> None:
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
         statistics = self.head.feature_statistics(self.facts)
@@ -209,94 +197,6 @@ class EncodingModule(KeepsArguments, Remakable, LightningModule):
     def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""
         return self._in_units(self(batch))
-
-    @torch.no_grad()
-    def predict(
-        self, images: Images, subject: str | None = None, roi: str | None = None, batch_size: int = 64
-    ) -> Tensor:
-        """Predicted responses to new images, or clips.
-
-        They go the way that the training stimuli went: through the frozen encoder and the reduction that was fitted
-        then, or through the backbone.
-
-        Args:
-            images: uint8, colours first or last: an array or tensor (n, 3, height, width) or (n, height, width, 3), of
-                clips with frames after n; or a list of such without n, which may differ in size.
-            subject: Predict this subject's targets; without, all subjects'.
-            roi: Predict these targets: a ROI's whole name, such as "lh.V1v", or how it ends, "V1v".
-            batch_size: Images encoded at a time.
-
-        Returns:
-            float32 (n, targets) in the recording's units; `targets(subject, roi)` says which each column is.
-
-        Raises:
-            InputError: The images are none, or there is no such subject or ROI.
-        """
-        assert self.facts.intake is not None
-        columns = self.targets(subject, roi)
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        predicted = []
-        for stimuli in same_sized(as_stimuli(images), batch_size):
-            features, pixels = self.facts.intake(stimuli, self.device)
-            every = []
-            for index, own in named_subjects(self.facts, subject).items():
-                of = torch.full((len(stimuli),), index, device=self.device)
-                batch = Batch(torch.arange(len(stimuli)), of, torch.empty(len(stimuli), 0), features, pixels)
-                every.append(self.predict_batch(batch)[:, own])
-            predicted.append(torch.cat(every, dim=1).float().cpu())
-        for module, training in modes:
-            module.training = training
-        known = self.targets(subject)
-        return torch.cat(predicted)[:, torch.searchsorted(known, columns)]
-
-    def targets(self, subject: str | None = None, roi: str | None = None) -> Tensor:
-        """Which targets `predict` predicts, of all that the model has, rising, int64 (n,).
-
-        Raises:
-            InputError: There is no such subject or ROI.
-        """
-        return named_targets(self.facts, subject, roi)
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[PART] = describe(self, self.facts)
-
-    @classmethod
-    def load_from_checkpoint(
-        cls,
-        checkpoint_path: _PATH | IO[bytes],
-        map_location: _MAP_LOCATION_TYPE = None,
-        hparams_file: _PATH | None = None,
-        strict: bool | None = None,
-        weights_only: bool | None = None,
-        **kwargs: Any,
-    ) -> Self:
-        """The trained model, ready to predict, from a run's checkpoint alone.
-
-        An encoder whose weights were fetched is made as in training, its weights from the libraries' caches or over
-        the network, and has to be the same. What training needs alone, the optimiser and its schedule, is not held.
-
-        Args:
-            checkpoint_path: `runs/NAME/version_N/checkpoints/best.ckpt`.
-            map_location: Device of the model; the processor where not given.
-            hparams_file: Lightning's, not used: the checkpoint holds the arguments.
-            strict: False admits weights that the checkpoint lacks or the model has not.
-            weights_only: Lightning's, not used: nothing but tensors and plain types is ever read.
-            kwargs: Arguments of the constructor in place of those in training.
-
-        Raises:
-            InputError: The file is no checkpoint of such a model, or its encoder is not to be had.
-        """
-        checkpoint = read_checkpoint(checkpoint_path)
-        try:
-            module, facts = make_model(checkpoint[PART], cls, kwargs)
-            module.take_facts(facts)
-            module.setup("predict")  # makes the parts whose size the facts decide
-            module.load_state_dict(checkpoint["state_dict"], strict=strict is not False)
-        except (InputError, RuntimeError, KeyError) as error:
-            raise InputError(f"{checkpoint_path}: {one_line(error)}") from error
-        module.on_load_checkpoint(checkpoint)
-        return module.eval().to(map_location if isinstance(map_location, (str, torch.device)) else "cpu")
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         outcome = self._step(batch)
