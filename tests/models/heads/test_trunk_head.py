@@ -115,7 +115,7 @@ def test_every_measurement_weighs_the_same(tmp_path, monkeypatch):
     data.setup()
     model = trunk_model(data)
     model.trainer = Trainer(**QUIET)
-    model.trainer.datamodule = data
+    model.take_facts(data.facts)
     model.setup("fit")
     monkeypatch.setattr(model, "log", lambda *_, **__: None)
     recording, local = data.locate(data.positions("train"))
