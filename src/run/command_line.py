@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..where import CONFIGS
 from .renamed import current_names
 
 BARE = ("-h", "--help", "--print_config")
@@ -33,6 +34,26 @@ def pairs(args: Sequence[str], program: str = "train.py") -> Iterator[tuple[str,
             yield flag, None
 
 
+def shipped(path: str) -> str:
+    """A config's place: as typed where it is there, else among those that travel with the package.
+
+    So `--config configs/v4_ridge.yaml` works from any folder once calcarine is installed.
+    """
+    name = path.removeprefix("configs/")
+    return path if Path(path).exists() or not (CONFIGS / name).is_file() else str(CONFIGS / name)
+
+
+def with_shipped(args: Sequence[str], flag: str = "--config") -> list[str]:
+    """The flags with their configs' places."""
+    words = list(args)
+    for index, word in enumerate(words):
+        if word.startswith(f"{flag}="):
+            words[index] = f"{flag}={shipped(word.partition('=')[2])}"
+        elif index and words[index - 1] == flag:
+            words[index] = shipped(word)
+    return words
+
+
 def _stray(word: str, program: str) -> str:
     """A word that belongs to no flag."""
     name = word.partition("=")[0]
@@ -58,7 +79,9 @@ def existing_config(value: str | None) -> Path:
     path = Path(value or "")
     if path.is_file() or (value or "").lstrip().startswith("{"):
         return path
-    known = {each.stem: str(each) for folder in (Path("configs"), path.parent) for each in folder.glob("*.yaml")}
+    known = {
+        each.stem: str(each) for folder in (CONFIGS, Path("configs"), path.parent) for each in folder.glob("*.yaml")
+    }
     near = "".join(f"; did you mean {known[stem]}?" for stem in get_close_matches(path.stem, known, n=1))
     raise InputError(
         f"--config: {value}: expected a YAML file, found none{near}"

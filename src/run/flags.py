@@ -9,6 +9,7 @@ from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
 from ..errors import InputError
 from .class_change import fresh_classes
+from .command_line import with_shipped
 from .explain import explain
 from .found_source import with_source
 from .renamed import advised
@@ -31,7 +32,7 @@ def parse_flags(parser: ArgumentParser, args: Sequence[str]) -> Namespace:
     Raises:
         InputError: A flag, a config file or a value is not valid.
     """
-    args = with_source([advised(each) for each in args])
+    args = with_source([advised(each) for each in with_shipped(args)])
     try:
         with fresh_classes():
             return parser.parse_args(args)

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from ..front_door import enter
+from .command_line import with_shipped
 from .found_source import with_source
 from .help import USUAL, answer
 from .typed import check
@@ -40,7 +41,7 @@ def answered(args: Sequence[str], usual: str = USUAL, program: str = "train.py",
     """
     text = answer(args, usual)
     if text is None:
-        check(with_source(args, say=False), own, program)
+        check(with_source(with_shipped(args), say=False), own, program)
         return False
     sys.stdout.write(text)
     return True

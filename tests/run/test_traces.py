@@ -46,6 +46,13 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def test_a_config_that_travels_with_the_package_needs_no_checkout(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--config=configs/v4_ridge.yaml", *FLAGS, "--print_config"]) == 0
+    assert "calcarine.models.RidgeModule" in capsys.readouterr().out
+    assert main(["--config", "configs/v4_rigde.yaml"]) == 2
+    assert "did you mean configs/v4_ridge.yaml?" in capsys.readouterr().err
+
+
 def test_a_run_says_what_made_it_and_writes_nothing_into_its_input(capsys: pytest.CaptureFixture[str]) -> None:
     before = contents(Path("mine"))
     assert calcarine(["encode", *FLAGS]) == 0

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...errors import InputError
+from ...run.command_line import shipped
 from ...where import RUNS, SEARCHES
 from .choosing import PRUNERS, SAMPLERS, PrunerName, SamplerName
 
@@ -103,7 +104,9 @@ def _parser() -> argparse.ArgumentParser:
         allow_abbrev=False,
         exit_on_error=False,
     )
-    parser.add_argument("--search", type=Path, metavar="FILE", help="YAML of flags and what they may be")
+    parser.add_argument(
+        "--search", type=lambda path: Path(shipped(path)), metavar="FILE", help="YAML of flags and what they may be"
+    )
     parser.add_argument(
         "--trials", type=int, metavar="N", help="finished trials that the study shall have, over all its workers"
     )
