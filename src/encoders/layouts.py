@@ -14,7 +14,8 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
-from .capture import Tap, Trace, output_shapes
+from .capture import Tap
+from .tracing import Trace, output_shapes
 
 TALLER, WIDER = 2, 3  # of the second trace; a multiple, so that patches and windows still fit
 IMAGES = 3  # in the second trace, so that the batch axis is told as well

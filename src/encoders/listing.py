@@ -6,13 +6,14 @@ from collections.abc import Mapping
 import torch
 
 from ..errors import InputError
-from .capture import Event, Tap, did_you_mean, tap_problem
+from .capture import Tap, did_you_mean
 from .layouts import Layout
 from .open_clip_encoder import OpenClipEncoder
 from .pooling import pool_features
 from .pretrained import EMBEDDING, PretrainedEncoder, trace_model
 from .timm_encoder import TimmEncoder
 from .torchvision_encoder import TorchvisionEncoder
+from .tracing import Event, tap_problem
 from .vone import VOneEncoder
 
 LIBRARIES: dict[str, type[PretrainedEncoder]] = {

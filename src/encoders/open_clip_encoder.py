@@ -6,11 +6,12 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from .capture import Event, Tap
+from .capture import Tap
 from .checkpoint import load_state
 from .framing import Framing
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
+from .tracing import Event
 
 OPENAI_MEAN = (0.48145466, 0.4578275, 0.40821073)
 OPENAI_STD = (0.26862954, 0.26130258, 0.27577711)

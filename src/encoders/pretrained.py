@@ -14,12 +14,13 @@ from torch import Tensor, nn
 from ..batch import Features, FeatureShapes
 from ..errors import InputError, one_line
 from .base import Encoder, prepare_images
-from .capture import BATCH, Event, Tap, Trace, did_you_mean, prune, resolve, run_taps, trace
+from .capture import Tap, did_you_mean, run_taps
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
 from .framing import Framing, Preprocess
 from .layouts import Layout, read_layouts
 from .pooling import Pool, pool_features
 from .token_order import Order, token_orders
+from .tracing import BATCH, Event, Trace, prune, resolve, trace
 
 EMBEDDING = "embedding"
 
@@ -273,8 +274,8 @@ class PretrainedEncoder(Encoder):
     def _token_orders(self) -> dict[str, Order]:
         """The order of each layer's tokens, looked for once, with the weights at hand, where it matters."""
         if self._orders is None:
-            found = token_orders(self.network, self.ordered, self.tokens, self.spec.size) if self.ordered else {}
-            self._orders = {layer: told.order for layer, told in found.items() if told.order is not None}
+            asked = self.ordered
+            self._orders = token_orders(self.network, asked, self.tokens, self.spec.size) if asked else {}
         return self._orders
 
     def _weights(self, weights: str) -> tuple[str | None, Path | None]:

@@ -8,11 +8,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError, one_line
-from .capture import Event, Tap
+from .capture import Tap
 from .checkpoint import read_state
 from .framing import Framing
 from .hub import fetch_published
 from .pretrained import InputSpec, PretrainedEncoder
+from .tracing import Event
 
 
 class TimmEncoder(PretrainedEncoder):

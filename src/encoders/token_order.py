@@ -47,11 +47,8 @@ class TokenOrder:
 
 def token_orders(
     network: nn.Module, layers: Mapping[str, Tap], tokens: Mapping[Tap, Layout], size: int
-) -> dict[str, TokenOrder]:
+) -> dict[str, Order]:
     """The order of some layers' tokens.
-
-    A layer whose tokens answer to no place has the order of the last one before it that holds as many and told one:
-    what attention returns is for the tokens that it was given.
 
     Args:
         network: With the weights that will be used; its modes are left as they were.
@@ -62,8 +59,32 @@ def token_orders(
     Raises:
         InputError: No order that is known puts the answers where the patch is.
     """
-    last_asked = max(list(tokens).index(tap) for tap in layers.values())
-    tokens = dict(list(tokens.items())[: last_asked + 1])
+    last = max(list(tokens).index(tap) for tap in layers.values())
+    told = tell_orders(network, dict(list(tokens.items())[: last + 1]), size)
+    orders: dict[str, Order] = {}
+    for layer, tap in layers.items():
+        order = told[tap].order
+        if order is None:
+            raise InputError(
+                f"layer '{layer}' ({tokens[tap]}): its tokens are in no order that is known, so that they cannot be "
+                f"put on a grid (moved patches are found in place with a correlation of {told[tap].agreement:.2f}); "
+                "leave out --data.encoder.pool, or choose another layer"
+            )
+        orders[layer] = order
+    return orders
+
+
+def tell_orders(network: nn.Module, tokens: Mapping[Tap, Layout], size: int) -> dict[Tap, TokenOrder]:
+    """What moved patches show of each tap.
+
+    Tokens that answer to no place have the order of the last tap before them that holds as many and told one: what
+    attention returns is for the tokens that it was given.
+
+    Args:
+        network: With the weights that will be used; its modes are left as they were.
+        tokens: Taps that hold tokens, in the order of running.
+        size: Height and width in pixels that the network takes.
+    """
     images, masks = _patches(size, next(network.parameters()).device)
     taps = {f"{tap.side} {tap.module}": tap for tap in tokens}
 
@@ -81,14 +102,7 @@ def token_orders(
         if told.order is not None or told.local:
             last[held] = told
         found[tap] = last.get(held, told)
-    for layer, tap in layers.items():
-        if found[tap].order is None:
-            raise InputError(
-                f"layer '{layer}' ({tokens[tap]}): its tokens are in no order that is known, so that they cannot be "
-                f"put on a grid (moved patches are found in place with a correlation of {found[tap].agreement:.2f}); "
-                "leave out --data.encoder.pool, or choose another layer"
-            )
-    return {layer: found[tap] for layer, tap in layers.items()}
+    return found
 
 
 def tell_order(answers: Tensor, masks: Tensor, layout: Layout) -> TokenOrder:
@@ -114,13 +128,17 @@ def tell_order(answers: Tensor, masks: Tensor, layout: Layout) -> TokenOrder:
 
 
 def _patches(size: int, device: torch.device) -> tuple[Tensor, Tensor]:
-    """A grey image and one for each place of the patch (1 + P, 3, size, size), and masks (P, 1, size, size)."""
+    """An image of noise, then one for each place of a bright patch, (1 + P, 3, size, size); masks (P, 1, size, size).
+
+    Of a plain image layer norms would make noise of their own, everywhere.
+    """
     cells = torch.zeros(len(PLACES), 1, LATTICE, LATTICE, device=device)
     for cell, (row, column) in zip(cells, PLACES, strict=True):
         cell[0, row, column] = 1
     masks = F.interpolate(cells, size=(size, size))
-    texture = torch.randn(3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
-    return torch.cat([torch.zeros_like(texture)[None], masks * BRIGHT * (1 + texture / 2)]), masks
+    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0)).to(device)
+    background, bright = noise[:1] / 2, BRIGHT * (1 + noise[1:] / 2)
+    return torch.cat([background, masks * bright + (1 - masks) * background]), masks
 
 
 def known_orders(layout: Layout) -> dict[str, Order]:

@@ -7,11 +7,12 @@ from typing import Any
 from torch import Tensor, nn
 
 from ..errors import InputError, one_line
-from .capture import Event, Tap
+from .capture import Tap
 from .checkpoint import load_state
 from .framing import Framing
 from .hub import fetch_url
 from .pretrained import InputSpec, PretrainedEncoder
+from .tracing import Event
 
 # Detectors whose first published weights ("COCO_V1") torchvision runs with batch norms of epsilon 0.
 ZERO_EPSILON = {f"{kind}_resnet50_fpn" for kind in ("fasterrcnn", "maskrcnn", "keypointrcnn", "retinanet")}

@@ -10,10 +10,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ..errors import InputError
-from .capture import Event, Tap
+from .capture import Tap
 from .pooling import Pool
 from .pretrained import InputSpec, PretrainedEncoder
 from .torchvision_encoder import TorchvisionEncoder
+from .tracing import Event
 from .v1_cells import FREQUENCY_EDGES, Tuning, draw_tuning
 
 KERNEL = 25  # pixels

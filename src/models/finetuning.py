@@ -15,7 +15,8 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arguments import KeepsArguments
-from ..encoders.capture import BATCH, did_you_mean, trace
+from ..encoders.capture import did_you_mean
+from ..encoders.tracing import BATCH, trace
 from ..errors import InputError
 from ..recipe import Remakable
 

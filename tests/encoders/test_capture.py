@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from calcarine.encoders.capture import Tap, prune, resolve, run_taps, trace
+from calcarine.encoders.capture import Tap, run_taps
+from calcarine.encoders.tracing import prune, resolve, trace
 from calcarine.errors import InputError
 from torch import Tensor, nn
 

@@ -14,7 +14,7 @@ from calcarine.encoders import OpenClipEncoder, TimmEncoder, TorchvisionEncoder
 from calcarine.encoders.capture import run_taps
 from calcarine.encoders.layouts import Layout
 from calcarine.encoders.pretrained import PretrainedEncoder, trace_model
-from calcarine.encoders.token_order import token_orders
+from calcarine.encoders.token_order import tell_orders
 from torch import Tensor
 
 from .families import Member
@@ -67,17 +67,16 @@ def walk(member: Member) -> Walk:
         for layer in sample([tap.module for tap, layout in layouts.items() if layout.kind == kind])
     ]
     taps = {tap.module: tap for tap in layouts if tap.module in placed}
-    ordered = {layer: tap for layer, tap in taps.items() if layouts[tap].kind == "tokens"}
-    orders: dict[str, Any] = {}
-    if ordered:
-        tokens = {tap: layout for tap, layout in layouts.items() if layout.kind == "tokens"}
-        orders = token_orders(network, ordered, tokens, spec.size)
-        found.orders.update(told.name for told in orders.values())
+    tokens = {tap: layout for tap, layout in layouts.items() if layout.kind == "tokens"}
+    told = tell_orders(network, tokens, spec.size) if tokens else {}
+    # With random weights attention hands all that it sees to all: what is new after it has no place to tell.
+    taps = {layer: tap for layer, tap in taps.items() if tap not in told or told[tap].order is not None}
+    found.orders.update(told[tap].name for tap in taps.values() if tap in told)
 
     def on_grid(layer: str, seen: Tensor) -> Tensor:
         layout = layouts[taps[layer]]
         served = layout.serve(seen)
-        return served if layout.kind == "map" else served[:, orders[layer].order].mT.unflatten(2, layout.grid)
+        return served if layout.kind == "map" else served[:, told[taps[layer]].order].mT.unflatten(2, layout.grid)
 
     images, masks = patches(spec.size)
     with torch.no_grad():
@@ -102,14 +101,14 @@ def _evenly(layers: list[str], number: int) -> list[str]:
 
 
 def patches(size: int) -> tuple[Tensor, Tensor]:
-    """A grey image and one for each place of a patch of noise; masks of the patches (P, 1, size, size)."""
+    """An image of noise and one for each place of a bright patch in it; masks of the patches (P, 1, size, size)."""
     masks = torch.zeros(len(PLACES), 1, size, size)
     half = max(size // 8, 1)
     for mask, (down, across) in zip(masks, PLACES, strict=True):
         row, column = int(down * size), int(across * size)
         mask[0, max(row - half, 0) : row + half, max(column - half, 0) : column + half] = 1
-    noise = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(1))
-    return torch.cat([torch.zeros(1, 3, size, size), masks * (1.5 + noise)]), masks
+    noise = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(1))
+    return torch.cat([noise[:1], masks * (2 + noise[1:]) + (1 - masks) * noise[:1]]), masks
 
 
 def judge(found: Walk, layer: str, maps: Tensor, masks: Tensor) -> None:
@@ -124,7 +123,7 @@ def judge(found: Walk, layer: str, maps: Tensor, masks: Tensor) -> None:
 
 
 def agreement(maps: Tensor, masks: Tensor) -> float:
-    """Correlation over the grid of where the patch was and where the maps differ from those of the grey image."""
+    """Correlation over the grid of where the patch was and where the maps differ from those without it."""
     answers = (maps[1:] - maps[0]).norm(dim=1).flatten(1).double()
     if answers.shape[1] == 1 or not answers.isfinite().all() or not answers.any():
         return 0.0
