@@ -13,7 +13,7 @@ One small model of every family of timm, torchvision and open_clip, with random 
 maps, tokens, vectors, or flat (no place in the image is known of them), which axis their channels are on, and how \
 tokens are ordered. Every layer leaves an encoder as (channels, rows, columns), (tokens, channels) or one row, \
 whatever stands here; `calcarine layers LIBRARY:MODEL` says it of each layer of any model. The numbers are counts of \
-modules. A dash in a model's line gives the reason why it was not walked through. `cd tests && python -m zoo.page` \
+modules. A family with a dash was not looked at, for the reason given. `cd tests && python -m zoo.page` \
 makes this page, and `tests/zoo` checks it.
 """
 COLUMNS = ("family", "model", "pixels", "maps: channels first", "last", "tokens", "others", "order", "vectors", "flat")
@@ -36,7 +36,7 @@ def line(member: Member, found: Walk | None) -> str:
 def page(lines: dict[Member, str], layers: int) -> str:
     """The whole page."""
     walked = sum(not member.skipped for member in lines)
-    parts = [HEAD, f"{walked} families and {layers:,} layers were walked through; {len(lines) - walked} were not.\n"]
+    parts = [HEAD, f"{layers:,} layers in {walked} families of {len(lines)}.\n"]
     for library in dict.fromkeys(member.library for member in lines):
         own = [member for member in lines if member.library == library]
         parts += [f"## {library} {own[0].version}\n", f"| {' | '.join(COLUMNS)} |\n|{' --- |' * len(COLUMNS)}"]
