@@ -100,7 +100,7 @@ class EncodingDataModule(LightningDataModule):
         self.average_frames = average_frames
         self.image_size = image_size
         self.shares = (validation, test)
-        self.seed = seed
+        self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
         self.recordings: Sequence[Recording] = ()
 
     @property

@@ -41,6 +41,7 @@ def test_defaults_are_found_from_any_folder_and_configs_compose(tmp_path):
 
 def test_one_seed_for_everything():
     cli = build_cli(["--seed_everything", "5"])
+    assert type(cli.datamodule.seed) is int  # what a checkpoint may hold
     assert cli.datamodule.seed == 5
 
 
