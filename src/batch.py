@@ -82,6 +82,8 @@ class Facts:
         intake: From new stimuli to what batches hold of them; None where there is none.
         gaps: Responses that are NaN although the stimulus was shown.
         smallest_batch: Stimuli in the smallest batch of training.
+        offset: What was taken from each target's responses, float64 (num_targets,), and stands in no other number here;
+            None where nothing was.
     """
 
     response_mean: Tensor
@@ -104,6 +106,7 @@ class Facts:
     intake: Intake | None = None
     gaps: int = 0
     smallest_batch: int = 0
+    offset: Tensor | None = None
 
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
@@ -131,6 +134,7 @@ class Facts:
             hemispheres=self.hemispheres[chosen],
             coordinates=self.coordinates[chosen],
             noise_ceiling=self.noise_ceiling[chosen],
+            offset=None if self.offset is None else self.offset[chosen],
         )
 
     def to_plain(self) -> dict[str, Any]:

@@ -36,8 +36,11 @@ def recipe_of(value: Any, weights_saved: bool) -> Any:
     Raises:
         TypeError: It is something else, such as a function.
     """
-    if value is None or isinstance(value, (bool, int, float, str)):
-        return value
+    if value is None:
+        return None
+    for plain in (bool, int, float, str):
+        if isinstance(value, plain):  # a parser's own kind of int, or NumPy's, is none that a checkpoint admits
+            return plain(value)
     if isinstance(value, Path):
         return str(value)
     if isinstance(value, (list, tuple)):
@@ -84,7 +87,7 @@ def find_class(path: str) -> type[Remakable]:
         InputError: It is not here, or no file may have it made.
     """
     module, _, name = path.rpartition(".")
-    found = getattr(sys.modules.get(module), name, None)
+    found = vars(sys.modules[module]).get(name) if module in sys.modules else None  # no lazy import either
     if found is None:
         raise InputError(f"{path}: expected a class that is here, found none; import {module or 'its module'} first")
     if not (isinstance(found, type) and issubclass(found, Remakable)):

@@ -98,6 +98,7 @@ def gather_facts(
         seed=seed,
         gaps=sum(recording.responses.gaps for recording in recordings),
         smallest_batch=smallest_batch,
+        offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
 
 

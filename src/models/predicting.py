@@ -1,6 +1,7 @@
 """PredictingModule: what a trained model does without its data: it is loaded, and it predicts new images."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
 from typing import IO, Any, Self
 
 import torch
@@ -47,17 +48,34 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
             batch_size: Images encoded at a time.
 
         Returns:
-            float32 (n, targets) in the recording's units; `targets(subject, roi)` says which each column is.
+            float32 (n, targets) in the recording's units, or float64 where these have an offset that float32 cannot
+            hold beside their spread; `targets(subject, roi)` says which each column is.
 
         Raises:
             InputError: The images are none, or there is no such subject or ROI.
         """
-        assert self.facts.intake is not None
         columns = self.targets(subject, roi)
+        if batch_size < 1:
+            raise InputError(f"batch_size {batch_size}: expected 1 or more")
+        stimuli = as_stimuli(images)
+        if not len(stimuli):
+            raise InputError("images: expected at least one, found none")
         modes = [(module, module.training) for module in self.modules()]
         self.eval()
+        try:
+            predicted = self._predicted(stimuli, subject, batch_size)
+        finally:
+            for module, training in modes:
+                module.training = training
+        known = self.targets(subject)
+        chosen = torch.cat(predicted)[:, torch.searchsorted(known, columns)]
+        return chosen if self.facts.offset is None else chosen.double() + self.facts.offset[columns].cpu()
+
+    def _predicted(self, images: Sequence[Tensor], subject: str | None, batch_size: int) -> list[Tensor]:
+        """Predictions of a subject's, or all, targets, float32 (n, targets), in pieces of images."""
+        assert self.facts.intake is not None
         predicted = []
-        for stimuli in same_sized(as_stimuli(images), batch_size):
+        for stimuli in same_sized(images, batch_size):
             features, pixels = self.facts.intake(stimuli, self.device)
             every = []
             for index, own in named_subjects(self.facts, subject).items():
@@ -65,10 +83,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
                 batch = Batch(torch.arange(len(stimuli)), of, torch.empty(len(stimuli), 0), features, pixels)
                 every.append(self.predict_batch(batch)[:, own])
             predicted.append(torch.cat(every, dim=1).float().cpu())
-        for module, training in modes:
-            module.training = training
-        known = self.targets(subject)
-        return torch.cat(predicted)[:, torch.searchsorted(known, columns)]
+        return predicted
 
     def targets(self, subject: str | None = None, roi: str | None = None) -> Tensor:
         """Which targets `predict` predicts, of all that the model has, rising, int64 (n,).
@@ -113,7 +128,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
             module.take_facts(facts)
             module.setup("predict")  # makes the parts whose size the facts decide
             module.load_state_dict(checkpoint["state_dict"], strict=strict is not False)
-        except (InputError, RuntimeError, KeyError) as error:
+        except (InputError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
             raise InputError(f"{checkpoint_path}: {one_line(error)}") from error
         module.on_load_checkpoint(checkpoint)
         return module.eval().to(map_location if isinstance(map_location, (str, torch.device)) else "cpu")

@@ -59,6 +59,10 @@ class TrainedModel:
     def targets(self, roi: str | None = None, subject: str | None = None) -> pd.DataFrame:
         """What each column of a prediction is: its subject, its number there, hemisphere, ROIs and noise ceiling."""
         facts = self.module.facts
+        rois: list[list[str]] = [[] for _ in facts.groups]
+        for name, members in facts.rois.items():
+            for member in members.tolist():
+                rois[member].append(name)
         rows = []
         for target in self.module.targets(subject, roi).tolist():
             owner, own = next((name, part) for name, part in facts.subjects.items() if part.start <= target < part.stop)
@@ -67,7 +71,7 @@ class TrainedModel:
                     "subject": owner,
                     "target": target - own.start,
                     "hemisphere": {0: "lh", 1: "rh"}.get(int(facts.hemispheres[target]), ""),
-                    "rois": " ".join(name for name, members in facts.rois.items() if bool((members == target).any())),
+                    "rois": " ".join(rois[target]),
                     "noise_ceiling": float(facts.noise_ceiling[target]),
                 }
             )
@@ -110,6 +114,8 @@ def load_model(path: str | Path) -> TrainedModel:
 def _read(images: Shown) -> Images:
     """Files decoded as sources decode them; arrays as they are."""
     if isinstance(images, str | Path):
+        if not Path(images).exists():
+            raise InputError(f"images: {images}: expected a folder or an image, found none; correct the path")
         images = list_images(Path(images)) if Path(images).is_dir() else [Path(images)]
     if isinstance(images, Tensor | np.ndarray):
         return images

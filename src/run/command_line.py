@@ -9,6 +9,7 @@ from ..errors import InputError
 from ..where import CONFIGS
 from .renamed import current_names
 
+CONFIG = ("-c", "--config")
 BARE = ("-h", "--help", "--print_config")
 """Flags that may stand without a value."""
 
@@ -43,13 +44,14 @@ def shipped(path: str) -> str:
     return path if Path(path).exists() or not (CONFIGS / name).is_file() else str(CONFIGS / name)
 
 
-def with_shipped(args: Sequence[str], flag: str = "--config") -> list[str]:
+def with_shipped(args: Sequence[str]) -> list[str]:
     """The flags with their configs' places."""
     words = list(args)
     for index, word in enumerate(words):
-        if word.startswith(f"{flag}="):
-            words[index] = f"{flag}={shipped(word.partition('=')[2])}"
-        elif index and words[index - 1] == flag:
+        flag, equals, value = word.partition("=")
+        if equals and flag in CONFIG:
+            words[index] = f"{flag}={shipped(value)}"
+        elif index and words[index - 1] in CONFIG:
             words[index] = shipped(word)
     return words
 

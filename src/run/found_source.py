@@ -24,10 +24,13 @@ def with_source(args: Sequence[str], say: bool = True) -> list[str]:
     Raises:
         InputError: No source recognises it, or several do.
     """
-    if not any(each.partition("=")[0] == ROOT for each in args):
+    if not any(each.partition("=")[0] == ROOT for each in args) or any(_asks_help(each) for each in args):
         return list(args)
     typed = list(pairs(args))
-    if any(flag in _NAMES or (flag in ("-c", "--config") and _names_a_source(value)) for flag, value in typed):
+    named = [value for flag, value in typed if flag in _NAMES]
+    if named:  # before the root, which belongs to it
+        return [f"--data.source={named[-1]}", *args]
+    if any(flag in ("-c", "--config") and _names_a_source(value) for flag, value in typed):
         return list(args)
     root = next(value for flag, value in reversed(typed) if flag == ROOT)
     name = _recognised(root or "")
@@ -36,10 +39,17 @@ def with_source(args: Sequence[str], say: bool = True) -> list[str]:
     return [f"--data.source={name}", *args]
 
 
+def _asks_help(word: str) -> bool:
+    flag = word.partition("=")[0]
+    return flag in ("-h", "--help") or flag.endswith(".help")
+
+
 def _names_a_source(config: str | None) -> bool:
     path = Path(config or "")
     content: Any = config_of(path) if path.is_file() else None
     for part in ("data", "source", "class_path"):
+        if part == "class_path" and isinstance(content, str):
+            return True  # the short form, `source: Folder`
         content = content.get(part) if isinstance(content, Mapping) else None
     return content is not None
 
@@ -51,7 +61,12 @@ def _recognised(text: str) -> str:
 
     if not text.strip():
         raise InputError(f"{ROOT}: expected a path, found nothing; name the folder or file")
-    roots = [Path(str(each)) for each in yaml.safe_load(text)] if text.startswith("[") else [Path(text)]
+    try:
+        roots = [Path(str(each)) for each in yaml.safe_load(text)] if text.startswith("[") else [Path(text)]
+    except yaml.YAMLError:
+        roots = []
+    if not roots:
+        raise InputError(f"{ROOT} {text}: expected a path or a list of paths such as [DIR1,DIR2], found neither")
     for root in roots:
         if not root.exists():
             raise InputError(f"{ROOT} {root}: expected a folder or a file of data, found none; correct the path")
@@ -61,7 +76,7 @@ def _recognised(text: str) -> str:
         return found[0].__name__
     if found:
         names = " and ".join(each.__name__ for each in found)
-        raise InputError(f"{ROOT} {text}: {names} both know what is there; say which with --data.source")
+        raise InputError(f"{ROOT} {text}: {names} know what is there; say which with --data.source")
     layouts = "; ".join(f"{each.__name__}: {each.layout}" for each in sources)
     raise InputError(
         f"{ROOT} {text}: expected data of a known format ({layouts}), found none of them; correct the path"

@@ -8,7 +8,6 @@ import re
 import shlex
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
@@ -59,7 +58,7 @@ class Provenance(Callback):
         data = EncodingDataModule.of(trainer)
         folder = Path(str(trainer.log_dir))
         self.content = {
-            "command": shlex.join([Path(sys.argv[0]).name, *self.args]),
+            "command": shlex.join(["train.py", *self.args]),
             "date": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds"),
             "wall_time_s": None,
             "calcarine": version("calcarine"),
