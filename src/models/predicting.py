@@ -4,6 +4,7 @@ from abc import abstractmethod
 from collections.abc import Sequence
 from typing import IO, Any, Self
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.types import _MAP_LOCATION_TYPE, _PATH
 from lightning.pytorch import LightningModule
@@ -71,7 +72,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
         chosen = torch.cat(predicted)[:, torch.searchsorted(known, columns)]
         return chosen if self.facts.offset is None else chosen.double() + self.facts.offset[columns].cpu()
 
-    def _predicted(self, images: Sequence[Tensor], subject: str | None, batch_size: int) -> list[Tensor]:
+    def _predicted(self, images: Sequence[np.ndarray], subject: str | None, batch_size: int) -> list[Tensor]:
         """Predictions of a subject's, or all, targets, float32 (n, targets), in pieces of images."""
         assert self.facts.intake is not None
         predicted = []

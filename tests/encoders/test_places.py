@@ -11,7 +11,7 @@ from calcarine.encoders.pretrained import PretrainedEncoder
 from calcarine.models.heads.factorized import FactorizedReadout
 from calcarine.models.heads.gaussian import GaussianReadout, centers
 from calcarine.models.heads.spatial import SpatialReadout
-from calcarine.models.heads.windows import WindowPool, candidate_windows
+from calcarine.models.heads.window_pool import WindowPool, candidate_windows
 from calcarine.models.regression.ridge import fit_ridge
 from calcarine.models.regression.window_ridge import best_windows
 from torch import Tensor

@@ -14,7 +14,7 @@ import torch
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.errors import InputError
 from calcarine.models import EncodingModule, RidgeModule, RoiEarlyStopping
-from calcarine.models.closed_form.gathered import KeptRows, SummedRows, keep_rows
+from calcarine.models.closed_form.gathered import WholeRows, SummedRows, keep_rows
 from calcarine.models.regression.gram import assign_folds
 from calcarine.run.cli import build_cli
 from calcarine.run.main import main
@@ -85,7 +85,7 @@ def test_penalties_and_weights_are_scikit_learns(tmp_path, stimuli, selection):
     noise = np.geomspace(0.1, 10, 40)
     module, data, _ = fit(tmp_path, Planted(stimuli, noise=noise), selection=selection)
     x, y = training_data(data)
-    assert isinstance(keep_rows(torch.zeros(len(x)), 5, 48, 40), SummedRows if stimuli == SUMMED else KeptRows)
+    assert isinstance(keep_rows(torch.zeros(len(x)), 5, 48, 40), SummedRows if stimuli == SUMMED else WholeRows)
     errors = cross_validated_errors(x, y, assign_folds(len(x), 5, seed=0).numpy())
     sets = {
         "target": np.arange(40),
@@ -119,7 +119,7 @@ def test_batches_do_not_change_the_fit(tmp_path, stimuli):
     torch.testing.assert_close(small.head.weight, large.head.weight, rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("kind", [SummedRows, KeptRows])
+@pytest.mark.parametrize("kind", [SummedRows, WholeRows])
 def test_ranks_add_up(kind):
     """What an all-reduce makes of two ranks is what one process gathers."""
     generator = torch.Generator().manual_seed(0)
@@ -296,7 +296,7 @@ def test_a_wrong_flag_is_one_line(flags, capsys):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("size", "kind"), [(2, SummedRows), (8, KeptRows)])
+@pytest.mark.parametrize(("size", "kind"), [(2, SummedRows), (8, WholeRows)])
 def test_two_processes_fit_like_one(flags, tmp_path, size, kind):
     write_folder(tmp_path / "mine", n_stimuli=331, n_targets=30)
     assert isinstance(keep_rows(torch.zeros(232), 5, 3 * size**2, 30), kind)
