@@ -139,8 +139,11 @@ class EncodingModule(PredictingModule):
         if self.categories is not None:
             self.categories.check(facts)
         if self.backbone is not None:
+            trainable = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
             self.finetuning.train(self.backbone, 0)
             check_batch_norm(self.backbone, facts.smallest_batch)
+            for parameter in trainable:  # the optimiser is made of them all, those that join later too
+                parameter.requires_grad_(True)
 
     def setup(self, stage: str) -> None:
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)

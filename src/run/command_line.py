@@ -81,9 +81,8 @@ def existing_config(value: str | None) -> Path:
     path = Path(value or "")
     if path.is_file() or (value or "").lstrip().startswith("{"):
         return path
-    known = {
-        each.stem: str(each) for folder in (CONFIGS, Path("configs"), path.parent) for each in folder.glob("*.yaml")
-    }
+    known = {each.stem: f"configs/{each.name}" for each in CONFIGS.glob("*.yaml")}
+    known |= {each.stem: str(each) for each in path.parent.glob("*.yaml")}
     near = "".join(f"; did you mean {known[stem]}?" for stem in get_close_matches(path.stem, known, n=1))
     raise InputError(
         f"--config: {value}: expected a YAML file, found none{near}"
