@@ -27,9 +27,11 @@ def with_source(args: Sequence[str], say: bool = True) -> list[str]:
     if not any(each.partition("=")[0] == ROOT for each in args) or any(_asks_help(each) for each in args):
         return list(args)
     typed = list(pairs(args))
-    named = [value for flag, value in typed if flag in _NAMES]
-    if named:  # before the root, which belongs to it
-        return [f"--data.source={named[-1]}", *args]
+    named = [place for place, (flag, _) in enumerate(typed) if flag in _NAMES]
+    if named:
+        last = next(place for place, (flag, _) in reversed(list(enumerate(typed))) if flag == ROOT)
+        # A root before its source's name would be a flag of the source that the default config has.
+        return list(args) if named[0] < last else [f"--data.source={typed[named[-1]][1]}", *args]
     if any(flag in ("-c", "--config") and _names_a_source(value) for flag, value in typed):
         return list(args)
     root = next(value for flag, value in reversed(typed) if flag == ROOT)

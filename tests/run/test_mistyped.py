@@ -205,10 +205,11 @@ def test_a_root_without_a_source_is_recognised(name: str, tmp_path: Path, caplog
     (tmp_path / "named.yaml").write_text("data: {source: {class_path: calcarine.data.Folder}}\n")
     for named in (["--data.source", "Simulated"], ["--config", "named.yaml"]):
         assert with_source([*named, *args]) == [*named, *args]
+    assert with_source([*args, "--data.source", "Folder"]) == ["--data.source=Folder", *args, "--data.source", "Folder"]
 
 
 def test_a_root_that_several_sources_recognise_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     write_folder(tmp_path / "mine")
     write_algonauts(tmp_path / "mine")
     assert train(["--data.source.root", "mine"]) == 2
-    assert "Algonauts2023 and Folder both know what is there; say which with --data.source" in capsys.readouterr().err
+    assert "Algonauts2023 and Folder know what is there; say which with --data.source" in capsys.readouterr().err

@@ -14,7 +14,7 @@ import torch
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.errors import InputError
 from calcarine.models import EncodingModule, RidgeModule, RoiEarlyStopping
-from calcarine.models.closed_form.gathered import WholeRows, SummedRows, keep_rows
+from calcarine.models.closed_form.gathered import SummedRows, WholeRows, keep_rows
 from calcarine.models.regression.gram import assign_folds
 from calcarine.run.cli import build_cli
 from calcarine.run.main import main
