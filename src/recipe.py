@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .arguments import KeepsArguments, arguments_of, class_path
 from .errors import InputError
 
@@ -38,8 +40,10 @@ def recipe_of(value: Any, weights_saved: bool) -> Any:
     """
     if value is None:
         return None
+    if isinstance(value, np.generic):
+        value = value.item()
     for plain in (bool, int, float, str):
-        if isinstance(value, plain):  # a parser's own kind of int, or NumPy's, is none that a checkpoint admits
+        if isinstance(value, plain):  # a parser's own kind of int is none that a checkpoint admits
             return plain(value)
     if isinstance(value, Path):
         return str(value)

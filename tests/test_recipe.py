@@ -2,6 +2,7 @@
 
 from functools import partial
 
+import numpy as np
 import pytest
 import torch
 from calcarine.encoders import GaborEncoder, JointEncoder, PixelEncoder, TorchvisionEncoder
@@ -22,6 +23,16 @@ def test_parts_within_parts_are_made_again(tmp_path):
     head = again(partial(TrunkHead, trunk=partial(MlpTrunk, dims=[5, 3])), tmp_path)({"x": (7,)}, 2)
     assert head.trunk.feature_shapes() == MlpTrunk({"x": (7,)}, dims=[5, 3]).feature_shapes()
     assert again(Lora(rank=2, modules=("qkv",)), tmp_path).modules == ("qkv",)
+
+
+def test_numbers_of_numpy_and_of_a_parser_are_plain_in_a_checkpoint(tmp_path):
+    class Positive(int):
+        """As the parser's own kinds of int are."""
+
+    values = [np.int64(3), np.float32(0.5), np.float64(1.5), np.str_("a"), np.bool_(True), Positive(7)]
+    found = again(values, tmp_path)
+    assert found == values
+    assert [type(each) for each in found] == [int, float, float, str, bool, int]
 
 
 def test_weights_that_will_be_loaded_are_not_looked_for(tmp_path):

@@ -276,7 +276,9 @@ class EncodingDataModule(LightningDataModule):
     ) -> Facts:
         """The facts with what the features, or decoded images, have told."""
         images = inputs[IMAGES].shape if self.encoder is None else None
-        intake = StimulusIntake(self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder)
+        intake = StimulusIntake(
+            self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder, self.frames
+        )
         if self.encoder is None:
             return replace(facts, intake=intake)
         training, common = table.positions(TRAIN), not facts.standardized

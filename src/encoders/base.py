@@ -13,6 +13,7 @@ from ..batch import Features, FeatureShapes
 from ..errors import InputError
 from ..recipe import Remakable
 from .framing import Framing, resized
+from .modes import keeping_modes
 
 VERSION = 2  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
 
@@ -55,14 +56,9 @@ class Encoder(KeepsArguments, Remakable, nn.Module, ABC):
         """Shapes of one image's features by layer, from one forward pass of a grey image."""
         first = next((tensor for group in (self.parameters(), self.buffers()) for tensor in group), torch.empty(0))
         grey = torch.full((1, 3, 64, 64), 128, dtype=torch.uint8, device=first.device)
-        modes = [(module, module.training) for module in self.modules()]  # a frozen batch norm has its own
-        self.eval()  # a batch of one would upset batch norm, and training statistics must not move
-        try:
-            with torch.no_grad():
-                return {layer: tuple(features.shape[1:]) for layer, features in self(grey).items()}
-        finally:
-            for module, training in modes:
-                module.training = training
+        with keeping_modes(self), torch.no_grad():
+            self.eval()  # a batch of one would upset batch norm, and training statistics must not move
+            return {layer: tuple(features.shape[1:]) for layer, features in self(grey).items()}
 
     def fit(self, images: Images) -> None:
         """Learn from the training images, where the encoder `needs_fit`; the shapes of features are known before.

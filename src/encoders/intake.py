@@ -29,6 +29,7 @@ class StimulusIntake:
         projections: Of each reduced layer.
         image_shape: (…, 3, height, width) of images as the model is given them; None with an encoder.
         fingerprint: Of the encoder, where it is known: the hash of big weights takes seconds.
+        frames: Frames of a clip that are served one by one; None where stimuli have one set of features.
     """
 
     def __init__(
@@ -39,6 +40,7 @@ class StimulusIntake:
         projections: Mapping[str, Projection] | None = None,
         image_shape: Sequence[int] | None = None,
         fingerprint: Mapping[str, object] | None = None,
+        frames: int | None = None,
     ) -> None:
         self.encoder = encoder
         self.average_frames = average_frames
@@ -46,6 +48,7 @@ class StimulusIntake:
         self.projections = dict(projections or {})
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.fingerprint = fingerprint
+        self.frames = frames
 
     def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
         """What a batch holds of stimuli: features by layer, or images.
@@ -53,7 +56,13 @@ class StimulusIntake:
         Args:
             stimuli: uint8 (n, height, width, 3), or of clips (n, frames, height, width, 3).
             device: Where to encode, and where the result is.
+
+        Raises:
+            InputError: The model reads clips frame by frame, and these are images or have another number of frames.
         """
+        if self.frames is not None and (stimuli.ndim != 5 or stimuli.shape[1] != self.frames):
+            found = f"clips of {stimuli.shape[1]}" if stimuli.ndim == 5 else "images"
+            raise InputError(f"images: expected clips of {self.frames} frames as in training, found {found}")
         if self.encoder is None:
             assert self.image_shape is not None
             images = np.stack([resized(each, self.image_shape) for each in stimuli])
@@ -93,6 +102,7 @@ class StimulusIntake:
             "dtype": self.dtype.name,
             "projections": {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self.projections.items()},
             "image_shape": self.image_shape,
+            "frames": self.frames,
         }
 
     @classmethod
@@ -108,7 +118,8 @@ class StimulusIntake:
             parts[name].load_state_dict(state)
         projections = {layer: Projection(fit["mean"], fit["basis"]) for layer, fit in plain["projections"].items()}
         fingerprint = json.loads(plain["fingerprint"])
-        intake = cls(encoder, plain["average_frames"], plain["dtype"], projections, plain["image_shape"])
+        settings = {name: plain[name] for name in ("average_frames", "dtype", "image_shape", "frames")}
+        intake = cls(encoder, projections=projections, **settings)
         found = json.loads(json.dumps(intake._fingerprint()))
         if found != fingerprint:
             changed = ", ".join(key for key in fingerprint if (found or {}).get(key) != fingerprint[key])

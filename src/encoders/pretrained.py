@@ -275,7 +275,9 @@ class PretrainedEncoder(Encoder):
         """The order of each layer's tokens, looked for once, with the weights at hand, where it matters."""
         if self._orders is None:
             asked = self.ordered
-            self._orders = token_orders(self.network, asked, self.tokens, self.spec.size) if asked else {}
+            # The first forward may be a validation's, and what is made in inference mode cannot index in training.
+            with torch.inference_mode(False):
+                self._orders = token_orders(self.network, asked, self.tokens, self.spec.size) if asked else {}
         return self._orders
 
     def _weights(self, weights: str) -> tuple[str | None, Path | None]:

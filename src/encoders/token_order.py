@@ -4,8 +4,7 @@ Most networks hold their patches row by row, behind the class token. Hiera does 
 windows lie in one piece. A grid that is read in the wrong order is scrambled, and looks like features all the same.
 """
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -15,6 +14,7 @@ from torch import Tensor, nn
 from ..errors import InputError
 from .capture import Tap, run_taps
 from .layouts import Layout
+from .modes import keeping_modes
 
 Order = slice | Tensor
 """Which of a layer's tokens are the patches, row by row."""
@@ -92,7 +92,8 @@ def tell_orders(network: nn.Module, tokens: Mapping[Tap, Layout], size: int) -> 
         served = tokens[taps[name]].serve(seen).float()
         return (served[1:] - served[0]).norm(dim=2)  # (P, N)
 
-    with _at_rest(network):
+    with keeping_modes(network), torch.no_grad():
+        network.eval()
         answered = run_taps(network, taps, images, answers)
     last: dict[tuple[int, ...], TokenOrder] = {}
     found: dict[Tap, TokenOrder] = {}
@@ -177,16 +178,3 @@ def _correlation(left: Tensor, right: Tensor) -> Tensor:
     left, right = (each - each.mean(1, keepdim=True) for each in (left, right))
     norm = left.norm(dim=1) * right.norm(dim=1)
     return torch.where(norm > 0, (left * right).sum(1) / norm.clamp_min(torch.finfo(norm.dtype).tiny), 0)
-
-
-@contextmanager
-def _at_rest(network: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients, for as long as the context lasts."""
-    modes = [(module, module.training) for module in network.modules()]
-    network.eval()
-    try:
-        with torch.no_grad():
-            yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -23,7 +23,6 @@ SCORE_COLUMNS = tuple(field.name for field in fields(ScoreRow))
 TARGET_FIGURES = (
     "pearson", "r2", "explained_variance", "mse", "rmse", "mae", "smooth_l1", "noise_ceiling", "score",
 )  # fmt: skip
-TARGET_COLUMNS = ("split", "subject", "hemisphere", "target", "rois", "vertex", *TARGET_FIGURES)
 
 _TEXT = ("split", "subject", "hemisphere", "roi")
 _COUNTS = ("n_targets", "n_scored")

@@ -139,11 +139,7 @@ class EncodingModule(PredictingModule):
         if self.categories is not None:
             self.categories.check(facts)
         if self.backbone is not None:
-            trainable = [parameter for parameter in self.backbone.parameters() if parameter.requires_grad]
-            self.finetuning.train(self.backbone, 0)
-            check_batch_norm(self.backbone, facts.smallest_batch)
-            for parameter in trainable:  # the optimiser is made of them all, those that join later too
-                parameter.requires_grad_(True)
+            self.finetuning.check(self.backbone, facts.smallest_batch)
 
     def setup(self, stage: str) -> None:
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
@@ -202,8 +198,8 @@ class EncodingModule(PredictingModule):
         return self._in_units(self(batch))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        outcome = self._step(batch)
-        losses = outcome.losses
+        step = self._step(batch)
+        losses = step.losses
         # Every measurement weighs the same: a subject of whom a batch has one stimulus does not weigh as one of whom
         # it has sixty, and over an epoch each weighs by its stimuli and its targets.
         measured = (~batch.response.isnan()).sum(0).to(losses)  # (num_targets,)
@@ -218,15 +214,15 @@ class EncodingModule(PredictingModule):
         if self.l1:
             loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
         if self.categories is not None:
-            loss = loss + self.categories.loss(outcome.features, batch)
+            loss = loss + self.categories.loss(step.features, batch)
         return loss * self._share_of_window(batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
-        outcome = self._step(batch)
-        self.loss_meter.update(outcome.losses, batch.response)
-        self.metrics.update(VALIDATION, outcome.prediction, batch.response)
+        step = self._step(batch)
+        self.loss_meter.update(step.losses, batch.response)
+        self.metrics.update(VALIDATION, step.prediction, batch.response)
         if self.categories is not None:
-            self.categories.update(VALIDATION, outcome.features, batch)
+            self.categories.update(VALIDATION, step.features, batch)
 
     def on_validation_epoch_end(self) -> None:
         mean = self.loss_meter.compute().reshape(-1)  # (num_targets,); torchmetrics makes one a scalar
@@ -237,12 +233,12 @@ class EncodingModule(PredictingModule):
         self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        outcome = self._step(batch)
+        step = self._step(batch)
         split = self.facts.evaluated[dataloader_idx]
-        self.metrics.update(split, outcome.prediction, batch.response)
+        self.metrics.update(split, step.prediction, batch.response)
         if self.categories is not None:
-            self.categories.update(split, outcome.features, batch)
-        return {"prediction": outcome.prediction}
+            self.categories.update(split, step.features, batch)
+        return {"prediction": step.prediction}
 
     def on_test_epoch_end(self) -> None:
         for split in self.facts.evaluated:

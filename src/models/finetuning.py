@@ -16,6 +16,7 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from ..arguments import KeepsArguments
 from ..encoders.capture import did_you_mean
+from ..encoders.modes import keeping_modes
 from ..encoders.tracing import BATCH, trace
 from ..errors import InputError
 from ..recipe import Remakable
@@ -45,6 +46,23 @@ class Finetuning(KeepsArguments, Remakable, ABC):
     def parameter_groups(self, backbone: nn.Module) -> list[dict[str, Any]]:
         """Groups for the optimiser; "rate" is a group's share of the learning rate."""
         return [{"params": [each for each in backbone.parameters() if each.requires_grad], "rate": self.rate}]
+
+    def check(self, backbone: nn.Module, smallest: int) -> None:
+        """Look at the first epoch ahead of it, and leave the backbone as it was.
+
+        Args:
+            backbone: Prepared.
+            smallest: Stimuli in the smallest batch.
+
+        Raises:
+            InputError: Batch norm is trained, and has nothing to be normalised over.
+        """
+        trainable = [parameter for parameter in backbone.parameters() if parameter.requires_grad]
+        with keeping_modes(backbone):
+            self.train(backbone, 0)
+            check_batch_norm(backbone, smallest)
+        for parameter in trainable:  # the optimiser is made of them all, those that join later too
+            parameter.requires_grad_(True)
 
     @abstractmethod
     def train(self, backbone: nn.Module, epoch: int) -> None:
@@ -99,7 +117,6 @@ class Gradual(Finetuning):
         self.start = start
         self.stages: list[list[nn.Module]] = []
         self.trainable: list[tuple[nn.Module, nn.Parameter]] = []
-        self.joined = 0
 
     def prepare(self, backbone: nn.Module) -> None:
         self.stages = find_stages(backbone)
@@ -111,8 +128,7 @@ class Gradual(Finetuning):
         ]
 
     def train(self, backbone: nn.Module, epoch: int) -> None:
-        joined = 0 if epoch < self.start else 1 + (epoch - self.start) // self.epochs_per_stage
-        joined = min(joined, len(self.stages))
+        joined = self._joined(epoch)
         backbone.train(joined == len(self.stages))
         trained = [module for stage in self.stages[len(self.stages) - joined :] for module in stage]
         for module in trained:
@@ -122,9 +138,13 @@ class Gradual(Finetuning):
         always = torch.distributed.is_available() and torch.distributed.is_initialized()
         for module, parameter in self.trainable:
             parameter.requires_grad_(always or module.training)
-        if joined != self.joined:
+        if joined != self._joined(epoch - 1):
             log.info("from epoch %d on %d of the backbone's %d stages are trained", epoch, joined, len(self.stages))
-        self.joined = joined
+
+    def _joined(self, epoch: int) -> int:
+        """Stages that are trained in an epoch; none before the first."""
+        joined = 0 if epoch < self.start else 1 + (epoch - self.start) // self.epochs_per_stage
+        return min(joined, len(self.stages))
 
 
 class Lora(Finetuning):

@@ -13,6 +13,7 @@ from torch import Tensor
 from ..arguments import KeepsArguments
 from ..batch import Batch, Facts
 from ..encoders.intake import same_sized
+from ..encoders.modes import keeping_modes
 from ..errors import InputError, one_line
 from ..recipe import Remakable
 from .new_stimuli import Images, as_stimuli, named_subjects, named_targets
@@ -61,20 +62,19 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
         stimuli = as_stimuli(images)
         if not len(stimuli):
             raise InputError("images: expected at least one, found none")
-        modes = [(module, module.training) for module in self.modules()]
-        self.eval()
-        try:
+        with keeping_modes(self):
+            self.eval()
             predicted = self._predicted(stimuli, subject, batch_size)
-        finally:
-            for module, training in modes:
-                module.training = training
         known = self.targets(subject)
         chosen = torch.cat(predicted)[:, torch.searchsorted(known, columns)]
         return chosen if self.facts.offset is None else chosen.double() + self.facts.offset[columns].cpu()
 
     def _predicted(self, images: Sequence[np.ndarray], subject: str | None, batch_size: int) -> list[Tensor]:
         """Predictions of a subject's, or all, targets, float32 (n, targets), in pieces of images."""
-        assert self.facts.intake is not None
+        if self.facts.intake is None:
+            raise InputError(
+                "predict: the model was given no way from images to features; train it through a data module"
+            )
         predicted = []
         for stimuli in same_sized(images, batch_size):
             features, pixels = self.facts.intake(stimuli, self.device)

@@ -136,7 +136,7 @@ class Reporter(Callback):
         if not math.isfinite(value):
             raise TrialFailed(f"the validation correlation is {value} in epoch {trainer.current_epoch}")
         finite = pl_module.target_losses.isfinite().double().mean()  # what has diverged correlates with nothing
-        self.trial.report(value * float(finite), trainer.current_epoch + 1)
+        self.trial.report(min(value, value * float(finite)), trainer.current_epoch + 1)  # never better for it
         if self.prunable and not trainer.should_stop and self.trial.should_prune():
             raise optuna.TrialPruned
 

@@ -114,6 +114,13 @@ def test_hiera_is_rolled_up_again() -> None:
         torch.testing.assert_close(found[layer], F.adaptive_avg_pool2d(maps, 2), rtol=1e-4, atol=1e-5)
 
 
+def test_an_order_that_validation_found_serves_training() -> None:
+    encoder = TimmEncoder("hiera_tiny_224", "random", "blocks.0", pool=2)
+    with torch.inference_mode():  # as Lightning validates, before the first step
+        encoder(IMAGES[:1])
+    encoder(IMAGES[:1])["blocks.0"].sum().backward()
+
+
 @torch.no_grad()
 def test_a_module_that_names_its_grid_beside_the_tensor() -> None:
     encoder = TimmEncoder("mvitv2_tiny", "random", "stages.1.blocks.0", pool=2).eval()

@@ -134,6 +134,23 @@ def test_a_backbone_without_weights_has_no_stages(tmp_path: Path) -> None:
     fit(tmp_path, Gradual(), backbone=PixelEncoder(), epochs=1)
 
 
+@pytest.mark.parametrize(
+    "policy", [Frozen(), Gradual(start=0), Lora(rank=2), Full()], ids=lambda each: type(each).__name__
+)
+def test_looking_ahead_leaves_the_backbone_as_it_is(policy: Finetuning) -> None:
+    backbone = TinyBackbone()
+    policy.prepare(backbone)
+    policy.train(backbone, 9)
+
+    def state() -> list[bool]:
+        modes = [module.training for module in backbone.modules()]
+        return [*modes, *(parameter.requires_grad for parameter in backbone.parameters())]
+
+    before = state()
+    policy.check(backbone, smallest=2)
+    assert state() == before
+
+
 def test_in_the_end_gradual_trains_what_belongs_to_no_stage() -> None:
     """A transformer's class token and position embedding, and its dropout."""
     encoder = TimmEncoder("vit_tiny_patch16_224", "random", image_size=32)

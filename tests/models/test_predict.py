@@ -20,6 +20,7 @@ from calcarine.run.stages import train
 from lightning.pytorch import Trainer
 from planted import Identity, Planted
 from torchvision.models import resnet18
+from trees import write_folder
 
 QUIET = {"accelerator": "cpu", "enable_progress_bar": False, "enable_model_summary": False, "max_epochs": 2}
 SOURCE = {"images": 60, "test_images": 10, "targets": 24, "image_size": 32}
@@ -182,3 +183,19 @@ def test_figures_are_logged_as_asked(tmp_path: Path) -> None:
     names = {f"test{place}" for each in ("pearson", "r2", "mse") for place in (f"/{each}", f"_{each}/lh.a")}
     assert names <= set(logged)
     assert not any("mae" in name for name in logged)
+
+
+def test_predictions_carry_an_offset_that_float32_cannot_hold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_folder(Path("mine"), 40)
+    responses = 1e6 + 1e-3 * np.random.default_rng(0).standard_normal((40, 3))
+    np.save("mine/responses.npy", responses)
+    flags = ["--data.source=Folder", "--data.source.root=mine", "--data.encoder=PixelEncoder", "--model=RidgeModule"]
+    cli = build_cli([*flags, *(f"--trainer.{name}={str(value).lower()}" for name, value in QUIET.items())])
+    folder = train(cli, keep=True)
+    assert folder is not None
+    model = EncodingModule.load_from_checkpoint(folder / "checkpoints" / "best.ckpt")
+    images = np.stack([cli.datamodule.recordings[0].stimuli.read(index) for index in range(5)])
+    predicted = model.predict(images).numpy()
+    assert np.abs(predicted - responses[:5]).max() < 1e-2
+    assert predicted.std() > 0

@@ -9,7 +9,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calcarine.errors import InputError
+from calcarine.models import EncodingModule
+from calcarine.names import TEST
+from calcarine.run.cli import build_cli
 from calcarine.run.main import main
+from calcarine.run.predictions import by_recording
+from calcarine.run.stages import train
 from trees import write_algonauts2021, write_clip
 
 VIDEOS = Path("data/AlgonautsVideos268_All_30fpsmax")
@@ -41,6 +47,24 @@ def test_a_backbone_is_trained_on_the_frames_of_clips(capsys: pytest.CaptureFixt
     assert f"Algonauts 2021 mini-track score {whole:.3f}" in capsys.readouterr().out
     images = [np.load(path, mmap_mode="r") for path in Path("cache/embeddings").glob("*/features.npy")]
     assert [(image.shape, image.dtype) for image in images] == [((23, 3, 3, 32, 32), np.uint8)]
+
+
+@pytest.mark.usefixtures("mini")
+@pytest.mark.parametrize("by_frame", [False, True])
+def test_a_checkpoint_predicts_clips_as_the_run_did(by_frame: bool) -> None:
+    frames = ["--data.source.frames=3", "--data.encoder=PixelEncoder", "--data.encoder.size=4", "--data.batch_size=5"]
+    served = ["--data.average_frames=false", "--model.head=FramewiseHead"] if by_frame else ["--model=RidgeModule"]
+    cli = build_cli([*SOURCE, *frames, "--trainer.max_epochs=1", *served])
+    folder = train(cli, keep=True)
+    assert folder is not None
+    model = EncodingModule.load_from_checkpoint(folder / "checkpoints" / "best.ckpt")
+    ((recording, stimuli, expected),) = by_recording(cli.datamodule, TEST, folder / "predictions")
+    clips = np.stack([recording.stimuli.read(index) for index in stimuli])
+    np.testing.assert_allclose(model.predict(clips).numpy(), expected, rtol=1e-4, atol=1e-4)
+    if by_frame:
+        for wrong, found in ((clips[:, :2], "clips of 2"), (clips[:, 0], "images")):
+            with pytest.raises(InputError, match=f"expected clips of 3 frames as in training, found {found}"):
+                model.predict(wrong)
 
 
 class Malicious:

@@ -142,6 +142,14 @@ def test_the_flag_that_matters_is_the_important_one(space: SearchSpace) -> None:
     assert figures.importance(make_study(space, "CCPPPPPP")) is None
 
 
+def test_pruned_trials_alone_have_an_axis(space: SearchSpace) -> None:
+    study = optuna.create_study(direction="maximize")
+    for value in (-0.4, -0.3):
+        study.add_trial(create_trial(state=TrialState.PRUNED, intermediate_values={1: value}))
+    low, high = figures.history(study).layout.yaxis.range
+    assert low < -0.4 < -0.3 < high
+
+
 def test_what_choosing_by_validation_costs_is_said(space: SearchSpace, tmp_path: Path) -> None:
     write_report(tmp_path, make_study(space, "C" * 6), space, [])
     text = " ".join((tmp_path / "report.html").read_text().rpartition('id="validation_against_test-0"')[2].split())

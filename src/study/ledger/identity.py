@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
 from ...run.stages import flat
-from ..ledger.attributes import CONFIG, KEEPS, SPACE
+from .attributes import CONFIG, KEEPS, SPACE
 
 if TYPE_CHECKING:
     from optuna import Study

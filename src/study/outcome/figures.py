@@ -49,12 +49,12 @@ def history(shown: Study) -> Figure:
     figure = plot_optimization_history(shown, target_name=VALUE)
     trials = shown.get_trials(deepcopy=False)
     complete = [trial for trial in trials if trial.state.name == "COMPLETE"]
-    low, high = limits([value_of(trial) for trial in complete])
     reached = {
         trial.number: trial.intermediate_values[trial.last_step]
         for trial in trials
         if trial.state.name == "PRUNED" and trial.last_step
     }
+    low, high = limits([value_of(trial) for trial in complete] or list(reached.values()))
     failed = [trial.number for trial in trials if trial.state.name == "FAIL" and LOST not in trial.user_attrs]
     own = {trial.number: value_of(trial) for trial in complete if DEFAULT in trial.user_attrs}
     for name, points, symbol, colour in (
