@@ -12,7 +12,7 @@ check:  ## formatting, lint, types and the import rules
 test:  ## the whole suite
 	uv run pytest
 
-schema:  ## write src/run/schema.json again, after a flag, a class or a docstring has changed
+schema:  ## write src/command_line/schema.json again, after a flag, a class or a docstring has changed
 	uv run python -m calcarine.run.schema
 
 train:  ## one run on the simulated subject

@@ -83,7 +83,7 @@ def _simulate(options: argparse.Namespace) -> None:
 
 
 def _encode(argv: Sequence[str]) -> None:
-    from .run.help import ENCODE
+    from .command_line.help import ENCODE
     from .run.main import answered, quieten
 
     if answered(argv, ENCODE, "calcarine encode"):

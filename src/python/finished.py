@@ -94,8 +94,8 @@ class Run:
         return f"<p><code>{html.escape(str(self.folder))}</code></p>{self.scores.to_html(index=False, na_rep='')}"
 
 
-class Report:
-    """A self-contained page of HTML.
+class ShownFile:
+    """A file that notebooks show; `str` and `open` take it as its path.
 
     Args:
         path: The file.
@@ -111,31 +111,19 @@ class Report:
         return str(self.path)
 
     def __repr__(self) -> str:
-        return f"Report({str(self.path)!r})"
+        return f"{type(self).__name__}({str(self.path)!r})"
+
+
+class Report(ShownFile):
+    """A self-contained page of HTML."""
 
     def _repr_html_(self) -> str:
         page = html.escape(self.path.read_text(encoding="utf-8"))
         return f'<iframe srcdoc="{page}" title="Report" style="width: 100%; height: 80vh; border: 0"></iframe>'
 
 
-class Picture:
-    """A PNG file.
-
-    Args:
-        path: The file.
-    """
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __fspath__(self) -> str:
-        return str(self.path)
-
-    def __str__(self) -> str:
-        return str(self.path)
-
-    def __repr__(self) -> str:
-        return f"Picture({str(self.path)!r})"
+class Picture(ShownFile):
+    """A PNG file."""
 
     def _repr_png_(self) -> bytes:
         return self.path.read_bytes()

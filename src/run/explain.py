@@ -8,8 +8,8 @@ import re
 from difflib import get_close_matches
 from importlib import import_module
 
-from .known import schema
-from .meant import no_such_class
+from ..command_line.known import schema
+from ..command_line.meant import no_such_class
 
 _LINKED = ("num_targets", "feature_shapes")  # filled from the data, not by users
 _UNKNOWN = re.compile(r"Option '([\w.]+)' is not accepted|accept option '([\w.]+)'|unrecognized arguments: -*([\w.]+)")

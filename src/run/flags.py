@@ -7,13 +7,13 @@ from typing import Any
 import yaml
 from jsonargparse import ArgumentParser, Namespace, get_loader, set_loader
 
+from ..command_line.found_source import with_source
+from ..command_line.renamed import advised
+from ..command_line.typed import check
+from ..command_line.words import with_shipped
 from ..errors import InputError
 from .class_change import fresh_classes
-from .command_line import with_shipped
 from .explain import explain
-from .found_source import with_source
-from .renamed import advised
-from .typed import check
 
 MODE = "yaml_of_all_times"
 """The parsers' mode: YAML, in which the class paths of earlier releases are read as today's."""

@@ -5,11 +5,11 @@ import sys
 import warnings
 from collections.abc import Sequence
 
+from ..command_line.found_source import with_source
+from ..command_line.help import USUAL, answer
+from ..command_line.typed import check
+from ..command_line.words import with_shipped
 from ..front_door import enter
-from .command_line import with_shipped
-from .found_source import with_source
-from .help import USUAL, answer
-from .typed import check
 
 
 def main(args: Sequence[str] | None = None) -> int:

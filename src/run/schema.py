@@ -20,10 +20,10 @@ from lightning.pytorch.cli import ReduceLROnPlateau
 from torch import Tensor
 from torch.nn import Module
 
+from ..command_line.known import OUTSIDE, SCHEMA
 from ..models import EncodingModule
 from ..models.closed_form.base import ClosedFormModule
 from .cli import EncodingCLI
-from .known import OUTSIDE, SCHEMA
 
 NAMED_IN = (
     "calcarine.data", "calcarine.encoders", "calcarine.models",

@@ -6,9 +6,9 @@ import os
 import sys
 from collections.abc import Sequence
 
+from ..command_line.meant import TUNE
 from ..front_door import enter
 from ..run.main import answered
-from ..run.meant import TUNE
 from .crew import MEMBER, run_crew
 from .search.options import Options, parse
 

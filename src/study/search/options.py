@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...command_line.words import shipped
 from ...errors import InputError
-from ...run.command_line import shipped
 from ...where import RUNS, SEARCHES
 from .choosing import PRUNERS, SAMPLERS, PrunerName, SamplerName
 

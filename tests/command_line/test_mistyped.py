@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 import yaml
-from calcarine.run.known import SCHEMA, schema
+from calcarine.command_line.known import SCHEMA, schema
+from calcarine.command_line.meant import TUNE
+from calcarine.command_line.renamed import current_names
+from calcarine.command_line.typed import DEFAULT_CONFIG, Typed
 from calcarine.run.main import main as train
-from calcarine.run.meant import TUNE
-from calcarine.run.renamed import current_names
-from calcarine.run.typed import DEFAULT_CONFIG, Typed
 from calcarine.study.front import main as tune
 from calcarine.study.search.options import _parser
 from calcarine.tools import main as calcarine
@@ -168,8 +168,8 @@ def test_old_class_paths_are_read_as_todays() -> None:
 def test_a_config_of_the_time_of_src_runs_with_one_line_of_advice(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
+    from calcarine.command_line.renamed import _advise
     from calcarine.run.cli import build_cli
-    from calcarine.run.renamed import _advise
 
     _advise.cache_clear()
     write_folder(tmp_path / "mine", n_stimuli=40)
@@ -195,7 +195,7 @@ WRITERS = {"Folder": write_folder, "Algonauts2023": write_algonauts, "Algonauts2
 
 @pytest.mark.parametrize("name", WRITERS)
 def test_a_root_without_a_source_is_recognised(name: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    from calcarine.run.found_source import with_source
+    from calcarine.command_line.found_source import with_source
 
     WRITERS[name](tmp_path / "mine")
     args = ["--data.source.root=mine", "--name=x"]

@@ -13,11 +13,11 @@ from typing import Any
 
 from ..errors import InputError
 from ..where import CONFIGS
-from .command_line import BARE, config_of, existing_config, pairs
 from .known import Parameter, same_libraries, schema
 from .meant import did_you_mean, no_such_class, no_such_flag
 from .renamed import current_names
 from .slots import Slots
+from .words import BARE, config_of, existing_config, pairs
 
 DEFAULT_CONFIG = CONFIGS / "default.yaml"
 

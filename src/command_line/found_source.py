@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from .command_line import config_of, pairs
+from .words import config_of, pairs
 
 log = logging.getLogger(__name__)
 
