@@ -12,6 +12,7 @@ from ..encoders import Encoder
 from ..errors import InputError
 from ..models import EncodingModule
 from ..run.cli import build_cli
+from ..run.folder import folder_of
 from ..run.main import quieten
 from ..run.stages import run as run_stages
 from ..where import RUNS
@@ -119,7 +120,7 @@ def train(
     if cli.config.trainer.fast_dev_run:
         raise InputError("flags: trainer.fast_dev_run leaves no run to return; try it out with train.py")
     run_stages(cli)
-    return Run(Path(str(cli.trainer.log_dir)))
+    return Run(folder_of(cli.trainer))
 
 
 def as_flag(flag: str, value: object) -> str:

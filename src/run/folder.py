@@ -52,6 +52,14 @@ class RunLogger(TensorBoardLogger):
                 return version
 
 
+def folder_of(trainer: Trainer) -> Path:
+    """The run's folder, on every rank that of rank 0.
+
+    All ranks must ask together, since it is sent by rank 0: one that asks alone waits for the others for ever.
+    """
+    return Path(str(trainer.log_dir))
+
+
 class EpochSeed(Callback):
     """Seeds every epoch by its number, so that a resumed run draws the dropout that an undisturbed one does.
 
@@ -89,7 +97,7 @@ class HistoryWriter(Callback):
         self._write(trainer)  # also where a resumed run had no epoch left
 
     def _write(self, trainer: Trainer) -> None:
-        folder = Path(str(trainer.log_dir))
+        folder = folder_of(trainer)
         if trainer.is_global_zero:
             lines = [",".join(str(row.get(name, "")) for name in self.COLUMNS) for row in self.rows]
             with replacing(folder / "history.csv") as partial:

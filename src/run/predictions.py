@@ -13,6 +13,7 @@ from ..batch import Batch
 from ..data.datamodule import EncodingDataModule
 from ..npy import create_array
 from ..recording import Recording
+from .folder import folder_of
 
 
 def by_recording(
@@ -41,7 +42,7 @@ class PredictionWriter(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
-        self.folder = Path(str(trainer.log_dir)) / "predictions"
+        self.folder = folder_of(trainer) / "predictions"
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, split in _files(data).items():

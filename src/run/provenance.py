@@ -22,6 +22,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
 from ..evaluation.evaluate import DATA, MODEL
+from .folder import folder_of
 
 FILE = "run.json"
 
@@ -53,10 +54,10 @@ class Provenance(Callback):
         return facts(self.content)
 
     def _begin(self, trainer: Trainer) -> None:
+        folder = folder_of(trainer)
         if self.content or not trainer.is_global_zero:
             return
         data = EncodingDataModule.of(trainer)
-        folder = Path(str(trainer.log_dir))
         self.content = {
             "command": shlex.join(["train.py", *self.args]),
             "date": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds"),

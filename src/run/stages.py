@@ -23,7 +23,7 @@ from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
 from ..findings import Findings
 from ..names import WITHHELD
-from .folder import rank
+from .folder import folder_of, rank
 from .predictions import by_recording
 from .resume import CHECKPOINTS
 from .submissions import write_submission
@@ -66,7 +66,7 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
         if cli.config.trainer.fast_dev_run:
             log.info("fast_dev_run: one batch of each split ran, nothing was written")
             return None
-        folder = Path(str(trainer.log_dir))
+        folder = folder_of(trainer)
         if keep:
             trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
         trainer.test(model, data, verbose=False)

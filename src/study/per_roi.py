@@ -25,7 +25,7 @@ from ..evaluation.scores import TargetScores, mean_known
 from ..models import EncodingModule
 from ..names import VALIDATION
 from ..run.cli import EncodingCLI
-from ..run.folder import HistoryWriter
+from ..run.folder import HistoryWriter, folder_of
 from ..run.resume import CHECKPOINTS
 from ..run.stages import BEST, evaluate, predicted_splits
 from .ledger.attributes import PER_ROI
@@ -174,7 +174,7 @@ def assemble(study: Study, best: FrozenTrial, complete: Sequence[FrozenTrial], c
     assembly = Assembly(rows)
     cli.trainer.callbacks.insert(0, assembly)  # type: ignore[attr-defined]
     cli.trainer.test(cli.model, cli.datamodule, verbose=False)
-    folder = Path(str(cli.trainer.log_dir))
+    folder = folder_of(cli.trainer)
     cli.trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
     (folder / "history.csv").write_text(",".join(HistoryWriter.COLUMNS) + "\n")  # nothing was trained
     evaluate(cli, folder)

@@ -21,6 +21,7 @@ from ..evaluation.tables import read_scores
 from ..names import VALIDATION
 from ..run.cli import build_cli
 from ..run.flags import parse_flags
+from ..run.folder import folder_of
 from ..run.stages import run
 from .ledger.attributes import PER_ROI, REFIT
 from .ledger.queue import Queue
@@ -121,7 +122,7 @@ class Session:
             return
         cli = build_cli(["--config", str(self.folder / BEST)])
         run(cli)
-        folder = Path(str(cli.trainer.log_dir))
+        folder = folder_of(cli.trainer)
         self.study.set_user_attr(REFIT, [best.number, str(folder)])
         own_rows = [row for row in read_scores(folder / SCORES) if (row.hemisphere, row.roi) == (BOTH, ALL)]
         figures = [row.pearson_mean for row in own_rows if row.split == VALIDATION]
