@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from calcarine.tools import main
+from calcarine.commands.main import main
 from trees import write_folder
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"

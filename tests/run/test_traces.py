@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from calcarine.commands.main import main as calcarine
 from calcarine.models import Head
 from calcarine.run.main import main
-from calcarine.tools import main as calcarine
 from trees import write_folder
 
 QUIET = [

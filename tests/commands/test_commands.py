@@ -5,14 +5,14 @@ import sys
 
 import numpy as np
 import pytest
-from calcarine.tools import main
+from calcarine.commands.main import main
 from trees import write_folder
 
 
 def test_help_needs_neither_torch_nor_lightning():
     code = (
         "import sys; sys.argv = ['calcarine', '--help']\n"
-        "from calcarine.tools import main\n"
+        "from calcarine.commands.main import main\n"
         "try: main()\n"
         "except SystemExit: print(sorted({'torch', 'lightning'} & set(sys.modules)))"
     )

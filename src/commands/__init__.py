@@ -1,0 +1,1 @@
+"""The `calcarine` command: one file for each of its commands."""

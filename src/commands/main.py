@@ -1,0 +1,43 @@
+"""The `calcarine` command: finds the command that was typed, and lists them all."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from ..front_door import enter
+from .command import Command
+from .layers import LAYERS
+from .simulate import SIMULATE
+from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
+
+COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, LAYERS, ENCODE_AHEAD, SIMULATE)
+"""In the order in which a newcomer needs them."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one `calcarine` command and return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    for command in COMMANDS:
+        if isinstance(command, RunCommand) and argv[:1] == [command.name]:
+            return command.main(argv[1:])
+    options = _parser().parse_args(argv)
+    run = options.__dict__.pop("run")
+    return enter(lambda: run(options))
+
+
+def _parser() -> argparse.ArgumentParser:
+    examples = "\n".join(f"  {command.example}" for command in COMMANDS)
+    parser = argparse.ArgumentParser(
+        prog="calcarine",
+        description="Visual encoding models: images or clips in, predicted brain responses out.",
+        epilog=f"one example each:\n{examples}\n\n"
+        "calcarine COMMAND --help shows a command's flags; of a run, `train --help all` every one.",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    for command in COMMANDS:
+        own = commands.add_parser(command.name, help=command.summary, description=f"{command.summary.capitalize()}.")
+        if isinstance(command, Command):
+            command.add_arguments(own)
+            own.set_defaults(run=command.run)
+    return parser

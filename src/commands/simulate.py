@@ -1,0 +1,33 @@
+"""`calcarine simulate`: data with planted truth."""
+
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from .command import Command
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; new or empty")
+    parser.add_argument("--format", choices=("algonauts2023", "folder"), default="algonauts2023")
+    parser.add_argument("--images", type=int, default=1000, help="training images per subject; default %(default)s")
+    parser.add_argument("--targets", type=int, default=39548, help="of both hemispheres; default %(default)s")
+    parser.add_argument("--subjects", type=int, default=1, help="default %(default)s")
+    parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
+    parser.add_argument(
+        "--test_responses", action="store_true", help="algonauts2023: also write the test responses, which it withholds"
+    )
+
+
+def _run(options: Namespace) -> None:
+    from ..data.simulation.write import simulate
+
+    simulate(**vars(options))
+
+
+SIMULATE = Command(
+    "simulate",
+    "write a data set with planted truth",
+    "calcarine simulate OUT --format folder --images 200 --targets 100",
+    _add_arguments,
+    _run,
+)
