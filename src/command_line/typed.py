@@ -12,14 +12,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..where import CONFIGS
+from ..where import DEFAULT_CONFIG
 from .known import Parameter, same_libraries, schema
 from .meant import did_you_mean, no_such_class, no_such_flag
 from .renamed import current_names
 from .slots import Slots
 from .words import BARE, config_of, existing_config, pairs
-
-DEFAULT_CONFIG = CONFIGS / "default.yaml"
 
 _GROUPS = ("--data", "--trainer", "--early_stopping", "--checkpoint")
 _NULL = ("null", "~", "none")

@@ -12,7 +12,7 @@ from ..arguments import KeepsArguments
 from ..batch import Features, FeatureShapes
 from ..errors import InputError
 from ..recipe import Remakable
-from .framing import Framing, resized
+from .framing import Framing, interpolated
 from .modes import keeping_modes
 
 VERSION = 2  # raise it when `prepare_images` or an encoder changes what it computes: cached features are then made anew
@@ -140,7 +140,7 @@ def prepare_images(
         raise TypeError(f"expected uint8 images (batch, 3, height, width), got {images.dtype} {tuple(images.shape)}")
     pixels = images.float() / 255
     if framing is None:
-        pixels = resized(pixels, (size, size), interpolation)
+        pixels = interpolated(pixels, (size, size), interpolation)
     else:
         pixels = framing.cut(pixels, size, interpolation)
     if mean is None or std is None:

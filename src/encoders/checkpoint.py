@@ -1,16 +1,14 @@
 """Weight files from elsewhere: read without trusting them, and fitted to a network or refused in one line."""
 
-import pickle
-import re
 from collections import Counter
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 
 from ..errors import InputError, one_line
+from ..tensor_file import read_tensors
 
 SUFFIXES = (".safetensors", ".pth", ".pt", ".bin", ".ckpt", ".tar")
 WRAPPERS = ("state_dict_ema", "model_ema", "state_dict", "model_state_dict", "model", "teacher")
@@ -25,7 +23,7 @@ def read_state(path: Path) -> dict[str, Tensor]:
     """
     if not path.is_file():
         raise InputError(f"{path}: expected a file of weights, found {'a folder' if path.is_dir() else 'nothing'}")
-    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_pickle(path)
+    content: Any = _read_safetensors(path) if path.suffix == ".safetensors" else read_tensors(path)
     while isinstance(content, Mapping):
         inner = next((content[key] for key in WRAPPERS if isinstance(content.get(key), Mapping)), None)
         if inner is None:
@@ -122,29 +120,6 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         return load_file(path)
     except (SafetensorError, OSError, ValueError) as error:
         raise InputError(f"{path}: expected a safetensors file, could not read it: {one_line(error)}") from error
-
-
-def read_pickle(path: Path) -> Any:
-    """Read a PyTorch file; `weights_only` admits tensors and plain types and runs nothing.
-
-    Raises:
-        InputError: The file is damaged, or holds other objects.
-    """
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        raise InputError(
-            f"{path}: refused, expected tensors and plain types only, found {_forbidden(error)}; "
-            "if you trust it, save its state_dict alone with torch.save or safetensors"
-        ) from error
-    except (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError) as error:
-        raise InputError(f"{path}: expected a PyTorch file of weights, could not read it: {one_line(error)}") from error
-
-
-def _forbidden(error: Exception) -> str:
-    """The class or function that a file would have called, from PyTorch's refusal."""
-    named = re.search(r"GLOBAL ([\w.]+)", str(error))
-    return named[1] if named else "other objects, or a damaged file"
 
 
 def _describe(content: object) -> str:

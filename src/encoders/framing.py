@@ -29,7 +29,7 @@ class Framing:
             height = width = self.resize
         else:
             height, width = (int(self.resize * side / shorter) for side in (height, width))
-        pixels = resized(pixels, (height, width), interpolation)
+        pixels = interpolated(pixels, (height, width), interpolation)
         top, left = round((height - size) / 2), round((width - size) / 2)
         return pixels[..., top : top + size, left : left + size]
 
@@ -38,7 +38,7 @@ class Framing:
         return f"{side} brought to {self.resize} pixels"
 
 
-def resized(pixels: Tensor, shape: tuple[int, int], interpolation: str) -> Tensor:
+def interpolated(pixels: Tensor, shape: tuple[int, int], interpolation: str) -> Tensor:
     """Pixels in [0, 1] at another height and width, antialiased."""
     if pixels.shape[-2:] == shape:
         return pixels

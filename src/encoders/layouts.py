@@ -65,7 +65,7 @@ class Layout:
 
 
 def read_layouts(
-    network: nn.Module, traced: Trace, taps: Collection[Tap], size: int, resized: Callable[[int], nn.Module]
+    network: nn.Module, traced: Trace, taps: Collection[Tap], size: int, of_size: Callable[[int], nn.Module]
 ) -> dict[Tap, Layout]:
     """The layout of each tap that has one row per image.
 
@@ -74,7 +74,7 @@ def read_layouts(
         traced: Its trace, on images of `size`.
         taps: Where to look.
         size: Height and width in pixels.
-        resized: Makes the same network for another size, for one that takes a single size.
+        of_size: Makes the same network for another size, for one that takes a single size.
     """
     seen = {event.tap: event for event in traced.events if event.tap in set(taps)}
     larger = output_shapes(traced.ran, taps, (IMAGES, 3, TALLER * size, WIDER * size))
@@ -83,7 +83,7 @@ def read_layouts(
     missing = [tap for tap, event in seen.items() if not _tells(event.shape, larger.get(tap))]
     if missing:
         with suppress(Exception), torch.device("meta"):  # a network that can be made for one size only
-            square = output_shapes(resized(TALLER * size).eval(), missing, (IMAGES, 3, TALLER * size, TALLER * size))
+            square = output_shapes(of_size(TALLER * size).eval(), missing, (IMAGES, 3, TALLER * size, TALLER * size))
     found: dict[Tap, Layout] = {}
     for tap, event in seen.items():
         shape = (event.shape or ())[1:]

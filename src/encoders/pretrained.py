@@ -245,11 +245,11 @@ class PretrainedEncoder(Encoder):
     ) -> dict[Tap, Layout]:
         """What the axes of layers mean."""
 
-        def resized(size: int) -> nn.Module:
+        def of_size(size: int) -> nn.Module:
             with torch.random.fork_rng(devices=[]):
                 return cls.build(model, None, size, **options)[0]
 
-        return read_layouts(network, traced, taps, size, resized)
+        return read_layouts(network, traced, taps, size, of_size)
 
     def _reduce(self, layer: str, seen: Tensor, orders: dict[str, Order]) -> Tensor:
         layout = self.layouts[layer]

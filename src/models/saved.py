@@ -1,18 +1,15 @@
 """What a checkpoint holds beside the weights, so that it alone makes the model again."""
 
-import pickle
-import warnings
 from collections.abc import Mapping
 from os import PathLike
 from pathlib import Path
 from typing import IO, Any, TypeVar
 
-import torch
-
 from ..batch import Facts
 from ..encoders.intake import StimulusIntake
 from ..errors import InputError, one_line
 from ..recipe import ARGUMENTS, CLASS, Remakable, find_class, make, recipe_of
+from ..tensor_file import read_tensors
 
 PART = "calcarine"
 """Its name in the checkpoint."""
@@ -44,14 +41,7 @@ def read_checkpoint(path: str | PathLike[str] | IO[bytes]) -> dict[str, Any]:
     """
     if isinstance(path, (str, PathLike)) and not Path(path).is_file():
         raise InputError(f"{path}: expected a checkpoint, found no such file; name runs/NAME/version_N/checkpoints/…")
-    try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # that it is done is no news
-            checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except (pickle.UnpicklingError, RuntimeError, OSError, EOFError, ValueError, KeyError) as error:
-        raise InputError(
-            f"{path}: expected a checkpoint, found what cannot be read as one ({one_line(error)[:120]})"
-        ) from error
+    checkpoint = read_tensors(path)
     held = checkpoint.get(PART) if isinstance(checkpoint, Mapping) else None
     if not isinstance(held, Mapping) or held.get("format") != FORMAT:
         found = f"format {held.get('format')}" if isinstance(held, Mapping) else "one of another version or program"

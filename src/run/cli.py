@@ -16,15 +16,13 @@ from lightning.pytorch.loggers import Logger
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..models import EncodingModule, RoiEarlyStopping
-from ..where import CONFIGS, RUNS
+from ..where import DEFAULT_CONFIG, RUNS
 from .constructors import as_input
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
 from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
-
-DEFAULT_CONFIG = CONFIGS / "default.yaml"
 
 
 class EncodingCLI(LightningCLI):

@@ -13,7 +13,8 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 
 from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
-from ..errors import InputError, one_line
+from ..errors import InputError
+from ..tensor_file import read_tensors
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
@@ -116,12 +117,9 @@ class ResumeGuard(Callback):
         if stage != "fit":
             return
         try:
-            content = torch.load(self.checkpoint, map_location="cpu", weights_only=True, mmap=True)
-        except Exception as error:  # torch raises many kinds on a damaged file
-            raise InputError(
-                f"--ckpt_path {self.checkpoint}: expected a checkpoint, found what cannot be read as one "
-                f"({one_line(error)[:120]}); name another, or start anew"
-            ) from error
+            content = read_tensors(self.checkpoint, mapped=True)
+        except InputError as error:
+            raise InputError(f"--ckpt_path {error}; name another, or start anew") from error
         if not isinstance(content, dict) or "optimizer_states" not in content:
             raise InputError(
                 f"--ckpt_path {self.checkpoint}: expected a checkpoint of training, found weights alone; resume from "

@@ -28,6 +28,7 @@ from ..run.cli import EncodingCLI
 from ..run.folder import HistoryWriter, folder_of
 from ..run.resume import CHECKPOINTS
 from ..run.stages import BEST, evaluate, predicted_splits
+from ..tensor_file import read_tensors
 from .ledger.attributes import PER_ROI
 from .ledger.storage import file_lock
 from .search.space import SearchSpace
@@ -99,7 +100,7 @@ class RoiRows:
     def read(self, group: int) -> dict[str, Any] | None:
         """One ROI's trial, validation correlation and rows by the name of their tensor; None where there are none."""
         path = self._path(group)
-        return torch.load(path, map_location="cpu", weights_only=True) if path.exists() else None
+        return read_tensors(path) if path.exists() else None
 
     def _path(self, group: int) -> Path:
         return self.folder / ROWS / f"{group}.pt"

@@ -14,12 +14,12 @@ import yaml
 from calcarine.command_line.known import SCHEMA, schema
 from calcarine.command_line.meant import TUNE
 from calcarine.command_line.renamed import current_names
-from calcarine.command_line.typed import DEFAULT_CONFIG, Typed
+from calcarine.command_line.typed import Typed
 from calcarine.commands.main import main as calcarine
 from calcarine.run.main import main as train
 from calcarine.study.front import main as tune
 from calcarine.study.search.options import _parser
-from calcarine.where import CONFIGS
+from calcarine.where import CONFIGS, DEFAULT_CONFIG
 from places import REPOSITORY
 from trees import write_algonauts, write_algonauts2021, write_folder
 

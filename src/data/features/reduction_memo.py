@@ -5,7 +5,6 @@ CACHE/reductions/8c02….pt      the mean and the basis of one layer, and all st
 
 import json
 import logging
-import warnings
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +13,8 @@ from torch import Tensor
 
 from ...atomic import replacing
 from ...encoders.projection import Projection
+from ...errors import InputError
+from ...tensor_file import read_tensors
 from ..digests import digest_bytes
 from .share import ALONE, Share, first_rank_first
 
@@ -55,11 +56,9 @@ def _recall(path: Path, layer: object) -> Reduced | None:
     if not path.exists():
         return None
     try:
-        with warnings.catch_warnings():
-            warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # that it is done is no news
-            found = torch.load(path, weights_only=True)
+        found = read_tensors(path)
         reduced = Projection(found["mean"], found["basis"]), found["features"]
-    except Exception:  # torch raises many kinds on a damaged file
+    except (InputError, KeyError, TypeError):
         log.warning("reduction of layer %s: %s is damaged and made anew", layer, path)
         return None
     log.info("reduction of layer %s: found in %s", layer, path.parent)

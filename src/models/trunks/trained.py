@@ -6,8 +6,9 @@ from typing import Any
 from torch import Tensor
 
 from ...batch import Facts, Features, FeatureShapes
-from ...encoders.checkpoint import misfit, read_pickle
+from ...encoders.checkpoint import misfit
 from ...errors import InputError
+from ...tensor_file import read_tensors
 from ..saved import FORMAT, PART
 from ..standardize import FeatureStandardizer
 from .base import Trunk
@@ -29,7 +30,7 @@ class TrainedTrunk:
 
     def __init__(self, path: Path, feature_shapes: FeatureShapes) -> None:
         self.flag = f"--model.head.trunk_weights {path}"
-        checkpoint = read_pickle(path) if path.is_file() else None
+        checkpoint = read_tensors(path) if path.is_file() else None
         state, held = _part("state_dict", checkpoint), _part(PART, checkpoint)
         self.weights = _below(_TRUNK, state)
         if not self.weights:
