@@ -25,7 +25,7 @@ from .heads.linear import LinearHead
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import Figure, SplitMetrics
-from .optimization import check_clipping, optimization
+from .optimization import check_clipping, check_settings, optimization
 from .predicting import PredictingModule
 from .standardize import FeatureStandardizer, ResponseStandardizer
 
@@ -134,6 +134,7 @@ class EncodingModule(PredictingModule):
 
     def check(self, facts: Facts) -> None:
         """Called by the data module, before the first image is read; see `TakesFacts`."""
+        check_settings(self.make_optimizer, self.make_scheduler)
         self.head.check(facts)
         self.loss.check(facts)
         if self.categories is not None:

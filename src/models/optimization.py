@@ -1,13 +1,18 @@
 """From a model's weights to its optimiser and schedule, as Lightning takes them."""
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
+import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
+from torch import nn
 
 from ..errors import InputError, one_line
 from .schedules import OneCycle
+
+Made = TypeVar("Made")
 
 
 def optimization(
@@ -27,16 +32,33 @@ def optimization(
     Raises:
         InputError: The optimiser refuses its settings, or a schedule cannot know where training ends.
     """
-    try:
-        optimizer = make_optimizer([group for group in groups if group["params"]])
-    except ValueError as error:  # a rate below 0, a momentum that nesterov needs
-        raise InputError(f"--model.optimizer: {one_line(error)}") from error
+    optimizer = _made("--model.optimizer", make_optimizer, [group for group in groups if group["params"]])
     for group in optimizer.param_groups:
         group["lr"] *= group["rate"]
     if make_scheduler is None:
         return {"optimizer": optimizer}
-    schedule = _lightning_schedule(make_scheduler(optimizer), module)
+    schedule = _lightning_schedule(_made("--model.scheduler", make_scheduler, optimizer), module)
     return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
+
+
+def check_settings(make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:
+    """Whether an optimiser and a schedule take their settings, before there is a weight to train.
+
+    Raises:
+        InputError: One of them refuses.
+    """
+    optimizer = _made("--model.optimizer", make_optimizer, [nn.Parameter(torch.zeros(1, 1))])
+    if make_scheduler is not None:
+        _made("--model.scheduler", make_scheduler, optimizer)
+
+
+def _made(flag: str, make: Callable[[Any], Made], of: object) -> Made:
+    try:
+        return make(of)
+    except InputError:
+        raise
+    except (ValueError, TypeError) as error:  # a rate below 0, a momentum that nesterov needs
+        raise InputError(f"{flag}: {one_line(error)}") from error
 
 
 def check_clipping(trainer: Trainer) -> None:

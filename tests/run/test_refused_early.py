@@ -2,6 +2,7 @@
 
 import dataclasses
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from calcarine.models import (
     ElasticNetModule,
     EncodingModule,
     NoiseCeilingWeightedMse,
+    OneCycle,
     RecurrentHead,
     RidgeModule,
     SimilarityModule,
@@ -24,6 +26,8 @@ from calcarine.run.main import main
 from lightning.pytorch import LightningModule, Trainer
 from planted import Identity, Planted
 from torch import nn
+from torch.optim import SGD
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 from trees import write_folder
 
 
@@ -93,6 +97,21 @@ CASES: dict[str, tuple[Make, dict[str, object], Shown, str]] = {
     "batch norm": (
         lambda n, shapes: EncodingModule(n, None, backbone=Normed()),
         {"encoder": None, "batch_size": 1}, Shown(), "found a batch of 1",
+    ),
+    "rate": (
+        lambda n, shapes: EncodingModule(n, shapes, optimizer=partial(SGD, lr=-1.0)), {}, Shown(), "--model.optimizer: "
+    ),
+    "momentum": (
+        lambda n, shapes: EncodingModule(n, shapes, optimizer=partial(SGD, lr=0.1, nesterov=True)),
+        {}, Shown(), "--model.optimizer: Nesterov",
+    ),
+    "cycle": (
+        lambda n, shapes: EncodingModule(n, shapes, scheduler=partial(OneCycle, warm_up=2)),
+        {}, Shown(), "--model.scheduler.warm_up 2: expected a share",
+    ),
+    "plateau": (
+        lambda n, shapes: EncodingModule(n, shapes, scheduler=partial(ReduceLROnPlateau, factor=2.0)),
+        {}, Shown(), "--model.scheduler: Factor",
     ),
     "shares": (RidgeModule, {"validation": 0, "test": 0}, Shown(), "expected something held out"),
     "an empty test split": (RidgeModule, {"test": 0.01}, Shown(), "is left for the test split"),
