@@ -41,6 +41,29 @@ class Batch:
     def __len__(self) -> int:
         return len(self.stimulus)
 
+    def padded(self, size: int) -> "Batch":
+        """The batch with its last stimulus repeated until there are `size`; as it is where there are as many.
+
+        Kernels round by the shape that they are given, but not by what else is in it: in batches of one size a
+        stimulus has the same prediction, to the bit, in any company.
+        """
+        if len(self) >= size:
+            return self
+        return Batch(
+            padded(self.stimulus, size),
+            padded(self.subject, size),
+            padded(self.response, size),
+            None if self.features is None else {layer: padded(each, size) for layer, each in self.features.items()},
+            None if self.images is None else padded(self.images, size),
+            None if self.category is None else padded(self.category, size),
+        )
+
+
+def padded(rows: Tensor, size: int) -> Tensor:
+    """Rows (n, …) with the last one repeated until there are `size`."""
+    missing = size - len(rows)
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
+
 
 class Intake(Protocol):
     """What becomes of stimuli before a model is given them: `StimulusIntake` of src/encoders/intake.py."""
@@ -49,8 +72,8 @@ class Intake(Protocol):
         """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3)."""
         ...
 
-    def to_plain(self) -> dict[str, Any]:
-        """All of it in tensors and plain types, for a checkpoint."""
+    def to_plain(self, everything: bool = False) -> dict[str, Any]:
+        """All of it in tensors and plain types, for a checkpoint; `everything` holds weights that could be fetched."""
         ...
 
 
@@ -82,6 +105,7 @@ class Facts:
         intake: From new stimuli to what batches hold of them; None where there is none.
         gaps: Responses that are NaN although the stimulus was shown.
         smallest_batch: Stimuli in the smallest batch of training.
+        batch_size: Stimuli that held-out batches are padded to; 0 where they are not.
         offset: What was taken from each target's responses, float64 (num_targets,), and stands in no other number here;
             None where nothing was.
     """
@@ -106,6 +130,7 @@ class Facts:
     intake: Intake | None = None
     gaps: int = 0
     smallest_batch: int = 0
+    batch_size: int = 0
     offset: Tensor | None = None
 
     def of(self, targets: slice | Tensor) -> "Facts":

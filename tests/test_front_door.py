@@ -85,7 +85,7 @@ def test_the_same_run_is_opened_again_and_repeated_by_train_py(run):
 def test_a_run_predicts_its_own_test_images_and_new_ones(run):
     files = [Path("DIR/images", name) for name in pd.read_csv(run.folder / "predictions/test_stimuli.csv").stimulus]
     known = np.load(run.folder / "predictions/test.npy")
-    np.testing.assert_allclose(run.predict(files), known, rtol=1e-5, atol=1e-6)
+    np.testing.assert_array_equal(run.predict(files), known)
     model = cc.load_model("runs/mine/version_0")
     arrays = [np.asarray(Image.open(each).convert("RGB")) for each in files]
     np.testing.assert_array_equal(model.predict(arrays), run.predict(files))
@@ -93,7 +93,7 @@ def test_a_run_predicts_its_own_test_images_and_new_ones(run):
     np.testing.assert_array_equal(model.predict(str(files[0])), run.predict(files[:1]))
     assert model.predict("DIR/images", roi="NA").shape == (40, 9)
     assert list(model.targets(roi="NA").target) == list(range(9))
-    assert set(model.targets().columns) == {"subject", "target", "hemisphere", "rois", "noise_ceiling"}
+    assert set(model.targets().columns) == {"subject", "target", "hemisphere", "rois", "noise_ceiling", "x", "y", "z"}
     about = model.describe()
     assert (about["model"], about["encoder"], about["head"]) == ("RidgeModule", "PixelEncoder", "LinearHead")
     assert (about["targets"], about["rois"], about["features"]) == (20, {"lh.NA": 9}, {"pixels": (3, 4, 4)})

@@ -6,11 +6,13 @@ from collections.abc import Sequence
 
 from ..front_door import enter
 from .command import Command
+from .export import EXPORT
 from .layers import LAYERS
+from .predict import PREDICT
 from .simulate import SIMULATE
 from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
 
-COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, LAYERS, ENCODE_AHEAD, SIMULATE)
+COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE)
 """In the order in which a newcomer needs them."""
 
 
@@ -21,8 +23,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         if isinstance(command, RunCommand) and argv[:1] == [command.name]:
             return command.main(argv[1:])
     options = _parser().parse_args(argv)
-    run = options.__dict__.pop("run")
-    return enter(lambda: run(options))
+    command = options.__dict__.pop("command")
+    return enter(lambda: command.run(options))
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -39,5 +41,5 @@ def _parser() -> argparse.ArgumentParser:
         own = commands.add_parser(command.name, help=command.summary, description=f"{command.summary.capitalize()}.")
         if isinstance(command, Command):
             command.add_arguments(own)
-            own.set_defaults(run=command.run)
+            own.set_defaults(command=command)
     return parser

@@ -213,6 +213,7 @@ class EncodingDataModule(LightningDataModule):
             frames=self.frames,
             seed=self.seed,
             smallest_batch=count // (num_steps(count, self.batch_size, ranks) * ranks),
+            batch_size=self.batch_size,
         )
 
     def _check(self, facts: Facts, table: StimulusTable) -> None:
@@ -277,7 +278,14 @@ class EncodingDataModule(LightningDataModule):
         """The facts with what the features, or decoded images, have told."""
         images = inputs[IMAGES].shape if self.encoder is None else None
         intake = StimulusIntake(
-            self.encoder, self.average_frames, self.cache.dtype.name, projections, images, encoder, self.frames
+            self.encoder,
+            self.average_frames,
+            self.cache.dtype.name,
+            projections,
+            images,
+            encoder,
+            self.frames,
+            self.encode_batch_size,
         )
         if self.encoder is None:
             return replace(facts, intake=intake)

@@ -46,6 +46,7 @@ def gather_facts(
     frames: int | None,
     seed: int,
     smallest_batch: int = 0,
+    batch_size: int = 0,
 ) -> Facts:
     """The facts of all recordings, their targets one after another, without what only the features tell.
 
@@ -55,6 +56,7 @@ def gather_facts(
         frames: See there.
         seed: See there.
         smallest_batch: See there.
+        batch_size: See there.
     """
     recordings, training = table.recordings, table.of_each_recording(TRAIN)
     means, scales, groups = [], [], []
@@ -98,6 +100,7 @@ def gather_facts(
         seed=seed,
         gaps=sum(recording.responses.gaps for recording in recordings),
         smallest_batch=smallest_batch,
+        batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
 

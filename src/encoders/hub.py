@@ -3,12 +3,32 @@
 import re
 import urllib.error
 import urllib.request
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from pathlib import Path
 
 from ..errors import InputError, one_line
 
 TIMEOUT = 5  # seconds; the libraries themselves retry for a minute before they give up
+
+
+_FOLLOW = ContextVar("weights_follow", default=False)
+
+
+@contextmanager
+def weights_follow() -> Iterator[None]:
+    """Inside, networks are made as their published weights want them, and none are fetched: the caller loads them."""
+    token = _FOLLOW.set(True)
+    try:
+        yield
+    finally:
+        _FOLLOW.reset(token)
+
+
+def following() -> bool:
+    """Whether the weights of what is made now will be loaded into it."""
+    return _FOLLOW.get()
 
 
 def fetch_published(repository: str | None, file_name: str, url: str | None, what: str) -> Path:

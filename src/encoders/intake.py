@@ -1,18 +1,20 @@
 """From stimuli to what a model is given of them: in extraction, and when a trained model is shown new ones."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from itertools import groupby
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from itertools import groupby, islice
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Features
+from ..batch import Features, padded
 from ..errors import InputError
 from ..recipe import make, recipe_of
 from .base import Encoder, part_layer
+from .hub import weights_follow
 from .projection import Projection
 
 LARGEST_SAVED = 200_000_000
@@ -30,6 +32,7 @@ class StimulusIntake:
         image_shape: (…, 3, height, width) of images as the model is given them; None with an encoder.
         fingerprint: Of the encoder, where it is known: the hash of big weights takes seconds.
         frames: Frames of a clip that are served one by one; None where stimuli have one set of features.
+        batch_size: Images, or frames, encoded at a time.
     """
 
     def __init__(
@@ -41,6 +44,7 @@ class StimulusIntake:
         image_shape: Sequence[int] | None = None,
         fingerprint: Mapping[str, object] | None = None,
         frames: int | None = None,
+        batch_size: int = 64,
     ) -> None:
         self.encoder = encoder
         self.average_frames = average_frames
@@ -49,6 +53,7 @@ class StimulusIntake:
         self.image_shape = None if image_shape is None else tuple(image_shape)
         self.fingerprint = fingerprint
         self.frames = frames
+        self.batch_size = batch_size
 
     def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
         """What a batch holds of stimuli: features by layer, or images.
@@ -69,7 +74,9 @@ class StimulusIntake:
             return None, torch.from_numpy(images).movedim(-1, -3).to(device)
         served: Features = {}
         for name, part in self.encoder.parts().items():
-            encoded = encode_stimuli(part.eval().to(device), stimuli, device, self.average_frames)
+            encoded = encode_stimuli(
+                part.eval().to(device), list(stimuli), device, self.batch_size, self.average_frames
+            )
             for layer, features in encoded.items():
                 own = part_layer(name, layer)
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
@@ -83,19 +90,23 @@ class StimulusIntake:
             return projection(features.flatten(0, 1).flatten(1)).unflatten(0, features.shape[:2])
         return projection(features.flatten(1))
 
-    def to_plain(self) -> dict[str, Any]:
+    def to_plain(self, everything: bool = False) -> dict[str, Any]:
         """All of it in tensors and plain types, from which `from_plain` makes it again.
 
         Weights that were drawn at random or learnt from the training images are held; those that were fetched are
         named, and told by their fingerprint.
+
+        Args:
+            everything: Hold all weights, those that were fetched too.
 
         Raises:
             TypeError: The encoder was made of what is not plain, such as a function.
         """
         parts = {} if self.encoder is None else self.encoder.parts()
         return {
-            "encoder": recipe_of(self.encoder, weights_saved=False),
-            "weights": {name: part.state_dict() for name, part in parts.items() if _is_held(part)},
+            "encoder": recipe_of(self.encoder, weights_saved=everything),
+            "weights": {name: part.state_dict() for name, part in parts.items() if everything or _is_held(part)},
+            "everything": everything,
             "fitted": [name for name, part in parts.items() if part.needs_fit],
             "fingerprint": json.dumps(self._fingerprint(), sort_keys=True),
             "average_frames": self.average_frames,
@@ -103,6 +114,7 @@ class StimulusIntake:
             "projections": {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self.projections.items()},
             "image_shape": self.image_shape,
             "frames": self.frames,
+            "batch_size": self.batch_size,
         }
 
     @classmethod
@@ -112,13 +124,18 @@ class StimulusIntake:
         Raises:
             InputError: The encoder cannot be made, or its weights or settings are others now.
         """
-        encoder: Encoder | None = make(plain["encoder"])
+        with weights_follow() if plain.get("everything") else nullcontext():
+            encoder: Encoder | None = make(plain["encoder"])
         parts = {} if encoder is None else encoder.parts()
         for name, state in plain["weights"].items():
             parts[name].load_state_dict(state)
         projections = {layer: Projection(fit["mean"], fit["basis"]) for layer, fit in plain["projections"].items()}
         fingerprint = json.loads(plain["fingerprint"])
-        settings = {name: plain[name] for name in ("average_frames", "dtype", "image_shape", "frames")}
+        settings = {
+            name: plain[name]
+            for name in ("average_frames", "dtype", "image_shape", "frames", "batch_size")
+            if name in plain
+        }
         intake = cls(encoder, projections=projections, **settings)
         found = json.loads(json.dumps(intake._fingerprint()))
         if found != fingerprint:
@@ -141,27 +158,44 @@ def _is_held(part: Encoder) -> bool:
     return part.needs_fit or (not part.fetched and size <= LARGEST_SAVED)
 
 
-def same_sized(stimuli: Sequence[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
-    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3)."""
+def same_sized(stimuli: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
+    """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3).
+
+    No more than a batch of them is asked for ahead.
+    """
     for _, run in groupby(stimuli, key=lambda stimulus: stimulus.shape):
-        equal = list(run)
-        for start in range(0, len(equal), batch_size):
-            yield np.stack(equal[start : start + batch_size])
+        while batch := list(islice(run, batch_size)):
+            yield np.stack(batch)
 
 
-@torch.inference_mode()
 def encode_stimuli(
-    encoder: Encoder, stimuli: np.ndarray, device: torch.device, average_frames: bool
+    encoder: Encoder, stimuli: Sequence[np.ndarray], device: torch.device, batch_size: int, average_frames: bool
 ) -> dict[str, np.ndarray]:
-    """Features by layer of a batch of stimuli, each float32 (n, *shape), or (n, frames, *shape).
+    """Features by layer of stimuli, each float32 (n, *shape), or (n, frames, *shape).
+
+    The last batch is filled up: where stimuli are of one size all batches are, so that features are the same, to the
+    bit, whichever stimuli are beside them.
 
     Args:
         encoder: On the device, in evaluation mode.
-        stimuli: uint8 (n, height, width, 3), or of clips (n, frames, height, width, 3).
+        stimuli: At least one, each uint8 (height, width, 3), or of clips (frames, height, width, 3).
         device: Where to compute.
+        batch_size: Images, or frames, at a time; of clips at least one.
         average_frames: Of clips, the mean over the frames rather than each frame's features.
     """
-    batch = torch.from_numpy(stimuli).movedim(-1, -3)  # (n, 3, H, W), or (n, F, 3, H, W)
+    at_once = max(1, batch_size // (len(stimuli[0]) if stimuli[0].ndim == 4 else 1))
+    blocks, done = [], 0
+    for batch in same_sized(stimuli, at_once):
+        done += len(batch)
+        full = padded(torch.from_numpy(batch), at_once if done == len(stimuli) else 0)
+        encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames)
+        blocks.append({layer: each[: len(batch)] for layer, each in encoded.items()})
+    return {layer: np.concatenate([block[layer] for block in blocks]) for layer in blocks[0]}
+
+
+@torch.inference_mode()
+def _encode(encoder: Encoder, batch: Tensor, device: torch.device, average_frames: bool) -> dict[str, np.ndarray]:
+    """Features by layer of images uint8 (n, 3, height, width), or clips (n, frames, 3, height, width)."""
     features = encoder(batch.flatten(0, -4).to(device))
     if batch.ndim == 5:
         features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from .capture import Tap
 from .checkpoint import load_state
 from .framing import Framing
-from .hub import fetch_published
+from .hub import fetch_published, following
 from .pretrained import InputSpec, PretrainedEncoder
 from .tracing import Event
 
@@ -46,7 +46,7 @@ class OpenClipEncoder(PretrainedEncoder):
         config: Any = open_clip.get_model_config(model)
         published: dict[str, Any] = open_clip.get_pretrained_cfg(model, tag) if tag else {}
         file = None
-        if tag:
+        if tag and not following():
             repository, _, name = published.get("hf_hub", "").rpartition("/")
             name = name or "open_clip_pytorch_model.bin"
             file = fetch_published(repository, name, published.get("url", ""), f"{cls.library}:{model} ({tag})")

@@ -1,6 +1,12 @@
 """Projection: a layer's features to fewer, as a reduction has fitted it."""
 
+import torch
 from torch import Tensor
+
+from ..batch import padded
+
+ROWS = 64
+"""Stimuli in every product: kernels round by the shape, and new stimuli are to have what those of training had."""
 
 
 class Projection:
@@ -17,4 +23,5 @@ class Projection:
 
     def __call__(self, features: Tensor) -> Tensor:
         """From (n, D) to (n, components), float32."""
-        return (features.float() - self.mean) @ self.basis
+        blocks = [(padded(block.float(), ROWS) - self.mean) @ self.basis for block in features.split(ROWS)]
+        return torch.cat(blocks)[: len(features)]

@@ -11,7 +11,7 @@ from ..errors import InputError, one_line
 from .capture import Tap
 from .checkpoint import read_state
 from .framing import Framing
-from .hub import fetch_published
+from .hub import fetch_published, following
 from .pretrained import InputSpec, PretrainedEncoder
 from .tracing import Event
 
@@ -48,7 +48,7 @@ class TimmEncoder(PretrainedEncoder):
         if image_size is not None and config.fixed_input_size:
             arguments["img_size"] = image_size  # position embeddings are resampled
         source = ""
-        if tag:
+        if tag and not following():
             weights = config.hf_hub_filename or "pytorch_model.bin"
             file = fetch_published(config.hf_hub_id, weights, config.url, f"{cls.library}:{name}")
             # timm would unpickle the file, but it alone knows how each model's tensors are converted: it gets those.

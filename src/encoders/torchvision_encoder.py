@@ -10,7 +10,7 @@ from ..errors import InputError, one_line
 from .capture import Tap
 from .checkpoint import load_state
 from .framing import Framing
-from .hub import fetch_url
+from .hub import fetch_url, following
 from .pretrained import InputSpec, PretrainedEncoder
 from .tracing import Event
 
@@ -50,7 +50,7 @@ class TorchvisionEncoder(PretrainedEncoder):
         what = f"{cls.library}:{model}"
         published = models.get_model_weights(model)
         # Given to the builder, the tag would have torchvision unpickle the file: what it changes beside is done here.
-        file = fetch_url(published[tag].url, what) if tag else None
+        file = fetch_url(published[tag].url, what) if tag and not following() else None
         preset = published[tag or "DEFAULT"].transforms()
         detector = model in models.list_models(models.detection)
         try:

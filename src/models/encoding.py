@@ -143,6 +143,7 @@ class EncodingModule(PredictingModule):
             self.finetuning.check(self.backbone, facts.smallest_batch)
 
     def setup(self, stage: str) -> None:
+        super().setup(stage)
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
         statistics = self.head.feature_statistics(self.facts)
         if self.standardize_features is not None:
@@ -195,8 +196,8 @@ class EncodingModule(PredictingModule):
         return self._read(self._features(batch), batch)
 
     def predict_batch(self, batch: Batch) -> Tensor:
-        """Predictions in the recording's units, (batch, num_targets)."""
-        return self._in_units(self(batch))
+        """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
+        return self._in_units(self._read(self._features(batch), batch, every_target=True))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
@@ -234,12 +235,16 @@ class EncodingModule(PredictingModule):
         self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        step = self._step(batch)
+        features = self._features(full := batch.padded(self.facts.batch_size))
+        prediction = self._in_units(self._read(features, full))[: len(batch)]
         split = self.facts.evaluated[dataloader_idx]
-        self.metrics.update(split, step.prediction, batch.response)
+        self.metrics.update(split, prediction, batch.response)
         if self.categories is not None:
-            self.categories.update(split, step.features, batch)
-        return {"prediction": step.prediction}
+            per_stimulus = {layer: each.unflatten(0, (len(full), -1)) for layer, each in features.items()}
+            self.categories.update(
+                split, {layer: each[: len(batch)].flatten(0, 1) for layer, each in per_stimulus.items()}, batch
+            )
+        return {"prediction": prediction}
 
     def on_test_epoch_end(self) -> None:
         for split in self.facts.evaluated:
@@ -284,13 +289,14 @@ class EncodingModule(PredictingModule):
             standardised = self.calibration(standardised)
         return self.standardize_responses.invert(standardised)
 
-    def _read(self, features: Features, batch: Batch) -> Tensor:
-        """Standardised predictions, (batch, num_targets)."""
-        if batch.images is None or batch.images.ndim == 4:
-            return self.head.read(features, batch.subject)
-        frames = batch.images.shape[1]
-        prediction = self.head.read(features, batch.subject.repeat_interleave(frames))  # (B·F, T)
-        return prediction.unflatten(0, (-1, frames)).mean(1)
+    def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
+        """Standardised predictions, (batch, num_targets): of each stimulus's own subject, or of every target."""
+        frames = 1 if batch.images is None or batch.images.ndim == 4 else batch.images.shape[1]
+        if every_target:
+            prediction = self.head(features)
+        else:
+            prediction = self.head.read(features, batch.subject.repeat_interleave(frames))  # (B·F, T)
+        return prediction if frames == 1 else prediction.unflatten(0, (-1, frames)).mean(1)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
         """Groups for the optimiser, each with its share of the learning rate as "rate"."""

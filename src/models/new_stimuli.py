@@ -1,6 +1,6 @@
 """What a user shows a trained model and asks of it: images in any usual layout, and targets by subject and ROI."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -13,8 +13,10 @@ from ..errors import InputError
 Images = Tensor | np.ndarray | Sequence[Tensor] | Sequence[np.ndarray]
 
 
-def as_stimuli(images: Images) -> list[np.ndarray]:
+def as_stimuli(images: Images) -> Iterator[np.ndarray]:
     """Images or clips one by one, each uint8 (height, width, 3), or (frames, height, width, 3).
+
+    They are taken when they are asked for: what decodes files one by one never holds them all.
 
     Args:
         images: uint8, colours first or last: an array or tensor (n, 3, height, width) or (n, height, width, 3), of
@@ -23,10 +25,15 @@ def as_stimuli(images: Images) -> list[np.ndarray]:
     Raises:
         InputError: They are something else.
     """
-    stimuli = [_colours_last(each.numpy(force=True) if isinstance(each, Tensor) else each) for each in images]
-    if len({each.ndim for each in stimuli}) > 1:
-        raise InputError("images: expected all images or all clips, found some of each; show them one after the other")
-    return stimuli
+    axes = None
+    for each in images:
+        stimulus = _colours_last(each.numpy(force=True) if isinstance(each, Tensor) else each)
+        axes = axes or stimulus.ndim
+        if stimulus.ndim != axes:
+            raise InputError(
+                "images: expected all images or all clips, found some of each; show them one after the other"
+            )
+        yield stimulus
 
 
 def _colours_last(stimulus: np.ndarray) -> np.ndarray:

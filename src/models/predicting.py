@@ -1,10 +1,10 @@
 """PredictingModule: what a trained model does without its data: it is loaded, and it predicts new images."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import IO, Any, Self
 
-import numpy as np
 import torch
 from lightning.fabric.utilities.types import _MAP_LOCATION_TYPE, _PATH
 from lightning.pytorch import LightningModule
@@ -16,7 +16,7 @@ from ..encoders.intake import same_sized
 from ..encoders.modes import keeping_modes
 from ..errors import InputError, one_line
 from ..recipe import Remakable
-from .new_stimuli import Images, as_stimuli, named_subjects, named_targets
+from .new_stimuli import Images, as_stimuli, named_targets
 from .saved import PART, describe, make_model, read_checkpoint
 
 
@@ -24,10 +24,12 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
     """Base of all models: from new images to responses, and from a checkpoint to the model."""
 
     facts: Facts
+    precision: str = "32-true"
+    """Lightning's word for that in which it was trained, and predicts."""
 
     @abstractmethod
     def predict_batch(self, batch: Batch) -> Tensor:
-        """Predictions in the recording's units, (batch, num_targets)."""
+        """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
 
     def take_facts(self, facts: Facts) -> None:
         """Called by the data module, before `setup`."""
@@ -35,7 +37,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
 
     @torch.no_grad()
     def predict(
-        self, images: Images, subject: str | None = None, roi: str | None = None, batch_size: int = 64
+        self, images: Images, subject: str | None = None, roi: str | None = None, batch_size: int | None = None
     ) -> Tensor:
         """Predicted responses to new images, or clips.
 
@@ -47,7 +49,8 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
                 clips with frames after n; or a list of such without n, which may differ in size.
             subject: Predict this subject's targets; without, all subjects'.
             roi: Predict these targets: a ROI's whole name, such as "lh.V1v", or how it ends, "V1v".
-            batch_size: Images encoded at a time.
+            batch_size: Images at a time; without, as many as in training, so that the run's own test images have the
+                run's own predictions.
 
         Returns:
             float32 (n, targets) in the recording's units, or float64 where these have an offset that float32 cannot
@@ -57,34 +60,39 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
             InputError: The images are none, or there is no such subject or ROI.
         """
         columns = self.targets(subject, roi)
-        if batch_size < 1:
-            raise InputError(f"batch_size {batch_size}: expected 1 or more")
-        stimuli = as_stimuli(images)
-        if not len(stimuli):
+        if not len(images):
             raise InputError("images: expected at least one, found none")
-        with keeping_modes(self):
-            self.eval()
-            predicted = self._predicted(stimuli, subject, batch_size)
-        known = self.targets(subject)
-        chosen = torch.cat(predicted)[:, torch.searchsorted(known, columns)]
-        return chosen if self.facts.offset is None else chosen.double() + self.facts.offset[columns].cpu()
+        return torch.cat(list(self.predictions(images, columns, batch_size)))
 
-    def _predicted(self, images: Sequence[np.ndarray], subject: str | None, batch_size: int) -> list[Tensor]:
-        """Predictions of a subject's, or all, targets, float32 (n, targets), in pieces of images."""
-        if self.facts.intake is None:
+    @torch.no_grad()
+    def predictions(self, images: Images, columns: Tensor, batch_size: int | None = None) -> Iterator[Tensor]:
+        """What `predict` returns, batch by batch, of some targets: no more than a batch of images is held.
+
+        Args:
+            images: As there.
+            columns: Targets, int64 (n,).
+            batch_size: As there.
+
+        Raises:
+            InputError: The images are none.
+        """
+        intake = self.facts.intake
+        if intake is None:
             raise InputError(
                 "predict: the model was given no way from images to features; train it through a data module"
             )
-        predicted = []
-        for stimuli in same_sized(images, batch_size):
-            features, pixels = self.facts.intake(stimuli, self.device)
-            every = []
-            for index, own in named_subjects(self.facts, subject).items():
-                of = torch.full((len(stimuli),), index, device=self.device)
-                batch = Batch(torch.arange(len(stimuli)), of, torch.empty(len(stimuli), 0), features, pixels)
-                every.append(self.predict_batch(batch)[:, own])
-            predicted.append(torch.cat(every, dim=1).float().cpu())
-        return predicted
+        size = (self.facts.batch_size or 64) if batch_size is None else batch_size
+        if size < 1:
+            raise InputError(f"batch_size {size}: expected 1 or more")
+        for stimuli in same_sized(as_stimuli(images), size):
+            with keeping_modes(self), self._autocast():
+                self.eval()
+                features, pixels = intake(stimuli, self.device)
+                nobody = torch.zeros(len(stimuli), dtype=torch.int64, device=self.device)
+                responses = torch.empty(len(stimuli), 0, device=self.device)
+                batch = Batch(nobody, nobody, responses, features, pixels).padded(size)
+                predicted = self.predict_batch(batch)[: len(stimuli)].float().cpu()[:, columns]
+            yield predicted if self.facts.offset is None else predicted.double() + self.facts.offset[columns].cpu()
 
     def targets(self, subject: str | None = None, roi: str | None = None) -> Tensor:
         """Which targets `predict` predicts, of all that the model has, rising, int64 (n,).
@@ -94,8 +102,26 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
         """
         return named_targets(self.facts, subject, roi)
 
+    def _autocast(self) -> AbstractContextManager[object]:
+        half = {"16-mixed": torch.float16, "bf16-mixed": torch.bfloat16}.get(self.precision)
+        if half is None or (half == torch.float16 and self.device.type == "cpu"):
+            return nullcontext()
+        return torch.autocast(self.device.type, half)
+
+    def setup(self, stage: str) -> None:
+        if stage != "predict":
+            self.precision = str(self.trainer.precision)
+
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        checkpoint[PART] = describe(self, self.facts)
+        checkpoint[PART] = self.description()
+
+    def description(self, everything: bool = False) -> dict[str, Any]:
+        """What makes the model again beside its weights, in tensors and plain types.
+
+        Args:
+            everything: Hold an encoder's weights though they were fetched.
+        """
+        return {**describe(self, self.facts, everything), "precision": self.precision}
 
     @classmethod
     def load_from_checkpoint(
@@ -124,12 +150,31 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
             InputError: The file is no checkpoint of such a model, or its encoder is not to be had.
         """
         checkpoint = read_checkpoint(checkpoint_path)
+        module = cls.remade(checkpoint, checkpoint_path, strict is not False, kwargs)
+        return module.to(map_location if isinstance(map_location, (str, torch.device)) else "cpu")
+
+    @classmethod
+    def remade(
+        cls, checkpoint: dict[str, Any], place: object, strict: bool = True, changed: Mapping[str, Any] | None = None
+    ) -> Self:
+        """The trained model from what a checkpoint holds, in evaluation mode.
+
+        Args:
+            checkpoint: Its description under `calcarine`, and the weights under `state_dict`.
+            place: Where that was found, for people.
+            strict: Whether the weights have to be exactly the model's.
+            changed: Arguments of the constructor in place of those in training.
+
+        Raises:
+            InputError: It cannot be made here, or its weights are others.
+        """
         try:
-            module, facts = make_model(checkpoint[PART], cls, kwargs)
+            module, facts = make_model(checkpoint[PART], cls, changed or {})
             module.take_facts(facts)
+            module.precision = checkpoint[PART].get("precision", module.precision)
             module.setup("predict")  # makes the parts whose size the facts decide
-            module.load_state_dict(checkpoint["state_dict"], strict=strict is not False)
+            module.load_state_dict(checkpoint["state_dict"], strict=strict)
         except (InputError, RuntimeError, KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InputError(f"{checkpoint_path}: {one_line(error)}") from error
+            raise InputError(f"{place}: {one_line(error)}") from error
         module.on_load_checkpoint(checkpoint)
-        return module.eval().to(map_location if isinstance(map_location, (str, torch.device)) else "cpu")
+        return module.eval()

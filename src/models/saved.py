@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import IO, Any, TypeVar
 
 from ..batch import Facts
+from ..encoders.hub import weights_follow
 from ..encoders.intake import StimulusIntake
 from ..errors import InputError, one_line
 from ..recipe import ARGUMENTS, CLASS, Remakable, find_class, make, recipe_of
@@ -19,14 +20,19 @@ FORMAT = 1
 Model = TypeVar("Model", bound=Remakable)
 
 
-def describe(model: Remakable, facts: Facts) -> dict[str, Any]:
+def describe(model: Remakable, facts: Facts, everything: bool = False) -> dict[str, Any]:
     """The classes and arguments of a model and of the frozen encoder before it, and the facts, in plain types.
 
     Where one of them was given what is not plain, such as a function in Python, that is said in its place.
+
+    Args:
+        model: The model.
+        facts: Of its training data.
+        everything: Hold an encoder's weights though they were fetched.
     """
     held = {"format": FORMAT, "facts": facts.to_plain()}
     try:
-        held["intake"] = None if facts.intake is None else facts.intake.to_plain()
+        held["intake"] = None if facts.intake is None else facts.intake.to_plain(everything)
         held["recipe"] = recipe_of(model, weights_saved=True)
     except TypeError as error:
         held["fault"] = one_line(error)
@@ -72,7 +78,8 @@ def make_model(held: Mapping[str, Any], kind: type[Model], changed: Mapping[str,
     own = find_class(recipe[CLASS])
     if not issubclass(own, kind):
         raise InputError(f"expected a checkpoint of a {kind.__name__}, found one of a {own.__name__}")
-    arguments = {name: make(value) for name, value in recipe[ARGUMENTS].items()}
-    model = own(**{**arguments, **changed})
+    with weights_follow():
+        arguments = {name: make(value) for name, value in recipe[ARGUMENTS].items()}
+        model = own(**{**arguments, **changed})
     intake = None if held["intake"] is None else StimulusIntake.from_plain(held["intake"])
     return model, Facts.from_plain(held["facts"], intake)

@@ -1,10 +1,10 @@
-"""A trained model, loaded from its checkpoint: what it predicts of new images, and what it is."""
+"""A trained model, loaded from a run, a checkpoint or a package: what it predicts of new images, and what it is."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,8 @@ from ..data.stimuli import decode, list_images
 from ..errors import InputError
 from ..models import EncodingModule
 from ..models.new_stimuli import Images
+from ..models.targets import targets_table
+from ..package.read import is_package, read_package
 
 CHECKPOINT = Path("checkpoints", "best.ckpt")
 
@@ -25,19 +27,23 @@ class TrainedModel:
     """A model ready to predict. `module` is the `EncodingModule` itself, for PyTorch.
 
     Args:
-        path: Its checkpoint.
+        path: Its checkpoint, or its package.
 
     Raises:
-        InputError: It is no checkpoint of a model, or its encoder's weights are not to be had.
+        InputError: It is no model, or its encoder's weights are not to be had.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-        self.module = EncodingModule.load_from_checkpoint(path, map_location=device)
+        self.said: dict[str, Any] = {}
+        if is_package(path):
+            module, self.said = read_package(path)
+        else:
+            module = EncodingModule.load_from_checkpoint(path)
+        self.module = module.to("cuda" if torch.cuda.is_available() else "cpu")
 
     def predict(
-        self, images: Shown, roi: str | None = None, subject: str | None = None, batch_size: int = 64
+        self, images: Shown, roi: str | None = None, subject: str | None = None, batch_size: int | None = None
     ) -> np.ndarray:
         """Predicted responses to images that the model may never have seen.
 
@@ -46,7 +52,7 @@ class TrainedModel:
                 `EncodingModule.predict` takes them, clips too.
             roi: These targets alone: "V1v" of both hemispheres, "lh.V1v" of one.
             subject: This subject's alone, where there are several.
-            batch_size: Images encoded at a time.
+            batch_size: Images at a time; without, as many as in training.
 
         Returns:
             float32 (images, targets) in the recording's units; `targets(roi, subject)` says what each column is.
@@ -54,35 +60,21 @@ class TrainedModel:
         Raises:
             InputError: A file is no image, or there is no such ROI or subject.
         """
-        return self.module.predict(_read(images), subject, roi, batch_size).numpy()
+        return self.module.predict(shown(images), subject, roi, batch_size).numpy()
 
     def targets(self, roi: str | None = None, subject: str | None = None) -> pd.DataFrame:
-        """What each column of a prediction is: its subject, its number there, hemisphere, ROIs and noise ceiling."""
-        facts = self.module.facts
-        rois: list[list[str]] = [[] for _ in facts.groups]
-        for name, members in facts.rois.items():
-            for member in members.tolist():
-                rois[member].append(name)
-        rows = []
-        for target in self.module.targets(subject, roi).tolist():
-            owner, own = next((name, part) for name, part in facts.subjects.items() if part.start <= target < part.stop)
-            rows.append(
-                {
-                    "subject": owner,
-                    "target": target - own.start,
-                    "hemisphere": {0: "lh", 1: "rh"}.get(int(facts.hemispheres[target]), ""),
-                    "rois": " ".join(rois[target]),
-                    "noise_ceiling": float(facts.noise_ceiling[target]),
-                }
-            )
-        return pd.DataFrame(rows)
+        """What each column of a prediction is: its subject, its number there, hemisphere, ROIs, ceiling and place."""
+        return targets_table(self.module.facts, self.module.targets(subject, roi))
 
     def describe(self) -> dict[str, Any]:
-        """What the model is: its class and parts, the layers that it reads, and the targets of each subject and ROI."""
+        """What the model is: its class and parts, the layers that it reads, and the targets of each subject and ROI.
+
+        Of a package also its licence, and what made it.
+        """
         facts, module = self.module.facts, self.module
         encoder = getattr(facts.intake, "encoder", None)
         return {
-            "checkpoint": str(self.path),
+            "path": str(self.path),
             "model": type(module).__name__,
             "encoder": None if encoder is None else type(encoder).__name__,
             "backbone": None if module.backbone is None else type(module.backbone).__name__,
@@ -92,6 +84,7 @@ class TrainedModel:
             "targets": len(facts.groups),
             "subjects": {name: part.stop - part.start for name, part in facts.subjects.items()},
             "rois": {name: len(members) for name, members in facts.rois.items()},
+            **self.said,
         }
 
     def __repr__(self) -> str:
@@ -99,20 +92,48 @@ class TrainedModel:
 
 
 def load_model(path: str | Path) -> TrainedModel:
-    """A trained model from a run's folder, or from a checkpoint.
+    """A trained model from a run's folder, from a checkpoint, or from a package that `calcarine export` wrote.
 
     Args:
-        path: RUNS/NAME/version_N, or a checkpoint in it.
+        path: RUNS/NAME/version_N, a checkpoint in it, or a package.
 
     Raises:
-        InputError: There is no checkpoint of a model.
+        InputError: There is no model.
     """
     path = Path(path)
-    return TrainedModel(path / CHECKPOINT if path.is_dir() else path)
+    return TrainedModel(path if is_package(path) or not path.is_dir() else path / CHECKPOINT)
 
 
-def _read(images: Shown) -> Images:
-    """Files decoded as sources decode them; arrays as they are."""
+class Decoded(Sequence[np.ndarray]):
+    """Image files, each decoded as sources decode it when it is asked for.
+
+    Args:
+        files: The files.
+    """
+
+    def __init__(self, files: Sequence[Path]) -> None:
+        self.files = files
+
+    def __len__(self) -> int:
+        return len(self.files)
+
+    @overload
+    def __getitem__(self, index: int) -> np.ndarray: ...
+    @overload
+    def __getitem__(self, index: slice) -> Decoded: ...
+    def __getitem__(self, index: int | slice) -> np.ndarray | Decoded:
+        return Decoded(self.files[index]) if isinstance(index, slice) else decode(self.files[index])
+
+    def __iter__(self) -> Iterator[np.ndarray]:
+        return map(decode, self.files)
+
+
+def shown(images: Shown) -> Images:
+    """Files as what decodes them; arrays as they are.
+
+    Raises:
+        InputError: There is no such file or folder, or some are files and some arrays.
+    """
     if isinstance(images, str | Path):
         if not Path(images).exists():
             raise InputError(f"images: {images}: expected a folder or an image, found none; correct the path")
@@ -124,4 +145,4 @@ def _read(images: Shown) -> Images:
         return images  # type: ignore[return-value]
     if len(files) < len(images):
         raise InputError("images: expected all files or all arrays, found some of each")
-    return [decode(Path(each)) for each in files]
+    return Decoded([Path(each) for each in files])

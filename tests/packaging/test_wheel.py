@@ -6,7 +6,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
+import yaml
 
 pytestmark = [
     pytest.mark.slow,
@@ -105,6 +107,28 @@ def test_train_and_tune_are_commands(typed, project):
     assert (project / "elsewhere/short/trials.csv").exists()
     assert (project / "elsewhere/short/best/version_0/scores.csv").exists()
     assert not (project / "runs/short").exists()
+
+
+def test_a_config_of_before_the_package_had_its_name_still_runs(typed, project):
+    old = yaml.safe_load((project / "runs/first/version_0/config.yaml").read_text())
+    text = yaml.safe_dump(old).replace("class_path: calcarine.", "class_path: src.")
+    assert "class_path: src.models." in text
+    (project / "old.yaml").write_text(text)
+    typed("calcarine", "train", "--config=old.yaml", "--name=old")
+    scores = [(project / f"runs/{name}/version_0/scores.csv").read_bytes() for name in ("first", "old")]
+    assert scores[0] == scores[1]
+
+
+def test_a_package_predicts_elsewhere_what_the_run_did(typed, project, environment, tmp_path):
+    typed("calcarine", "export", "runs/first/version_0", "--out", str(tmp_path / "model"))
+    names = (project / "runs/first/version_0/predictions/test_stimuli.csv").read_text().split()[1:]
+    (tmp_path / "images").mkdir()
+    for name in names:
+        shutil.copy(project / "data/images" / name, tmp_path / "images")
+    call(environment / "bin/calcarine", "predict", "model", "--images", "images", "--out", "out", cwd=tmp_path)
+    assert (tmp_path / "out/stimuli.csv").read_text().split()[1:] == names
+    predicted = np.load(tmp_path / "out/predictions.npy")
+    np.testing.assert_array_equal(predicted, np.load(project / "runs/first/version_0/predictions/test.npy"))
 
 
 def test_layers_are_listed(typed):

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ...encoders import Encoder
 from ...encoders.base import part_layer
-from ...encoders.intake import encode_stimuli, resized, same_sized
+from ...encoders.intake import encode_stimuli, resized
 from ...errors import InputError
 from ...recording import Stimuli
 from .cache_entry import Entry, num_chunks, rows_of
@@ -94,9 +94,7 @@ class EmbeddingCache:
         }
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            step = max(1, batch_size // (stimuli.frames or 1))
-            blocks = [encode_stimuli(encoder, batch, device, average_frames) for batch in same_sized(images, step)]
-            return {layer: np.concatenate([block[layer] for block in blocks]) for layer in shapes}
+            return encode_stimuli(encoder, images, device, batch_size, average_frames)
 
         if not all(entry.complete for entry in entries.values()):
             encoder.eval().to(device)
