@@ -2,22 +2,34 @@
 
 import os
 import sys
-from collections.abc import Callable
+import traceback
+from collections.abc import Callable, Sequence
 
 from .errors import InputError, one_line
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 
-def enter(command: Callable[[], object]) -> int:
+DEBUG = "--debug"
+
+
+def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) -> int:
     """Run a command and return the exit status that its end means.
+
+    Args:
+        args: Flags as typed; None takes them from the command line. With --debug among them, which every command
+            takes, what is wrong with the input shows its traceback too.
+        command: Is given the other flags.
 
     0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted. A fault of ours
     keeps its traceback and ends with 1.
     """
+    typed = list(sys.argv[1:] if args is None else args)
     try:
-        command()
+        command([each for each in typed if each != DEBUG])
     except InputError as error:
+        if DEBUG in typed:
+            traceback.print_exc()
         _say(one_line(error))
         return WRONG_INPUT
     except OSError as error:

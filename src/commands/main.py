@@ -22,9 +22,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     for command in COMMANDS:
         if isinstance(command, RunCommand) and argv[:1] == [command.name]:
             return command.main(argv[1:])
+    return enter(argv, _run)
+
+
+def _run(argv: Sequence[str]) -> None:
     options = _parser().parse_args(argv)
-    command = options.__dict__.pop("command")
-    return enter(lambda: command.run(options))
+    options.__dict__.pop("command").run(options)
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -33,7 +36,8 @@ def _parser() -> argparse.ArgumentParser:
         prog="calcarine",
         description="Visual encoding models: images or clips in, predicted brain responses out.",
         epilog=f"one example each:\n{examples}\n\n"
-        "calcarine COMMAND --help shows a command's flags; of a run, `train --help all` every one.",
+        "calcarine COMMAND --help shows a command's flags; of a run, `train --help all` every one. Any command "
+        "takes --debug, which shows\nwhere in the program an input was refused.",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")

@@ -1,5 +1,6 @@
 """`calcarine simulate`: data with planted truth."""
 
+import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
@@ -22,6 +23,10 @@ def _run(options: Namespace) -> None:
     from ..data.simulation.write import simulate
 
     simulate(**vars(options))
+    sys.stdout.write(f"{options.out}: {options.format}, planted truth included; next:\n")
+    sys.stdout.write(
+        f"  calcarine train --data.source.root {options.out} --data.encoder GaborEncoder --model RidgeModule\n"
+    )
 
 
 SIMULATE = Command(

@@ -36,7 +36,7 @@ def _tune(args: Sequence[str]) -> int:
 
 
 def _encode(args: Sequence[str]) -> int:
-    return enter(lambda: _encode_for(args))
+    return enter(args, _encode_for)
 
 
 def _encode_for(args: Sequence[str]) -> None:

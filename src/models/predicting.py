@@ -2,7 +2,7 @@
 
 from abc import abstractmethod
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, nullcontext, suppress
 from typing import IO, Any, Self
 
 import torch
@@ -109,7 +109,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
         return torch.autocast(self.device.type, half)
 
     def setup(self, stage: str) -> None:
-        if stage != "predict":
+        with suppress(RuntimeError):  # set up by hand, without a trainer
             self.precision = str(self.trainer.precision)
 
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:

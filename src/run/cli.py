@@ -18,6 +18,7 @@ from ..errors import InputError, one_line
 from ..models import EncodingModule, RoiEarlyStopping
 from ..where import DEFAULT_CONFIG, RUNS
 from .constructors import as_input
+from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
 from .predictions import PredictionWriter
@@ -104,7 +105,14 @@ class EncodingCLI(LightningCLI):
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [HistoryWriter(), PredictionWriter(), self.provenance]
-        return callbacks
+        if self._is_watched():
+            return callbacks
+        return [*callbacks, EpochLines()]
+
+    def _is_watched(self) -> bool:
+        """Whether a progress bar is seen, or was asked for; files are not to be filled with it."""
+        notebook = "ipykernel" in sys.modules
+        return notebook or sys.stderr.isatty() or bool(self.config.trainer.enable_progress_bar)
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         given = self.config_init["trainer"]
@@ -114,6 +122,7 @@ class EncodingCLI(LightningCLI):
             return super().instantiate_trainer(
                 logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
                 plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
+                enable_progress_bar=given.enable_progress_bar is not False and self._is_watched(),
                 **kwargs,
             )
         except (MisconfigurationException, RuntimeError, ValueError) as error:

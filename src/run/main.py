@@ -14,7 +14,7 @@ from ..front_door import enter
 
 def main(args: Sequence[str] | None = None) -> int:
     """One run from its flags; returns the exit status."""
-    return enter(lambda: _run(sys.argv[1:] if args is None else args))
+    return enter(args, _run)
 
 
 def _run(args: Sequence[str]) -> None:

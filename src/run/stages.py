@@ -6,6 +6,7 @@ import csv
 import logging
 import re
 import resource
+import shlex
 import shutil
 import sys
 from collections.abc import Mapping
@@ -25,7 +26,7 @@ from ..findings import Findings
 from ..names import WITHHELD
 from .folder import folder_of, rank
 from .predictions import by_recording
-from .resume import CHECKPOINTS
+from .resume import CHECKPOINTS, LAST
 from .submissions import write_submission
 
 if TYPE_CHECKING:
@@ -41,9 +42,29 @@ _OTHER_WEIGHTS = re.compile(r"Error\(s\) in loading state_dict|loaded state dict
 
 def run(cli: EncodingCLI) -> None:
     """Train, evaluate and write the run's folder; the last line says where it is and how well it did."""
-    folder = train(cli, keep=True)
+    try:
+        folder = train(cli, keep=True)
+    except KeyboardInterrupt:
+        _say_how_to_go_on(cli)
+        raise
     if folder is not None and cli.trainer.is_global_zero:
         evaluate(cli, folder)
+
+
+def _say_how_to_go_on(cli: EncodingCLI) -> None:
+    """Where an interrupted run is, and the command that goes on with it."""
+    folder = Path(cli.run_logger.root_dir) / f"version_{cli.run_logger.version}"
+    if rank() != 0:
+        return
+    if not (folder / CHECKPOINTS / LAST).is_file():
+        log.warning("interrupted before the first epoch had ended: nothing to go on with")
+        return
+    own = [each for each in cli.args if not each.startswith(("--ckpt_path=", "--name="))]
+    for flag in ("--ckpt_path", "--name"):
+        if flag in own:
+            del own[own.index(flag) : own.index(flag) + 2]
+    again = shlex.join([*own, f"--name={cli.config.name}", "--ckpt_path=last"])
+    log.warning("interrupted: %s holds epoch %d; to go on: train.py %s", folder, cli.trainer.current_epoch, again)
 
 
 def train(cli: EncodingCLI, keep: bool) -> Path | None:

@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Sequence
 
 from ..command_line.meant import TUNE
 from ..front_door import enter
 from ..run.main import answered
 from .crew import MEMBER, run_crew
-from .search.options import Options, parse
+from .search.options import parse
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a study, or this worker's part of it; returns the exit status."""
-    argv = sys.argv[1:] if argv is None else argv
-    return enter(lambda: _run(parse(argv, member=MEMBER in os.environ), argv))
+    return enter(argv, _run)
 
 
-def _run(options: Options, argv: Sequence[str]) -> None:
+def _run(argv: Sequence[str]) -> None:
+    options = parse(argv, member=MEMBER in os.environ)
     if answered(options.args, program="tune.py", own=TUNE):
         return
     from .outcome.results import conclusion
