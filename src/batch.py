@@ -44,10 +44,10 @@ class Batch:
     def padded(self, size: int) -> "Batch":
         """The batch with its last stimulus repeated until there are `size`; as it is where there are as many.
 
-        Kernels round by the shape that they are given, but not by what else is in it: in batches of one size a
-        stimulus has the same prediction, to the bit, in any company.
+        Kernels round by the shape that they are given, but not by what else is in it: in batches of one size, and in
+        the same place of them, a stimulus has the same prediction to the bit.
         """
-        if len(self) >= size:
+        if not len(self) or len(self) >= size:  # a rank may have none
             return self
         return Batch(
             padded(self.stimulus, size),
@@ -60,16 +60,18 @@ class Batch:
 
 
 def padded(rows: Tensor, size: int) -> Tensor:
-    """Rows (n, …) with the last one repeated until there are `size`."""
-    missing = size - len(rows)
+    """Rows (n, …) with the last one repeated until there are `size`; none stay none."""
+    missing = size - len(rows) if len(rows) else 0
     return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
 
 
 class Intake(Protocol):
     """What becomes of stimuli before a model is given them: `StimulusIntake` of src/encoders/intake.py."""
 
-    def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
-        """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3)."""
+    def __call__(
+        self, stimuli: np.ndarray, device: torch.device, batch_size: int | None = None
+    ) -> tuple[Features | None, Tensor | None]:
+        """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3), so many at a time."""
         ...
 
     def to_plain(self, everything: bool = False) -> dict[str, Any]:

@@ -12,9 +12,6 @@ import torch
 
 from .errors import InputError, one_line
 
-DAMAGED = (RuntimeError, OSError, EOFError, ValueError, KeyError, AttributeError, TypeError)
-"""What torch raises on files that it cannot read, beside pickle's own error."""
-
 
 def read_tensors(path: str | PathLike[str] | IO[bytes], mapped: bool = False) -> Any:
     """The content of a PyTorch file, on the processor.
@@ -39,7 +36,7 @@ def read_tensors(path: str | PathLike[str] | IO[bytes], mapped: bool = False) ->
             f"{path}: refused, expected tensors and plain types only, found {_forbidden(error)}; "
             "if you trust it, save its state_dict alone with torch.save or safetensors"
         ) from error
-    except DAMAGED as error:
+    except Exception as error:  # torch and pickle raise many kinds on a damaged file
         raise InputError(f"{path}: expected a PyTorch file, could not read it: {_said(error)}") from error
 
 

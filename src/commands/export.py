@@ -4,6 +4,7 @@ import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
+from ..package.files import NO_LICENCE
 from .command import Command
 
 
@@ -11,7 +12,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("run", type=Path, metavar="RUN", help="folder of a finished run, RUNS/NAME/version_N")
     parser.add_argument("--out", type=Path, help="folder to write, new or empty; default exported/NAME/version_N")
     parser.add_argument(
-        "--licence", default="not stated", help="under which the model may be used, for its card; default %(default)s"
+        "--licence", default=NO_LICENCE, help="under which the model may be used, for its card; default %(default)s"
     )
 
 

@@ -4,7 +4,7 @@ import argparse
 import sys
 from collections.abc import Sequence
 
-from ..front_door import enter
+from ..front_door import DEBUG, enter
 from .command import Command
 from .export import EXPORT
 from .layers import LAYERS
@@ -18,7 +18,9 @@ COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, PREDICT, EXPORT, LAYE
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one `calcarine` command and return its exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = list(sys.argv[1:] if argv is None else argv)
+    if argv[:1] == [DEBUG]:
+        argv = [*argv[1:], DEBUG]
     for command in COMMANDS:
         if isinstance(command, RunCommand) and argv[:1] == [command.name]:
             return command.main(argv[1:])

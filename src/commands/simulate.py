@@ -1,5 +1,6 @@
 """`calcarine simulate`: data with planted truth."""
 
+import shlex
 import sys
 from argparse import ArgumentParser, Namespace
 from pathlib import Path
@@ -23,10 +24,9 @@ def _run(options: Namespace) -> None:
     from ..data.simulation.write import simulate
 
     simulate(**vars(options))
+    root = shlex.quote(str(options.out))
     sys.stdout.write(f"{options.out}: {options.format}, planted truth included; next:\n")
-    sys.stdout.write(
-        f"  calcarine train --data.source.root {options.out} --data.encoder GaborEncoder --model RidgeModule\n"
-    )
+    sys.stdout.write(f"  calcarine train --data.source.root {root} --data.encoder GaborEncoder --model RidgeModule\n")
 
 
 SIMULATE = Command(

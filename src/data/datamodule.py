@@ -207,13 +207,17 @@ class EncodingDataModule(LightningDataModule):
     def _gather_facts(self, table: StimulusTable) -> Facts:
         """All that is known before the first image is read."""
         count, ranks = len(table.positions(TRAIN)), self._share().world_size
+        held_out = [len(table.positions(split)) for split in table.evaluated]
         return gather_facts(
             table,
             standardized=self.reduction is None,
             frames=self.frames,
             seed=self.seed,
             smallest_batch=count // (num_steps(count, self.batch_size, ranks) * ranks),
-            batch_size=self.batch_size,
+            batch_size=max(
+                (-(-count // (num_steps(count, self.batch_size, ranks) * ranks)) for count in held_out if count),
+                default=0,
+            ),
         )
 
     def _check(self, facts: Facts, table: StimulusTable) -> None:

@@ -55,12 +55,15 @@ class StimulusIntake:
         self.frames = frames
         self.batch_size = batch_size
 
-    def __call__(self, stimuli: np.ndarray, device: torch.device) -> tuple[Features | None, Tensor | None]:
+    def __call__(
+        self, stimuli: np.ndarray, device: torch.device, batch_size: int | None = None
+    ) -> tuple[Features | None, Tensor | None]:
         """What a batch holds of stimuli: features by layer, or images.
 
         Args:
             stimuli: uint8 (n, height, width, 3), or of clips (n, frames, height, width, 3).
             device: Where to encode, and where the result is.
+            batch_size: Images, or frames, encoded at a time; without, as many as in training.
 
         Raises:
             InputError: The model reads clips frame by frame, and these are images or have another number of frames.
@@ -74,9 +77,8 @@ class StimulusIntake:
             return None, torch.from_numpy(images).movedim(-1, -3).to(device)
         served: Features = {}
         for name, part in self.encoder.parts().items():
-            encoded = encode_stimuli(
-                part.eval().to(device), list(stimuli), device, self.batch_size, self.average_frames
-            )
+            at_once = batch_size or self.batch_size
+            encoded = encode_stimuli(part.eval().to(device), list(stimuli), device, at_once, self.average_frames)
             for layer, features in encoded.items():
                 own = part_layer(name, layer)
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
@@ -173,8 +175,7 @@ def encode_stimuli(
 ) -> dict[str, np.ndarray]:
     """Features by layer of stimuli, each float32 (n, *shape), or (n, frames, *shape).
 
-    The last batch is filled up: where stimuli are of one size all batches are, so that features are the same, to the
-    bit, whichever stimuli are beside them.
+    Where all are of one size the last batch is filled up, because kernels round by the shape of a batch.
 
     Args:
         encoder: On the device, in evaluation mode.
@@ -184,10 +185,10 @@ def encode_stimuli(
         average_frames: Of clips, the mean over the frames rather than each frame's features.
     """
     at_once = max(1, batch_size // (len(stimuli[0]) if stimuli[0].ndim == 4 else 1))
-    blocks, done = [], 0
+    alike = all(each.shape == stimuli[0].shape for each in stimuli)
+    blocks = []
     for batch in same_sized(stimuli, at_once):
-        done += len(batch)
-        full = padded(torch.from_numpy(batch), at_once if done == len(stimuli) else 0)
+        full = padded(torch.from_numpy(batch), at_once if alike else 0)
         encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames)
         blocks.append({layer: each[: len(batch)] for layer, each in encoded.items()})
     return {layer: np.concatenate([block[layer] for block in blocks]) for layer in blocks[0]}

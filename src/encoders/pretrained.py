@@ -17,6 +17,7 @@ from .base import Encoder, prepare_images
 from .capture import Tap, did_you_mean, run_taps
 from .checkpoint import SUFFIXES, load_state, read_state, strip_prefix
 from .framing import Framing, Preprocess
+from .hub import following
 from .layouts import Layout, read_layouts
 from .pooling import Pool, pool_features
 from .token_order import Order, token_orders
@@ -222,7 +223,7 @@ class PretrainedEncoder(Encoder):
         return f"{way}, {spec.interpolation}"
 
     def randomised(self) -> "PretrainedEncoder":
-        if self.weights == "random":
+        if self.weights == "random" and not following():
             raise InputError(
                 "--data.random_control: compares weights with random ones, found --data.encoder.weights random; name "
                 "others, or leave it out"

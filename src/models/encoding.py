@@ -134,7 +134,9 @@ class EncodingModule(PredictingModule):
 
     def check(self, facts: Facts) -> None:
         """Called by the data module, before the first image is read; see `TakesFacts`."""
-        check_settings(self.make_optimizer, self.make_scheduler)
+        backbone = [] if self.backbone is None else self.finetuning.parameter_groups(self.backbone)
+        groups = 1 + sum(bool(group["params"]) for group in backbone)  # the first is the head's
+        check_settings(groups, self.make_optimizer, self.make_scheduler)
         self.head.check(facts)
         self.loss.check(facts)
         if self.categories is not None:

@@ -1,6 +1,6 @@
 """What a user shows a trained model and asks of it: images in any usual layout, and targets by subject and ROI."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from difflib import get_close_matches
 
 import numpy as np
@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Facts
+from ..encoders.intake import same_sized
 from ..errors import InputError
 
 Images = Tensor | np.ndarray | Sequence[Tensor] | Sequence[np.ndarray]
@@ -34,6 +35,14 @@ def as_stimuli(images: Images) -> Iterator[np.ndarray]:
                 "images: expected all images or all clips, found some of each; show them one after the other"
             )
         yield stimulus
+
+
+def runs_of_one_size(stimuli: Iterable[np.ndarray], size: int) -> Iterator[tuple[np.ndarray, bool]]:
+    """Stimuli in batches of one shape, and whether all so far have had that shape."""
+    shapes = set()
+    for batch in same_sized(stimuli, size):
+        shapes.add(batch.shape[1:])
+        yield batch, len(shapes) == 1
 
 
 def _colours_last(stimulus: np.ndarray) -> np.ndarray:

@@ -41,13 +41,20 @@ def optimization(
     return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
 
 
-def check_settings(make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:
+def check_settings(groups: int, make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:
     """Whether an optimiser and a schedule take their settings, before there is a weight to train.
+
+    Args:
+        groups: Groups of weights that there will be: a schedule may have a setting for each.
+        make_optimizer: From parameters to an optimiser.
+        make_scheduler: From an optimiser to a schedule.
 
     Raises:
         InputError: One of them refuses.
     """
-    optimizer = _made("--model.optimizer", make_optimizer, [nn.Parameter(torch.zeros(1, 1))])
+    optimizer = _made(
+        "--model.optimizer", make_optimizer, [{"params": [nn.Parameter(torch.zeros(1, 1))]} for _ in range(groups)]
+    )
     if make_scheduler is not None:
         _made("--model.scheduler", make_scheduler, optimizer)
 

@@ -12,11 +12,10 @@ from torch import Tensor
 
 from ..arguments import KeepsArguments
 from ..batch import Batch, Facts
-from ..encoders.intake import same_sized
 from ..encoders.modes import keeping_modes
 from ..errors import InputError, one_line
 from ..recipe import Remakable
-from .new_stimuli import Images, as_stimuli, named_targets
+from .new_stimuli import Images, as_stimuli, named_targets, runs_of_one_size
 from .saved import PART, describe, make_model, read_checkpoint
 
 
@@ -84,13 +83,14 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
         size = (self.facts.batch_size or 64) if batch_size is None else batch_size
         if size < 1:
             raise InputError(f"batch_size {size}: expected 1 or more")
-        for stimuli in same_sized(as_stimuli(images), size):
+        for stimuli, alike in runs_of_one_size(as_stimuli(images), size):
+            full = size if alike else len(stimuli)
             with keeping_modes(self), self._autocast():
                 self.eval()
-                features, pixels = intake(stimuli, self.device)
+                features, pixels = intake(stimuli, self.device, batch_size if alike else full)
                 nobody = torch.zeros(len(stimuli), dtype=torch.int64, device=self.device)
                 responses = torch.empty(len(stimuli), 0, device=self.device)
-                batch = Batch(nobody, nobody, responses, features, pixels).padded(size)
+                batch = Batch(nobody, nobody, responses, features, pixels).padded(full)
                 predicted = self.predict_batch(batch)[: len(stimuli)].float().cpu()[:, columns]
             yield predicted if self.facts.offset is None else predicted.double() + self.facts.offset[columns].cpu()
 

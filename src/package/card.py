@@ -31,11 +31,12 @@ def write_card(
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent / "templates"),
         undefined=StrictUndefined,
-        autoescape=True,  # a folder's or a ROI's name is text, also where Markdown is shown as a page
+        autoescape=False,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["cell"] = lambda text: str(text).replace("|", "\\|").replace("\n", " ")
+    environment.filters["cell"] = _cell
+    environment.filters["code"] = lambda text: " ".join(str(text).replace("|", "\\|").replace("`", "'").split())
     environment.filters["figure"] = lambda value: "–" if value is None or math.isnan(value) else f"{value:.3f}"
     page = environment.get_template("card.md").render(
         model=type(module).__name__,
@@ -49,3 +50,8 @@ def write_card(
         licence=licence,
     )
     path.write_text(page, encoding="utf-8")
+
+
+def _cell(text: object) -> str:
+    """Text that stays text in a cell of a table: a folder or a ROI may have any name."""
+    return " ".join(str(text).replace("|", "\\|").replace("<", "&lt;").split())

@@ -1,4 +1,8 @@
-"""What a package holds, by name."""
+"""What a package holds, by name, and where one is made."""
+
+from pathlib import Path
+
+from ..errors import InputError
 
 MODEL = "model.json"
 """How the model is made, in plain JSON; what makes a folder a package."""
@@ -8,5 +12,19 @@ TARGETS = "targets.csv"
 SCORES = "scores.csv"
 RUN = "run.json"
 CARD = "README.md"
+CHECKPOINT = Path("checkpoints", "best.ckpt")
+"""Of a run, which a package is made of."""
+NO_LICENCE = "not stated"
 FORMAT = 1
 """To be raised when `model.json` changes; a package of another format is refused."""
+
+
+def check_free(out: Path, *inputs: Path) -> None:
+    """Raises InputError where a folder to write holds something already, or lies in one that is only read."""
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(
+            f"--out {out}: expected a new or an empty folder, found one that holds something; name another"
+        )
+    for each in inputs:
+        if out.resolve().is_relative_to(each.resolve()):
+            raise InputError(f"--out {out}: lies in {each}, which is read and never written to; name another")

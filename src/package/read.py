@@ -7,6 +7,7 @@ from typing import Any
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 
+from ..encoders.hub import weights_follow
 from ..errors import InputError, one_line
 from ..models import EncodingModule
 from .files import FORMAT, MODEL, WEIGHTS
@@ -38,5 +39,6 @@ def read_package(folder: Path) -> tuple[EncodingModule, dict[str, Any]]:
         raise InputError(f"{folder / WEIGHTS}: expected the package's weights, found {one_line(error)}") from error
     except (KeyError, TypeError, ValueError, RuntimeError) as error:
         raise InputError(f"{folder}: {MODEL} and {WEIGHTS} do not belong together ({one_line(error)})") from error
-    module = EncodingModule.remade(checkpoint, folder)
+    with weights_follow():  # also where a package that others wrote lacks them
+        module = EncodingModule.remade(checkpoint, folder)
     return module, {"licence": said.get("licence"), "run": said.get("run")}

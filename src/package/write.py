@@ -8,17 +8,17 @@ from typing import Any
 from safetensors.torch import save_file
 
 from ..atomic import whole_folder
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..evaluation.tables import read_scores
 from ..models import EncodingModule
 from ..models.saved import PART
 from ..models.targets import targets_table
 from .card import write_card
-from .files import CARD, FORMAT, MODEL, RUN, SCORES, TARGETS, WEIGHTS
+from .files import CARD, CHECKPOINT, FORMAT, MODEL, NO_LICENCE, RUN, SCORES, TARGETS, WEIGHTS, check_free
 from .plain import to_json
 
-CHECKPOINT = Path("checkpoints", "best.ckpt")
-NO_LICENCE = "not stated"
+SAID = ("model", "data", "data_fingerprint", "calcarine", "commit", "date", "command")
+"""Of `run.json`, what the card says."""
 
 
 def export(run: Path, out: Path, licence: str = NO_LICENCE) -> None:
@@ -53,18 +53,14 @@ def export(run: Path, out: Path, licence: str = NO_LICENCE) -> None:
         write_card(partial / CARD, module, scores, made_by, licence)
 
 
-def check_free(out: Path, run: Path) -> None:
-    """Raises InputError where a folder holds something already, or lies in the run that is read."""
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"--out {out}: expected a new or an empty folder, found one that holds something; name another"
-        )
-    if out.resolve().is_relative_to(run.resolve()):
-        raise InputError(f"--out {out}: lies in {run}, which is read and never written to; name another")
-
-
 def _read_run(path: Path) -> dict[str, Any]:
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        said = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"{path}: expected what made the run, found no such file; run it again to export it") from None
+    except ValueError as error:
+        raise InputError(f"{path}: expected what made the run, found no JSON ({one_line(error)})") from error
+    missing = [name for name in SAID if name not in said] if isinstance(said, dict) else list(SAID)
+    if missing:
+        raise InputError(f"{path}: expected what made the run, found nothing of {', '.join(missing)}; run it again")
+    return said

@@ -74,7 +74,7 @@ class Run:
         return load_model(self.folder)
 
     def predict(self, images: Shown, roi: str | None = None, subject: str | None = None) -> np.ndarray:
-        """Predicted responses to new images, float32 (images, targets): see `TrainedModel.predict`."""
+        """Predicted responses to new images, (images, targets): see `TrainedModel.predict`."""
         return self.model.predict(images, roi, subject)
 
     @property

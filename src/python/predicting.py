@@ -12,6 +12,7 @@ from ..atomic import whole_folder
 from ..data.stimuli import list_images
 from ..errors import InputError
 from ..models.targets import targets_table
+from ..package.files import check_free
 from .trained import Decoded, load_model
 
 
@@ -23,7 +24,7 @@ def predict_folder(
     batch_size: int | None,
     out: Path,
 ) -> None:
-    """Write `predictions.npy` (images, targets) float32, `stimuli.csv` and `targets.csv`, which name its axes.
+    """Write `predictions.npy` (images, targets), `stimuli.csv` and `targets.csv`, which name its axes.
 
     Args:
         path: A run's folder, a package or a checkpoint.
@@ -38,12 +39,7 @@ def predict_folder(
     """
     if not images.exists():
         raise InputError(f"--images {images}: expected a folder of images, or one, found none; correct the path")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(
-            f"--out {out}: expected a new or an empty folder, found one that holds something; name another"
-        )
-    if out.resolve().is_relative_to(images.resolve()):
-        raise InputError(f"--out {out}: lies in {images}, which is read and never written to; name another")
+    check_free(out, images, path)
     files = list_images(images) if images.is_dir() else [images]
     model = load_model(path)
     chosen = [model.module.targets(subject, roi) for roi in rois or [None]]

@@ -16,9 +16,8 @@ from ..errors import InputError
 from ..models import EncodingModule
 from ..models.new_stimuli import Images
 from ..models.targets import targets_table
+from ..package.files import CHECKPOINT
 from ..package.read import is_package, read_package
-
-CHECKPOINT = Path("checkpoints", "best.ckpt")
 
 Shown = str | Path | Sequence[str | Path] | Images
 
@@ -55,7 +54,8 @@ class TrainedModel:
             batch_size: Images at a time; without, as many as in training.
 
         Returns:
-            float32 (images, targets) in the recording's units; `targets(roi, subject)` says what each column is.
+            (images, targets) in the recording's units, of the kind that `EncodingModule.predict` returns;
+            `targets(roi, subject)` says what each column is.
 
         Raises:
             InputError: A file is no image, or there is no such ROI or subject.

@@ -105,14 +105,16 @@ class EncodingCLI(LightningCLI):
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [HistoryWriter(), PredictionWriter(), self.provenance]
-        if self._is_watched():
-            return callbacks
-        return [*callbacks, EpochLines()]
+        return callbacks if self._shows_bar() else [*callbacks, EpochLines()]
 
-    def _is_watched(self) -> bool:
-        """Whether a progress bar is seen, or was asked for; files are not to be filled with it."""
-        notebook = "ipykernel" in sys.modules
-        return notebook or sys.stderr.isatty() or bool(self.config.trainer.enable_progress_bar)
+    def _shows_bar(self) -> bool:
+        """Whether there is a progress bar: where somebody looks, or asked for one; files are not filled with it."""
+        asked = self.config.trainer.enable_progress_bar
+        if asked is not None:
+            return bool(asked)
+        given = self.config.trainer.callbacks or []
+        own = any("ProgressBar" in each.class_path for each in (given if isinstance(given, list) else [given]))
+        return own or "ipykernel" in sys.modules or sys.stdout.isatty()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         given = self.config_init["trainer"]
@@ -122,7 +124,7 @@ class EncodingCLI(LightningCLI):
             return super().instantiate_trainer(
                 logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
                 plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
-                enable_progress_bar=given.enable_progress_bar is not False and self._is_watched(),
+                enable_progress_bar=self._shows_bar(),
                 **kwargs,
             )
         except (MisconfigurationException, RuntimeError, ValueError) as error:

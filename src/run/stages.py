@@ -24,6 +24,7 @@ from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
 from ..findings import Findings
 from ..names import WITHHELD
+from ..tensor_file import read_tensors
 from .folder import folder_of, rank
 from .predictions import by_recording
 from .resume import CHECKPOINTS, LAST
@@ -64,7 +65,8 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
         if flag in own:
             del own[own.index(flag) : own.index(flag) + 2]
     again = shlex.join([*own, f"--name={cli.config.name}", "--ckpt_path=last"])
-    log.warning("interrupted: %s holds epoch %d; to go on: train.py %s", folder, cli.trainer.current_epoch, again)
+    epochs = read_tensors(folder / CHECKPOINTS / LAST, mapped=True)["epoch"] + 1
+    log.warning("interrupted: %s holds %d epochs; to go on: train.py %s", folder, epochs, again)
 
 
 def train(cli: EncodingCLI, keep: bool) -> Path | None:

@@ -9,7 +9,11 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from calcarine.batch import Batch
 from calcarine.commands.main import main
+from calcarine.encoders.intake import StimulusIntake, encode_stimuli
+from calcarine.encoders.joint import JointEncoder, RandomControl
+from calcarine.encoders.projection import Projection
 from calcarine.package.plain import from_json, to_json
 from torchvision.models import resnet18
 from trees import write_folder
@@ -155,6 +159,10 @@ def test_a_spoiled_package_is_refused_in_one_line(spoil, said, tmp_path, capsys)
         (["predict", "model", "--images", "images", "--out", "images/out"], "lies in images, which is read"),
         (["predict", "model", "--images", "images", "--roi", "FFA"], "roi FFA: the model has no such ROI"),
         (["predict", "nothing", "--images", "images"], "nothing: expected a checkpoint, found no such file"),
+        (
+            ["predict", "model", "--images", "images", "--out", "model/out"],
+            "--out model/out: lies in model, which is read",
+        ),
         (["export", "nothing"], "nothing/scores.csv: expected a run's scores, found no such file"),
     ],
 )
@@ -177,3 +185,47 @@ def test_plain_types_come_back_from_json():
     assert torch.equal(found["e"].to_dense(), sparse.to_dense())
     with pytest.raises(TypeError, match="it/f: expected tensors and plain types, found PosixPath"):
         to_json({"f": Path("x")}, tensors, "it")
+
+
+def _weights(path: Path, seed: int) -> str:
+    torch.manual_seed(seed)
+    torch.save(resnet18(num_classes=5).state_dict(), path)
+    return str(path)
+
+
+def test_encoders_side_by_side_are_made_before_their_weights_come(tmp_path):
+    """Random ones as the networks are until then, two are alike, and none is told from its random control."""
+    one, other = (
+        cc.TorchvisionEncoder("resnet18", _weights(tmp_path / f"{seed}.pth", seed), "layer1", "avg", 32)
+        for seed in (1, 2)
+    )
+    stimuli = np.random.default_rng(0).integers(0, 256, (3, 40, 40, 3), dtype=np.uint8)
+    for encoder in (JointEncoder({"one": one, "other": other}), RandomControl(one)):
+        intake = StimulusIntake(encoder)
+        plain = intake.to_plain(everything=True)
+        again = StimulusIntake.from_plain(plain)
+        expected, found = (each(stimuli, torch.device("cpu"))[0] for each in (intake, again))
+        assert all(torch.equal(found[layer], expected[layer]) for layer in expected)
+
+
+def test_batches_are_filled_up_and_an_empty_one_stays_empty():
+    index, features = torch.arange(3), {"a": torch.arange(6.0).view(3, 2)}
+    full = Batch(index, index, torch.zeros(3, 4), features).padded(5)
+    assert full.stimulus.tolist() == [0, 1, 2, 2, 2]
+    assert full.features is not None
+    assert full.features["a"][3:].tolist() == [[4.0, 5.0]] * 2
+    none = Batch(index[:0], index[:0], torch.zeros(0, 4), {"a": torch.zeros(0, 2)})
+    assert len(none.padded(5)) == 0
+    assert Projection(torch.zeros(2), torch.ones(2, 3))(torch.zeros(0, 2)).shape == (0, 3)
+
+
+def test_images_of_many_sizes_are_encoded_once_each(monkeypatch):
+    seen = []
+    encoder = cc.PixelEncoder(size=4)
+    forward = encoder.forward
+    monkeypatch.setattr(encoder, "forward", lambda images: seen.append(len(images)) or forward(images))
+    images = [np.zeros((8 + index, 8, 3), np.uint8) for index in range(6)]
+    encode_stimuli(encoder, images, torch.device("cpu"), 4, average_frames=True)
+    assert seen == [1] * 6
+    encode_stimuli(encoder, images[:1] * 6, torch.device("cpu"), 4, average_frames=True)
+    assert seen[6:] == [4, 4]

@@ -38,7 +38,7 @@ def test_where_there_is_no_terminal_each_epoch_is_a_line(caplog, capsys):
     assert all(
         re.search(r"train/loss \S+, validation/loss \S+, validation/pearson \S+, [\d.]+ s$", line) for line in lines
     )
-    assert "Epoch 0" not in capsys.readouterr().err  # no bar
+    assert "Epoch 0" not in capsys.readouterr().out  # no bar
 
 
 def test_debug_shows_where_an_input_was_refused(capsys):
@@ -48,6 +48,19 @@ def test_debug_shows_where_an_input_was_refused(capsys):
     assert "Traceback" in told
     assert main(wrong) == 2
     assert capsys.readouterr().err.strip() == told.strip().splitlines()[-1]
+
+
+def test_a_bar_of_ones_own_is_shown_though_nobody_looks(capsys):
+    bar = "--trainer.callbacks=lightning.pytorch.callbacks.TQDMProgressBar"
+    assert main([*FLAGS, bar, "--trainer.max_epochs=1"]) == 0
+    assert "Epoch 0" in capsys.readouterr().out
+
+
+def test_debug_may_stand_before_the_command(capsys):
+    assert calcarine(["--debug", "train", "--data.source.root=nowhere"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+    assert calcarine(["--debug", "score", "nothing.zip", "--truth", "nowhere"]) == 2
+    assert "Traceback" in capsys.readouterr().err
 
 
 def test_simulate_says_what_to_run_next(capsys):
@@ -69,7 +82,7 @@ def test_an_interrupted_run_says_where_it_is_and_how_it_goes_on():
     assert run.returncode == 130
     last = told.strip().splitlines()[-1]
     where, _, again = last.partition("; to go on: train.py ")
-    assert re.match(r"interrupted: runs/mine/version_0 holds epoch \d+$", where)
+    assert re.match(r"interrupted: runs/mine/version_0 holds \d+ epochs$", where)
     again = shlex.split(again.replace("max_epochs=3000", "max_epochs=2"))
     assert main(again) == 0
     assert Path("runs/mine/version_0/scores.csv").exists()

@@ -129,6 +129,15 @@ def test_no_image_is_read_before_it_is_refused(case: str, tmp_path: Path) -> Non
         trainer.fit(model, data)
 
 
+def test_a_schedule_may_have_a_setting_for_each_group_of_weights(tmp_path: Path) -> None:
+    schedule = partial(ReduceLROnPlateau, min_lr=[1e-6, 1e-7])  # of the head and of the backbone
+    data = EncodingDataModule(Shown(), None, cache_dir=tmp_path)
+    model = EncodingModule(data.num_targets, None, backbone=Normed(), scheduler=schedule)
+    trainer = Trainer(logger=False, enable_checkpointing=False, accelerator="cpu", max_epochs=1)
+    with pytest.raises(AssertionError, match="an image was read"):
+        trainer.fit(model, data)
+
+
 def test_the_same_data_are_read_where_nothing_is_wrong(tmp_path: Path) -> None:
     data = EncodingDataModule(Shown(), Identity(), cache_dir=tmp_path)
     with pytest.raises(AssertionError, match="an image was read"):
