@@ -1,12 +1,11 @@
-"""Percentile bootstrap over stimuli of mean correlations, for all targets at once (Efron & Tibshirani 1993)."""
+"""Bootstrap over stimuli of mean correlations, for all targets at once (Efron & Tibshirani 1993)."""
 
 import numpy as np
 
+from .interval import ROUNDING
+
 WORK = 1e10
 """Most stimuli × targets × resamples that one interval may cost; about 3 s on two cores."""
-
-ROUNDING = 3e-7
-"""A spread at or below this share of the mean is the rounding of float32, not variance."""
 
 _FEWEST = 200
 _BLOCK = 512
@@ -63,24 +62,6 @@ def bootstrap_means(
         counts += members.sum(axis=0) if varies.all() else varies.astype(np.float32) @ members
     with np.errstate(invalid="ignore"):
         return totals / counts
-
-
-def percentile_interval(means: np.ndarray, estimate: float) -> tuple[float, float] | None:
-    """The 95 % interval of bootstrapped means (resamples,), or None where there are none.
-
-    Resampling lowers a correlation by about r(1 − r²)/2n. Averaged over thousands of targets the interval is narrower
-    than that and could miss its own estimate, so the bootstrap distribution is first moved back onto it. The bounds
-    are rounded to 1e-6: float32 products resolve no more, and the number of threads stays without influence.
-
-    Args:
-        means: From `bootstrap_means`, one group's.
-        estimate: The mean correlation in the stimuli as they are.
-    """
-    means = means[~np.isnan(means)]
-    if not len(means):
-        return None
-    low, high = np.percentile(means, [2.5, 97.5]) + (estimate - means.mean())
-    return round(float(low), 6), round(float(high), 6)
 
 
 def _resampled_pearson(

@@ -19,7 +19,7 @@ from .found import write_findings
 from .report import ReportFigure, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .scoring import scoring_of
-from .summary import Summary, summarise
+from .summary import FEW_STIMULI, Summary, summarise
 from .tables import write_rows, write_targets
 
 if TYPE_CHECKING:
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 
 DATA, MODEL = "Data", "Model"
 """Facts that name a run's source and encoder, and its model."""
-_FEW_STIMULI = 30
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,6 @@ def evaluate_run(
     config: str,
     facts: Mapping[str, str] | None = None,
     findings: Mapping[str, Findings] | None = None,
-    seed: int = 0,
 ) -> Summary:
     """Score a run and write `scores.csv`, `targets.csv`, `figures/` and `report.html` into its folder.
 
@@ -81,7 +79,6 @@ def evaluate_run(
         facts: What else the report shall say at a glance, name and value; `DATA` and `MODEL` stand first, and in the
             headline.
         findings: What the model found, by subject; nothing for models that only predict.
-        seed: Seed of the bootstrap.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -96,7 +93,7 @@ def evaluate_run(
         responses = part.recording.responses.gather(part.stimuli)
         scoring = scoring_of(part.recording)
         scores = target_scores(part.predictions, responses, part.recording.noise_ceiling, scoring)
-        rows += score_rows(part.recording, part.split, part.predictions, responses, seed=seed, targets=scores)
+        rows += score_rows(part.recording, part.split, part.predictions, responses, targets=scores)
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
         if part.split == chosen:
@@ -131,7 +128,7 @@ def _figures(
     figures = [
         ReportFigure(
             "Correlation per ROI",
-            f"Mean Pearson correlation over the targets of each ROI, {split} split. Lines: 95 % bootstrap interval "
+            f"Mean Pearson correlation over the targets of each ROI, {split} split. Lines: 95 % interval "
             "over stimuli, or one dot per subject where there are several. Ticks: what a perfect model would reach.",
             save_figure(pearson_per_roi(rows), folder / "pearson_per_roi.png"),
         )
@@ -208,6 +205,6 @@ def _warnings(part: SplitPredictions, scores: TargetScores) -> list[str]:
     warnings = [
         f"{where}: {members.sum():,} of {len(members):,} {text}." for text, members in counts.items() if members.any()
     ]
-    if len(part.stimuli) < _FEW_STIMULI:
+    if len(part.stimuli) < FEW_STIMULI:
         warnings.append(f"{where}: only {len(part.stimuli)} stimuli; every figure is uncertain.")
     return warnings

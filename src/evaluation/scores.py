@@ -7,14 +7,12 @@ import numpy as np
 
 from ..names import HEMISPHERES
 from ..recording import Recording
-from .bootstrap import ROUNDING, bootstrap_means, draw_weights, percentile_interval
+from .interval import ROUNDING, interval, means_without
 from .scoring import NOISE_NORMALISED, Scoring, scoring_of
 
 ALL, BOTH = "all", "both"
 
 _BLOCK_ELEMENTS = 2**20
-_FEWEST_STIMULI = 3
-"""For an interval: any two stimuli correlate by 1 or −1, and one by nothing."""
 
 
 @dataclass(frozen=True)
@@ -136,24 +134,19 @@ def score_rows(
     split: str,
     predictions: np.ndarray,
     responses: np.ndarray,
-    resamples: int = 1000,
-    seed: int = 0,
     targets: TargetScores | None = None,
 ) -> list[ScoreRow]:
     """Rows of `scores.csv` for one subject and split: each ROI, all targets of each hemisphere, all targets.
 
     All means are over the targets that have a correlation; the score of all targets is the challenge's, which may go
-    over ROIs (`scoring_of`). The interval is the 95 % percentile bootstrap over
-    stimuli of the mean Pearson correlation, where there are three or more; see `draw_weights` for when there are fewer
-    resamples.
+    over ROIs (`scoring_of`). The interval is the mean Pearson correlation's, where there are
+    three stimuli or more (`interval`).
 
     Args:
         recording: Whose targets these are.
         split: Name of the split.
         predictions: (n, T).
         responses: (n, T), NaN where not measured.
-        resamples: Bootstrap resamples.
-        seed: Seed of the bootstrap.
         targets: `target_scores` of the same arrays, where already computed.
     """
     scoring = scoring_of(recording)
@@ -163,11 +156,9 @@ def score_rows(
     groups = np.zeros((recording.num_targets, len(named)), dtype=bool)
     for column, (_, _, members) in enumerate(named):
         groups[members, column] = True
-    enough = len(responses) >= _FEWEST_STIMULI
-    weights = draw_weights(len(responses), recording.num_targets, resamples if enough else 0, seed)
-    means = bootstrap_means(predictions, responses, groups & targets.scored[:, None], weights)
+    without = means_without(predictions, responses, groups & targets.scored[:, None])
     rows = [
-        _row((split, recording.subject, hemisphere, roi), targets, groups[:, column], means[:, column])
+        _row((split, recording.subject, hemisphere, roi), targets, groups[:, column], without[:, column])
         for column, (hemisphere, roi, _) in enumerate(named)
     ]
     overall = scoring.overall([(recording, targets.pearson, targets.noise_ceiling)])
@@ -191,14 +182,14 @@ def mean_known(values: np.ndarray) -> float | None:
     return float(known.mean(dtype=np.float64)) if len(known) else None
 
 
-def _row(key: tuple[str, str, str, str], targets: TargetScores, members: np.ndarray, means: np.ndarray) -> ScoreRow:
+def _row(key: tuple[str, str, str, str], targets: TargetScores, members: np.ndarray, without: np.ndarray) -> ScoreRow:
     scored = members & targets.scored
 
     def mean(values: np.ndarray) -> float | None:
         return mean_known(values[scored])
 
     pearson = mean(targets.pearson)
-    low, high = (None, None) if pearson is None else percentile_interval(means, pearson) or (None, None)
+    low, high = (None, None) if pearson is None else interval(pearson, without) or (None, None)
     return ScoreRow(
         *key,
         n_targets=int(members.sum()),

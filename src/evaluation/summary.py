@@ -11,6 +11,9 @@ from ..recording import Recording
 from .scores import ALL, BOTH, ScoreRow, TargetScores
 from .scoring import Scoring, scoring_of
 
+FEW_STIMULI = 20
+"""Below so many test stimuli every figure is uncertain, and the headline says so."""
+
 
 @dataclass(frozen=True)
 class Summary:
@@ -23,7 +26,8 @@ class Summary:
         n_scored: Those whose response varies; every mean is over these.
         correlation: Mean Pearson correlation, NaN where no target is scored.
         scoring: Which challenge's `score` is.
-        interval: Its 95 % bootstrap interval.
+        interval: Its 95 % interval.
+        fewest_stimuli: How many were measured of the subject that has fewest.
         noise_ceiling: Mean share of variance that a perfect model explains, where known.
         ceiling_correlation: Mean correlation of a perfect model, the mean of the ceilings' square roots.
         explained: Correlation over ceiling correlation, both means over targets with a ceiling over 0.
@@ -39,6 +43,7 @@ class Summary:
     correlation: float
     scoring: Scoring
     interval: tuple[float, float] | None = None
+    fewest_stimuli: int | None = None
     noise_ceiling: float | None = None
     ceiling_correlation: float | None = None
     explained: float | None = None
@@ -46,11 +51,21 @@ class Summary:
     figures: Mapping[str, Path] = field(default_factory=dict)
     about: str = ""
 
+    @property
+    def caution(self) -> str:
+        """What to know before believing the correlation; "" where there is nothing."""
+        if self.fewest_stimuli is None or self.fewest_stimuli >= FEW_STIMULI:
+            return ""
+        noun = "stimulus" if self.fewest_stimuli == 1 else "stimuli"
+        return f"over {self.fewest_stimuli} {noun} only, which is little"
+
     def headline(self) -> str:
         """One line for people."""
         line = f"{self.split} correlation {self.correlation:.3f}"
         if self.interval is not None:
             line += f" (95 % interval {self.interval[0]:.3f} to {self.interval[1]:.3f})"
+        if self.caution:
+            line += f" {self.caution}"
         if self.noise_ceiling is None or self.ceiling_correlation is None:
             line += ", noise ceiling unknown"
         else:
@@ -86,6 +101,7 @@ def summarise(
         correlation=float(pearson[scored].mean()) if scored.any() else math.nan,
         scoring=scoring,
         interval=_pooled_interval([row for row in rows if row.hemisphere == BOTH and row.roi == ALL]),
+        fewest_stimuli=min(int(scores.n.max(initial=0)) for _, scores in subjects),
         noise_ceiling=float(ceiling[known].mean()) if known.any() else None,
         ceiling_correlation=float(np.sqrt(ceiling[known]).mean()) if known.any() else None,
         explained=None if explained is None else float(explained),

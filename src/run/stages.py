@@ -144,7 +144,6 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
         (folder / "config.yaml").read_text(),
         facts,
         _findings(cli),
-        seed=cli.config.seed_everything,
     )
     _log_final(cli, summary)
     submission = write_submission(cli.datamodule, folder / "predictions", folder)

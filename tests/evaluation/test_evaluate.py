@@ -158,7 +158,9 @@ def test_nothing_to_score_is_a_report_all_the_same(tmp_path: Path) -> None:
     still = SplitPredictions(validation.recording, "validation", np.array([4]), validation.predictions[:1])
     summary = evaluate_run(tmp_path / "run", [still], History(), "")
     assert summary.n_scored == 0
-    assert summary.headline() == "validation correlation nan, noise ceiling unknown"
+    few = "over 1 stimulus only, which is little"
+    assert summary.headline() == f"validation correlation nan {few}, noise ceiling unknown"
+    assert few in (tmp_path / "run" / "report.html").read_text()
     assert "only 1 stimuli" in (tmp_path / "run" / "report.html").read_text()
     with pytest.raises(ValueError, match="no split"):
         evaluate_run(tmp_path / "run", [], History(), "")
