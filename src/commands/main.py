@@ -9,10 +9,11 @@ from .command import Command
 from .export import EXPORT
 from .layers import LAYERS
 from .predict import PREDICT
+from .score import SCORE
 from .simulate import SIMULATE
 from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
 
-COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE)
+COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE, SCORE)
 """In the order in which a newcomer needs them."""
 
 

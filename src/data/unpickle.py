@@ -10,7 +10,7 @@ import re
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import IO, Any, BinaryIO
 
 import numpy as np
 
@@ -121,7 +121,7 @@ class _Unpickler(pickle._Unpickler):
     that name a vast index take gigabytes.
     """
 
-    def __init__(self, file: BinaryIO, path: Path, encoding: str) -> None:
+    def __init__(self, file: IO[bytes], path: Path, encoding: str) -> None:
         super().__init__(file, encoding=encoding)
         self.path = path
 
@@ -145,7 +145,7 @@ def load_pickle(path: Path, encoding: str = "latin1") -> Any:
         InputError: The file is missing or damaged, or holds anything else; nothing of it was run.
     """
     with _opened(path) as file:
-        return _load(file, path, encoding)
+        return read_pickle(file, path, encoding)
 
 
 def load_pickled_npy(path: Path) -> Any:
@@ -168,7 +168,7 @@ def load_pickled_npy(path: Path) -> Any:
                 f"{path}: expected one object saved by numpy.save, found an array of dtype {dtype} and shape {shape}; "
                 "copy the file again"
             )
-        array = _load(file, path, "latin1")
+        array = read_pickle(file, path)
     if not isinstance(array, np.ndarray) or array.shape != () or not array.dtype.hasobject:
         raise InputError(f"{path}: expected one object in an array, found {type(array).__name__}; copy the file again")
     return array.item()
@@ -181,7 +181,8 @@ def _opened(path: Path) -> BinaryIO:
         raise InputError(f"{path}: expected a readable file, found {error.strerror}; put it there") from error
 
 
-def _load(file: BinaryIO, path: Path, encoding: str) -> Any:
+def read_pickle(file: IO[bytes], path: Path, encoding: str = "latin1") -> Any:
+    """As `load_pickle`, from an open file; `path` is what messages call it."""
     try:
         return _built(_Unpickler(file, path, encoding).load())
     except InputError:

@@ -1,4 +1,4 @@
-"""Run: what a finished run left in its folder, as tables and pictures."""
+"""Run: a finished run with its model and its pictures, as notebooks show them."""
 
 from __future__ import annotations
 
@@ -7,20 +7,14 @@ import functools
 import html
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pandas as pd
-import yaml
 
-from ..errors import InputError
+from ..results.run_folder import FinishedRun
 from .trained import Shown, TrainedModel, load_model
 
-WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band")
-"""Columns of text, in any table: a ROI may be called NA."""
 
-
-class Run:
+class Run(FinishedRun):
     """A finished run; notebooks show its scores.
 
     Args:
@@ -29,44 +23,6 @@ class Run:
     Raises:
         InputError: It is no folder of a finished run.
     """
-
-    def __init__(self, folder: str | Path) -> None:
-        self.folder = Path(folder)
-        if not (self.folder / "scores.csv").is_file():
-            raise InputError(f"{self.folder}: expected the folder of a finished run, found no scores.csv in it")
-
-    @property
-    def scores(self) -> pd.DataFrame:
-        """`scores.csv`: a row for each split, subject, hemisphere and ROI; roi "all" is all targets."""
-        return self.table("scores")
-
-    @property
-    def targets(self) -> pd.DataFrame:
-        """`targets.csv`: a row for each split and target."""
-        return self.table("targets")
-
-    @property
-    def history(self) -> pd.DataFrame:
-        """`history.csv`: losses and correlation by epoch."""
-        return self.table("history").set_index("epoch")
-
-    def table(self, name: str) -> pd.DataFrame:
-        """Any table of the folder by its file's name: "layers", "bands" of the models that have them.
-
-        Raises:
-            InputError: The run has no such table.
-        """
-        path = self.folder / f"{name}.csv"
-        if not path.is_file():
-            have = ", ".join(sorted(each.stem for each in self.folder.glob("*.csv")))
-            raise InputError(f"{path}: this run has no such table, it has {have}")
-        figures = [column for column in pd.read_csv(path, nrows=0) if column not in WORDS]
-        return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(figures, ("", "nan")))
-
-    @property
-    def config(self) -> dict[str, Any]:
-        """`config.yaml`: every setting of the run."""
-        return yaml.safe_load((self.folder / "config.yaml").read_text(encoding="utf-8"))
 
     @functools.cached_property
     def model(self) -> TrainedModel:

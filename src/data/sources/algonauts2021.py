@@ -12,7 +12,7 @@ from typing import Any, Literal
 import numpy as np
 
 from ...errors import InputError
-from ...names import UNASSIGNED, WITHHELD
+from ...names import TRAIN, UNASSIGNED, WITHHELD
 from ...recording import Part, Recording, Responses, Roi
 from ..clips import ClipFiles, list_clips
 from ..reliability import mean_over_repetitions, split_half_reliability
@@ -113,7 +113,7 @@ class _Subject:
 
         A pickle has no header: its arrays' sizes are known once it is read, so it is read once and kept.
         """
-        repeats = {path.stem: _read_repeats(path) for path in self._files()}
+        repeats = {path.stem: read_repeats(path, TRAIN, np.float32) for path in self._files()}
         lengths = {roi: len(array) for roi, array in repeats.items()}
         first = next(iter(lengths))
         for roi, length in lengths.items():
@@ -173,18 +173,22 @@ class _Subject:
         return [there[roi] for roi in self.rois]
 
 
-def _read_repeats(path: Path) -> np.ndarray:
-    """The responses of one ROI file, (n_train, repetitions, voxels), NaN where a repetition is missing."""
+def read_repeats(path: Path, split: str, dtype: type[np.floating]) -> np.ndarray:
+    """The responses of one ROI file to one split's videos, (videos, repetitions, voxels), NaN where missing.
+
+    Raises:
+        InputError: The file is missing or damaged, or holds no such responses.
+    """
     content = load_pickle(path)
-    expected = "expected {'train': numbers (videos, repetitions, voxels)}"
-    repeats: Any = content.get("train") if isinstance(content, dict) else None
+    expected = f"expected {{'{split}': numbers (videos, repetitions, voxels)}}"
+    repeats: Any = content.get(split) if isinstance(content, dict) else None
     if not isinstance(repeats, np.ndarray) or repeats.dtype.kind not in "iuf":
         kind = repeats.dtype if isinstance(repeats, np.ndarray) else type(repeats if repeats is not None else content)
         raise InputError(f"{path}: {expected}, found {getattr(kind, '__name__', kind)}; copy the file again")
     if repeats.ndim != 3 or repeats.size == 0:
         raise InputError(f"{path}: {expected}, none of them 0, found shape {repeats.shape}; copy the file again")
     with np.errstate(over="ignore"):
-        repeats = repeats.astype(np.float32, copy=False)
+        repeats = repeats.astype(dtype, copy=False)
     infinite = int(np.isinf(repeats).sum())
     if infinite:
         raise InputError(f"{path}: expected finite responses, found {infinite} infinite ones; copy the file again")

@@ -15,12 +15,12 @@ import numpy as np
 from ...errors import InputError
 from ...fsaverage import MESH_VERTICES, mesh_at_level, pial_file, read_surface
 from ...names import HEMISPHERES, TEST, UNASSIGNED, WITHHELD
-from ...recording import Part, Recording, Roi
+from ...recording import Part, Recording
 from ..arrays import check_finite, open_array
 from ..noise_ceiling import read_noise_ceiling
 from ..offsets import measured
 from ..stimuli import ImageFiles, list_images
-from ..unpickle import load_pickled_npy
+from .algonauts2023_rois import read_labels, read_rois
 from .base import Source
 
 Hemisphere = Literal["lh", "rh"]
@@ -130,8 +130,13 @@ class _Tree:
         return self._open_responses("training")
 
     @property
+    def sizes(self) -> dict[str, int]:
+        """Vertices of each hemisphere."""
+        return {str(hemisphere): array.shape[1] for hemisphere, array in self.training.items()}
+
+    @property
     def num_targets(self) -> int:
-        return sum(array.shape[1] for array in self.training.values())
+        return sum(self.sizes.values())
 
     def read(self, noise_ceiling: Path | None, places: Mapping[Hemisphere, np.ndarray]) -> Recording:
         """Read and check everything about this subject.
@@ -144,7 +149,7 @@ class _Tree:
         _check_rows(self.training, train_images)
         vertices = [self._read_vertices(hemisphere) for hemisphere in self.hemispheres]
         coordinates = [places[side][own] for side, own in zip(self.hemispheres, vertices, strict=True)]
-        rois = self._read_rois()
+        rois = read_rois(self.folder / "roi_masks", self.sizes)
         ceilings = None if noise_ceiling is None else self._read_ceilings(noise_ceiling)
         has_test = (self.folder / "test_split").is_dir()
         test_images = self._list_images("test", "test") if has_test else []
@@ -158,13 +163,12 @@ class _Tree:
         ]
         images = train_images + test_images
         splits = [UNASSIGNED] * len(train_images) + [TEST if test else WITHHELD] * len(test_images)
-        sizes = [self.training[hemisphere].shape[1] for hemisphere in self.hemispheres]
         return Recording(
             subject=self.folder.name,
             stimuli=ImageFiles(images),
             responses=measured((len(images), self.num_targets), parts),
             splits=np.array(splits),
-            hemispheres=np.repeat(self.hemispheres, sizes),
+            hemispheres=np.repeat(self.hemispheres, list(self.sizes.values())),
             rois=rois,
             noise_ceiling=ceilings,
             coordinates=np.concatenate(coordinates).astype(np.float32),
@@ -217,7 +221,7 @@ class _Tree:
     def _read_vertices(self, hemisphere: Hemisphere) -> np.ndarray:
         """fsaverage vertex of each target of a hemisphere, int64 (n_vertices,)."""
         path = self.folder / "roi_masks" / f"{hemisphere}.all-vertices_fsaverage_space.npy"
-        mask = _read_labels(path, MESH_VERTICES[7], "one per fsaverage vertex")
+        mask = read_labels(path, MESH_VERTICES[7], "one per fsaverage vertex")
         if not np.isin(mask, (0, 1)).all():
             raise InputError(f"{path}: expected only 0 and 1, found {int(mask.min())} to {int(mask.max())}; restore it")
         expected = self.training[hemisphere].shape[1]
@@ -228,38 +232,9 @@ class _Tree:
             )
         return np.flatnonzero(mask)
 
-    def _read_rois(self) -> list[Roi]:
-        """The ROIs of every class that the tree has; a class that is there must be there in full."""
-        folder = self.folder / "roi_masks"
-        classes = {path.stem.removeprefix("mapping_") for path in folder.glob("mapping_*.npy")} | {
-            path.stem.removesuffix("_challenge_space")[len("lh.") :]
-            for hemisphere in self.hemispheres
-            for path in folder.glob(f"{hemisphere}.*_challenge_space.npy")
-        }
-        rois = []
-        for name in sorted(classes):
-            mapping = _read_mapping(folder / f"mapping_{name}.npy")
-            for hemisphere in self.hemispheres:
-                path = folder / f"{hemisphere}.{name}_challenge_space.npy"
-                labels = _read_labels(path, self.training[hemisphere].shape[1], "one per vertex in challenge space")
-                unnamed = np.setdiff1d(labels, [0, *mapping])
-                if len(unnamed):
-                    raise InputError(
-                        f"{path}: expected the labels that mapping_{name}.npy names ({', '.join(map(str, mapping))}), "
-                        f"found {int(unnamed[0])} too; restore both files"
-                    )
-                first = self._first_target(hemisphere)
-                rois += [
-                    Roi(roi, hemisphere, first + np.flatnonzero(labels == label)) for label, roi in mapping.items()
-                ]
-        return rois
-
     def _read_ceilings(self, folder: Path) -> np.ndarray:
         return read_noise_ceiling(
-            {
-                folder / self.folder.name / f"{hemisphere}.npy": self.training[hemisphere].shape[1]
-                for hemisphere in self.hemispheres
-            }
+            {folder / self.folder.name / f"{hemisphere}.npy": size for hemisphere, size in self.sizes.items()}
         )
 
 
@@ -270,27 +245,3 @@ def _check_rows(arrays: dict[Hemisphere, np.memmap], images: Sequence[Path]) -> 
                 f"{array.filename}: expected {len(images)} rows, one per image of {images[0].parent}, found "
                 f"{len(array)}; restore the images or the file"
             )
-
-
-def _read_labels(path: Path, count: int, meaning: str) -> np.ndarray:
-    """Read whole numbers (count,) as int64."""
-    labels = open_array(path, ("vertices",))
-    if len(labels) != count:
-        raise InputError(
-            f"{path}: expected {count} labels, {meaning}, found {len(labels)}; use the files of one subject"
-        )
-    check_finite(labels)
-    whole = np.asarray(labels).astype(np.int64)
-    if (whole != labels).any():
-        raise InputError(f"{path}: expected whole numbers, found {labels[whole != labels][0]}; restore the file")
-    return whole
-
-
-def _read_mapping(path: Path) -> dict[int, str]:
-    """The names of a class's labels, without 0, which is "Unknown"."""
-    mapping = load_pickled_npy(path)
-    if not isinstance(mapping, dict) or not all(
-        isinstance(label, int | np.integer) and isinstance(name, str) for label, name in mapping.items()
-    ):
-        raise InputError(f"{path}: expected a dict of whole numbers to names, found another object; restore the file")
-    return {int(label): str(name) for label, name in sorted(mapping.items()) if label != 0}

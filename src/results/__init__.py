@@ -1,0 +1,1 @@
+"""Finished runs and submissions: scored, listed, compared. Imports neither torch nor lightning."""

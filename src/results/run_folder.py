@@ -1,0 +1,104 @@
+"""FinishedRun: what a finished run left in its folder."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from ..errors import InputError, one_line
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+CONFIG, SCORES, PROVENANCE = "config.yaml", "scores.csv", "run.json"
+
+WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band")
+"""Columns of text, in any table: a ROI may be called NA."""
+
+
+class FinishedRun:
+    """A finished run's tables and settings.
+
+    Args:
+        folder: RUNS/NAME/version_N.
+
+    Raises:
+        InputError: It is no folder of a finished run.
+    """
+
+    def __init__(self, folder: str | Path) -> None:
+        self.folder = Path(folder)
+        if not (self.folder / SCORES).is_file():
+            raise InputError(
+                f"{self.folder}: expected the folder of a finished run, found no {SCORES} in it{_nearby(self.folder)}"
+            )
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """`scores.csv`: a row for each split, subject, hemisphere and ROI; roi "all" is all targets."""
+        return self.table("scores")
+
+    @property
+    def targets(self) -> pd.DataFrame:
+        """`targets.csv`: a row for each split and target."""
+        return self.table("targets")
+
+    @property
+    def history(self) -> pd.DataFrame:
+        """`history.csv`: losses and correlation by epoch."""
+        return self.table("history").set_index("epoch")
+
+    def table(self, name: str) -> pd.DataFrame:
+        """Any table of the folder by its file's name: "layers", "bands" of the models that have them.
+
+        Raises:
+            InputError: The run has no such table.
+        """
+        import pandas as pd
+
+        path = self.folder / f"{name}.csv"
+        if not path.is_file():
+            have = ", ".join(sorted(each.stem for each in self.folder.glob("*.csv")))
+            raise InputError(f"{path}: this run has no such table, it has {have}")
+        figures = [column for column in pd.read_csv(path, nrows=0) if column not in WORDS]
+        return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(figures, ("", "nan")))
+
+    @property
+    def config(self) -> dict[str, Any]:
+        """`config.yaml`: every setting of the run.
+
+        Raises:
+            InputError: It is missing or no mapping.
+        """
+        path = self.folder / CONFIG
+        return _mapping(path, lambda text: yaml.safe_load(text), "settings as train.py writes them")
+
+    @property
+    def provenance(self) -> dict[str, Any]:
+        """`run.json`: what made the run, when, of which data and model.
+
+        Raises:
+            InputError: It is missing or no mapping.
+        """
+        return _mapping(self.folder / PROVENANCE, json.loads, "a run's provenance as train.py writes it")
+
+
+def _mapping(path: Path, parse: Any, expected: str) -> dict[str, Any]:
+    try:
+        content = parse(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected {expected}, found no such file; is this a run's whole folder?") from None
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
+        raise InputError(f"{path}: expected {expected}, found {one_line(error)}; copy it again") from error
+    if not isinstance(content, dict):
+        raise InputError(f"{path}: expected {expected}, found {type(content).__name__}; copy it again")
+    return content
+
+
+def _nearby(folder: Path) -> str:
+    """The versions below a folder that is a run's name alone, for the message."""
+    versions = sorted(path.parent for path in folder.glob(f"*/{SCORES}"))
+    return f"; give one of its versions, such as {versions[-1]}" if versions else "; has the run ended?"
