@@ -6,14 +6,16 @@ from collections.abc import Sequence
 
 from ..front_door import DEBUG, enter
 from .command import Command
+from .compare import COMPARE
 from .export import EXPORT
 from .layers import LAYERS
 from .predict import PREDICT
+from .runs import RUNS_BELOW
 from .score import SCORE
 from .simulate import SIMULATE
 from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
 
-COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE, SCORE)
+COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, RUNS_BELOW, COMPARE, SCORE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE)
 """In the order in which a newcomer needs them."""
 
 

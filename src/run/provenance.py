@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import platform
 import re
 import shlex
@@ -21,6 +22,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
+from ..evaluation import Summary
 from ..evaluation.evaluate import DATA, MODEL
 from .folder import folder_of
 
@@ -52,6 +54,17 @@ class Provenance(Callback):
         self.content["wall_time_s"] = round(time.time() - self.start, 1)
         self._write(folder)
         return facts(self.content)
+
+    def conclude(self, folder: Path, summary: Summary) -> None:
+        """Add what came of it, for `calcarine runs`."""
+        self.content["result"] = {
+            "split": summary.split,
+            "correlation": None if math.isnan(summary.correlation) else summary.correlation,
+            "ceiling_share": summary.explained,
+            "score": summary.score,
+            "scoring": summary.scoring.name,
+        }
+        self._write(folder)
 
     def _begin(self, trainer: Trainer) -> None:
         folder = folder_of(trainer)

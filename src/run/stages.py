@@ -9,9 +9,8 @@ import resource
 import shlex
 import shutil
 import sys
-from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -24,6 +23,7 @@ from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
 from ..findings import Findings
 from ..names import WITHHELD
+from ..results.configuration import flat
 from ..tensor_file import read_tensors
 from .folder import folder_of, rank
 from .predictions import by_recording
@@ -145,6 +145,7 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
         facts,
         _findings(cli),
     )
+    cli.provenance.conclude(folder, summary)
     _log_final(cli, summary)
     submission = write_submission(cli.datamodule, folder / "predictions", folder)
     if submission:
@@ -194,15 +195,6 @@ def _log_final(cli: EncodingCLI, summary: Summary) -> None:
         picture = np.asarray(Image.open(path).convert("RGB"))
         logger.experiment.add_image(f"figures/{name}", picture, dataformats="HWC")
     logger.finalize("success")
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """A nested config's leaves by dotted name."""
-    leaves: dict[str, Any] = {}
-    for key, value in config.items():
-        name = f"{prefix}.{key}" if prefix else str(key)
-        leaves |= flat(value, name) if isinstance(value, Mapping) else {name: value}
-    return leaves
 
 
 def peak_memory() -> str:

@@ -4,8 +4,6 @@ import io
 import json
 import pickle
 import re
-import subprocess
-import sys
 import zipfile
 from collections.abc import Callable
 from itertools import combinations
@@ -304,13 +302,3 @@ def test_a_bad_pickle_is_one_line_and_is_not_run(tmp_path: Path, capsys) -> None
         (line,) = output.err.splitlines()
         assert words in line, line
         assert output.out == ""
-
-
-def test_the_commands_on_results_import_neither_torch_nor_lightning(place: Path) -> None:
-    code = (
-        "import sys; from calcarine.commands.main import main\n"
-        f"assert main({flags(place)!r}) == 0\n"
-        "print(sorted({'torch', 'lightning'} & set(sys.modules)))"
-    )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1] == "[]", done.stderr

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ...errors import InputError
-from ...run.stages import flat
+from ...results.configuration import flat
 from .attributes import CONFIG, KEEPS, SPACE
 
 if TYPE_CHECKING:

@@ -1,0 +1,119 @@
+"""What a run predicts for held-out stimuli, beside the stimuli's names and the recordings that they are of."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ..data.arrays import open_array
+from ..errors import InputError, one_line
+from ..names import HELD_OUT, TEST, VALIDATION
+from ..recording import Recording
+from .run_folder import FinishedRun
+
+_COLUMNS = ["stimulus", "subject"]
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """One subject's held-out stimuli of one run.
+
+    Args:
+        recording: The subject.
+        names: The n stimuli's, in the order of the rows.
+        predictions: (n, T) in the responses' units, less their offset where they have one.
+        seen: Names of the recording's stimuli that the run did not hold out: it may have been trained on them.
+    """
+
+    recording: Recording
+    names: list[str]
+    predictions: np.ndarray
+    seen: frozenset[str]
+
+    def rows(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
+        """Predictions of, and responses to, some of the stimuli, each (n, T)."""
+        place = {name: row for row, name in enumerate(self.names)}
+        index = {name: number for number, name in enumerate(self.recording.stimuli.names)}
+        responses = self.recording.responses.gather(np.array([index[name] for name in names]))
+        return np.asarray(self.predictions[[place[name] for name in names]]), responses
+
+
+def common_split(runs: Sequence[FinishedRun]) -> str:
+    """The split that all runs have predictions of: the test split where it can be.
+
+    Raises:
+        InputError: There is none.
+    """
+    have = [[split for split in (TEST, VALIDATION) if _predictions(run, split).is_file()] for run in runs]
+    for split in (TEST, VALIDATION):
+        if all(split in own for own in have):
+            return split
+    run, own = next((run, own) for run, own in zip(runs, have, strict=True) if TEST not in own)
+    raise InputError(
+        f"{run.folder / 'predictions'}: expected {TEST}.npy, as other runs have it, found {', '.join(own) or 'none'}; "
+        "compare runs that were evaluated on one split"
+    )
+
+
+def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str) -> dict[str, HeldOut]:
+    """A run's predictions of one split by subject.
+
+    Args:
+        run: The run.
+        recordings: All of its own.
+        split: Such as "test".
+
+    Raises:
+        InputError: A file is damaged, or does not belong to these recordings.
+    """
+    offset = any(recording.responses.offset is not None for recording in recordings)
+    path = _predictions(run, f"{split}_centred" if offset else split)
+    predictions = open_array(path, ("stimuli", "targets"))
+    stimuli = _read_stimuli(path.with_name(f"{split}_stimuli.csv"))
+    targets = sum(recording.num_targets for recording in recordings)
+    if predictions.shape != (len(stimuli), targets):
+        raise InputError(
+            f"{path}: expected {(len(stimuli), targets)}, the stimuli of {split}_stimuli.csv × the targets of the "
+            f"run's data, found {predictions.shape}; have the data changed since it was trained?"
+        )
+    held = {pair for each in HELD_OUT if (table := path.with_name(f"{each}_stimuli.csv")).is_file()
+            for pair in _read_stimuli(table)}  # fmt: skip
+    found, first = {}, 0
+    for recording in recordings:
+        rows = [row for row, (_, subject) in enumerate(stimuli) if subject == recording.subject]
+        names = [stimuli[row][0] for row in rows]
+        known = set(recording.stimuli.names)
+        unknown = [name for name in names if name not in known]
+        if unknown:
+            raise InputError(
+                f"{path.with_name(f'{split}_stimuli.csv')}: expected stimuli of the run's data, found {unknown[0]!r} "
+                f"of {recording.subject}, which is not there; have the data changed since it was trained?"
+            )
+        block = predictions[:, first : first + recording.num_targets][rows]
+        seen = frozenset(name for name in known if (name, recording.subject) not in held)
+        if rows:
+            found[recording.subject] = HeldOut(recording, names, block, seen)
+        first += recording.num_targets
+    return found
+
+
+def _predictions(run: FinishedRun, name: str) -> Path:
+    return run.folder / "predictions" / f"{name}.npy"
+
+
+def _read_stimuli(path: Path) -> list[tuple[str, str]]:
+    """Name and subject of each row of predictions."""
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *rows = list(csv.reader(file))
+    except FileNotFoundError:
+        raise InputError(f"{path}: expected the stimuli of the predictions, found no such file") from None
+    except (ValueError, csv.Error) as error:
+        raise InputError(f"{path}: expected a table of stimuli, found {one_line(error)}; copy it again") from error
+    if head != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
+        raise InputError(f"{path}: expected the columns {','.join(_COLUMNS)}, found {','.join(head)}; copy it again")
+    return [(name, subject) for name, subject in rows]

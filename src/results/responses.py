@@ -1,0 +1,59 @@
+"""The responses that a run was evaluated on, read again through the run's own source."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import data
+from ..errors import InputError
+from ..recording import Recording
+from .run_folder import CONFIG, FinishedRun
+
+_PACKAGES = ("calcarine", "src")  # what configs of today and of earlier versions call the package
+
+
+def read_recordings(run: FinishedRun) -> Sequence[Recording]:
+    """The recordings of a run, one per subject.
+
+    Raises:
+        InputError: Its configuration names no source of calcarine, or what it read is no longer there.
+    """
+    settings = run.config.get("data")
+    settings = settings if isinstance(settings, dict) else {}
+    source = make_source(run.folder / CONFIG, settings.get("source"))
+    source.keep_in(Path(str(settings.get("cache_dir") or "cache")))
+    try:
+        return source.read()
+    except InputError as error:
+        raise _gone(run.folder / CONFIG, error) from error
+
+
+def make_source(path: Path, settings: Any) -> data.Source:
+    """The source that a configuration names; only calcarine's own are made, since the file may come from anywhere.
+
+    Args:
+        path: The configuration, for messages.
+        settings: What it has under `data.source`.
+
+    Raises:
+        InputError: It names no source of calcarine, or with arguments that are not its own, or there are no such data.
+    """
+    class_path = settings.get("class_path") if isinstance(settings, dict) else None
+    package, _, name = str(class_path).rpartition(".")
+    kind = getattr(data, name, None) if name in data.__all__ and package.split(".")[0] in _PACKAGES else None
+    if not (isinstance(kind, type) and issubclass(kind, data.Source)):
+        raise InputError(
+            f"{path}: expected data.source to be one of calcarine's, which reads the responses again, found "
+            f"{class_path}; compare runs of those"
+        )
+    arguments = settings.get("init_args") or {}
+    try:
+        return kind(**arguments)
+    except InputError as error:
+        raise _gone(path, error) from error
+    except TypeError as error:
+        raise InputError(f"{path}: {name} has other arguments in this version ({error}); train it anew") from error
+
+
+def _gone(path: Path, error: InputError) -> InputError:
+    return InputError(f"{path}: the run's responses cannot be read again, where it was trained or here: {error}")
