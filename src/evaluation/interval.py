@@ -8,7 +8,6 @@ target with an exponential distribution in 91 to 94 %.
 """
 
 import numpy as np
-from scipy.special import stdtrit
 
 ROUNDING = 3e-7
 """A spread at or below this share of the mean is the rounding of float32, not variance."""
@@ -96,6 +95,8 @@ def interval(estimate: float, without: np.ndarray) -> tuple[float, float] | None
         estimate: Over all stimuli.
         without: One group's of `means_without`, (n,).
     """
+    from scipy.special import stdtrit  # takes as long to import as all of evaluation
+
     without = without[~np.isnan(without)]
     n = len(without)
     if n < 3:

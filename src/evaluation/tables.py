@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -48,23 +49,30 @@ def read_scores(path: Path) -> list[ScoreRow]:
     Raises:
         InputError: The file is missing or not such a table.
     """
-    import pandas as pd
-
-    kinds: Any = {name: str if name in _TEXT else int if name in _COUNTS else float for name in SCORE_COLUMNS}
-    unknown: Any = {name: [""] for name in SCORE_COLUMNS if name not in _TEXT}  # a ROI may be called NA
     try:
-        texts = pd.read_csv(path, dtype=str, keep_default_na=False, na_values=unknown)
-        table = texts.astype({name: kind for name, kind in kinds.items() if name in texts})  # exact, unlike read_csv
+        with path.open(newline="", encoding="utf-8") as file:
+            head, *lines = csv.reader(file)
+        if tuple(head) != SCORE_COLUMNS:
+            raise InputError(f"{path}: expected the columns {','.join(SCORE_COLUMNS)}, found {','.join(head)}")
+        values: list[dict[str, Any]] = [dict(_typed(*cell) for cell in zip(head, line, strict=True)) for line in lines]
+        return [ScoreRow(**row) for row in values]
     except FileNotFoundError:
         raise InputError(f"{path}: expected a run's scores, found no such file; has the run finished?") from None
-    except ValueError as error:
+    except InputError:
+        raise
+    except (ValueError, TypeError, csv.Error) as error:
         raise InputError(
             f"{path}: expected a table of scores as train.py writes it, found {one_line(error)}"
         ) from error
-    if tuple(table) != SCORE_COLUMNS:
-        raise InputError(f"{path}: expected the columns {','.join(SCORE_COLUMNS)}, found {','.join(table)}")
-    known = table.astype(object).where(table.notna(), None)
-    return [ScoreRow(**row) for row in known.to_dict("records")]
+
+
+def _typed(name: str, text: str) -> tuple[str, str | int | float | None]:
+    """A column's name and a cell's value; a figure that is unknown is empty, a ROI may be called NA."""
+    if name in _TEXT:
+        return name, text
+    if name in _COUNTS:
+        return name, int(text)
+    return name, float(text) if text else None
 
 
 def write_targets(

@@ -33,7 +33,7 @@ def differences_per_roi(comparison: Comparison) -> Spec:
         if own:
             nudge = {"lh": -0.14, "rh": 0.14}.get(side, 0.0)
             traces.append(_intervals(own, [place[_label(row, several)] + nudge for row in own], label, colour))
-    axis = {"tickvals": list(place.values()), "ticktext": names, "range": [len(names) - 0.4, -0.6], "showgrid": False}
+    axis = {"tickvals": list(place.values()), "ticktext": names, "range": [len(names) - 0.4, -0.6], "zeroline": False}
     title = f"mean correlation of {comparison.second} less that of {comparison.first}"
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
     layout = {"xaxis": {"title": {"text": title}}, "yaxis": axis, "shapes": [zero]}
@@ -105,7 +105,7 @@ def difference_map(subject: ComparedSubject) -> Spec | None:
         "yaxis": hidden,
         "zaxis": hidden,
         "aspectmode": "data",
-        "camera": {"eye": {"x": 0, "y": -1.5, "z": 0.35}},
+        "camera": {"eye": {"x": 0, "y": -1.2, "z": 0.3}},
     }
     return {"data": traces, "layout": _layout(520, scene=scene, showlegend=False)}
 
