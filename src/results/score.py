@@ -83,6 +83,8 @@ class Scored:
         ]
         total = self.rows[0]
         counted = f"{total.n_in_score:,} of {total.n_targets:,} targets are in the score"
+        if total.noise_ceiling_mean is None:
+            counted = "give --ceiling for the challenge's score"
         return f"{text_table(heads, lines)}\n\n{self.submission}: {self.summary.headline()}; {counted}"
 
     def as_json(self) -> dict[str, Any]:
