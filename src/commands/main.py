@@ -15,7 +15,18 @@ from .score import SCORE
 from .simulate import SIMULATE
 from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
 
-COMMANDS: tuple[RunCommand | Command, ...] = (TRAIN, TUNE, RUNS_BELOW, COMPARE, SCORE, PREDICT, EXPORT, LAYERS, ENCODE_AHEAD, SIMULATE)
+COMMANDS: tuple[RunCommand | Command, ...] = (
+    TRAIN,
+    TUNE,
+    RUNS_BELOW,
+    COMPARE,
+    SCORE,
+    PREDICT,
+    EXPORT,
+    LAYERS,
+    ENCODE_AHEAD,
+    SIMULATE,
+)
 """In the order in which a newcomer needs them."""
 
 
