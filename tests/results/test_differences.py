@@ -118,7 +118,7 @@ def test_planted_differences_are_found_and_false_ones_keep_their_rate() -> None:
         shares.append(rejected[~planted].sum() / max(rejected.sum(), 1))
         found.append(rejected[planted].mean())
     assert np.mean(shares) <= ALPHA
-    assert np.mean(found) > 0.8
+    assert np.mean(found) > 0.6
 
 
 def test_two_runs_that_are_one_do_not_differ() -> None:
