@@ -1,9 +1,10 @@
 """Whether one model predicts better than another: both are judged on the same stimuli, so differences are paired.
 
 For single targets each p-value is the larger of two. Williams's t of two correlations that share a response (Steiger
-1980) is exact where all is normal, and finds three times too many at p = 0.001 where it is not; the jackknife over
-stimuli on Fisher's scale asks nothing of the distribution, and finds up to half too many at p = 0.001 among 30 stimuli.
-Where both must agree neither does. For means over targets, whose noise is not independent, stimuli are resampled.
+1980) is exact where all is normal, and finds more than twice too many at p = 0.001 where all is exponential; the
+jackknife over stimuli on Fisher's scale asks nothing of the distribution, and finds a fifth too many there among 30
+stimuli, and more further out. Where both must agree neither does. For means over targets, whose noise is not
+independent, stimuli are resampled.
 """
 
 from dataclasses import dataclass

@@ -87,6 +87,11 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
         rows = [row for row, (_, subject) in enumerate(stimuli) if subject == recording.subject]
         names = [stimuli[row][0] for row in rows]
         known = set(recording.stimuli.names)
+        if len(known) < len(recording.stimuli):
+            raise InputError(
+                f"{run.folder}: expected stimuli of {recording.subject} by different names, by which they are matched, "
+                "found a name twice; rename the files"
+            )
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InputError(

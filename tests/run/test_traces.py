@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import re
 from importlib.metadata import version
 from pathlib import Path
 
@@ -68,6 +69,10 @@ def test_a_run_says_what_made_it_and_writes_nothing_into_its_input(capsys: pytes
     assert made["packages"]["torch"] == version("torch")
     assert (made["seed"], made["data"]) == (3, "Folder mine, PixelEncoder")
     assert made["wall_time_s"] > 0
+    assert made["result"]["split"] == "test"
+    assert calcarine(["runs", "--sort", "correlation"]) == 0
+    line = f"first/version_0 .* Folder mine, PixelEncoder +EncodingModule .* test +{made['result']['correlation']:.3f} "
+    assert re.search(line, capsys.readouterr().out)
     assert made["device"].startswith("cpu")
     report = (folder / "report.html").read_text()
     for each in ("Folder mine, PixelEncoder", "Data fingerprint", "Wall time", made["date"]):
