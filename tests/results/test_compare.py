@@ -93,6 +93,28 @@ def test_other_test_sets_are_compared_on_what_they_share_and_said(place: Path, t
     assert pd.read_csv(tmp_path / "out/targets.csv")["first"].to_numpy() == pytest.approx(expected, rel=1e-9)
 
 
+def test_subjects_are_compared_each_with_itself(tmp_path: Path, capsys) -> None:
+    roots, held = [tmp_path / "s1", tmp_path / "s2"], []
+    for root, n_targets in zip(roots, (6, 10), strict=True):
+        held.append((range(20, 60), write_data(root, 60, n_targets)[20:]))
+    good = [(stimuli, predict(responses, 0.5, 1)) for stimuli, responses in held]
+    worse = [good[0], (held[1][0], predict(held[1][1], 5, 2))]
+    write_run(tmp_path / "both/version_0", roots, {"test": good})
+    write_run(tmp_path / "worse/version_0", roots, {"test": worse})
+    write_run(tmp_path / "alone/version_0", roots[1], {"test": worse[1]})
+    assert main(compare(tmp_path, tmp_path / "out", "both", "worse", "alone")) == 0
+    output = capsys.readouterr().out
+    rois = pd.read_csv(tmp_path / "out/rois.csv")
+    whole = rois[(rois["hemisphere"] == "both")]
+    assert whole["run"].tolist() == ["worse/version_0", "worse/version_0", "alone/version_0"]
+    assert whole["subject"].tolist() == ["s1", "s2", "s2"]
+    assert whole["difference"].tolist()[0] == 0
+    assert whole["worse"].tolist() == [0, 10, 10]
+    assert "note: s1: in both/version_0 alone, alone/version_0 was not evaluated on them." in output
+    expected = np.mean([np.corrcoef(p, y)[0, 1] for p, y in zip(good[1][1].T, held[1][1].T, strict=True)])
+    assert whole["first"].tolist()[1:] == pytest.approx([expected, expected], abs=1e-6)
+
+
 def test_few_stimuli_are_said_to_be_few(place: Path, tmp_path: Path, capsys) -> None:
     assert main(compare(place, tmp_path / "out", "one", "few")) == 0
     assert "Compared over 15 stimuli only, which is little" in capsys.readouterr().out
