@@ -16,9 +16,11 @@ from .comparison import ComparedSubject, Comparison, RoiRow
 Spec = dict[str, Any]
 
 BETTER, WORSE = LEFT, MARK
+_SHADES = [[0, WORSE], [0.5, "#f7f7f7"], [1, BETTER]]
 _MOST_POINTS = 4000  # of each kind of target on a page
 _ROW = 26  # pixels of a ROI
 _APART = 12.0  # mm between the hemispheres
+_ABOVE = {"orientation": "h", "x": 0, "y": 1.02, "yanchor": "bottom"}
 
 
 def differences_per_roi(comparison: Comparison) -> Spec:
@@ -34,9 +36,8 @@ def differences_per_roi(comparison: Comparison) -> Spec:
             nudge = {"lh": -0.14, "rh": 0.14}.get(side, 0.0)
             traces.append(_intervals(own, [place[_label(row, several)] + nudge for row in own], label, colour))
     axis = {"tickvals": list(place.values()), "ticktext": names, "range": [len(names) - 0.4, -0.6], "zeroline": False}
-    title = f"mean correlation of {comparison.second} less that of {comparison.first}"
     zero = {"type": "line", "x0": 0, "x1": 0, "yref": "paper", "y0": 0, "y1": 1, "line": {"color": GREY, "width": 1}}
-    layout = {"xaxis": {"title": {"text": title}}, "yaxis": axis, "shapes": [zero]}
+    layout = {"xaxis": {"title": {"text": "difference of mean correlations"}}, "yaxis": axis, "shapes": [zero]}
     return {"data": traces, "layout": _layout(140 + _ROW * len(names), **layout)}
 
 
@@ -92,6 +93,7 @@ def difference_map(subject: ComparedSubject) -> Spec | None:
             for side in HEMISPHERES
             if (own := recording.hemispheres == side).any()
         ]
+        traces.append(_scale_alone(top))
     elif recording.coordinates is not None:
         x, y, z = np.round(recording.coordinates[known], 1).T.tolist()
         values = np.round(difference[known], 4).tolist()
@@ -154,17 +156,23 @@ def _hemisphere(side: str, vertices: np.ndarray, values: np.ndarray, top: float)
 
 def _colours(values: np.ndarray, top: float) -> list[str]:
     """Blue where the second run is better, red where it is worse, grey where unknown; each as "#rrggbb"."""
-    from matplotlib import colormaps
-
-    shades = colormaps["RdBu"](np.nan_to_num(values / (2 * top) + 0.5, nan=0.5).clip(0, 1))[:, :3]
-    shades[np.isnan(values)] = 0.8
-    red, green, blue = np.rint(255 * shades).astype(int).T
+    ends = np.array([[int(shade[place : place + 2], 16) for place in (1, 3, 5)] for _, shade in _SHADES])  # (3, RGB)
+    where = np.nan_to_num(values / (2 * top) + 0.5, nan=0.5).clip(0, 1)
+    mixed = np.stack([np.interp(where, [0, 0.5, 1], ends[:, channel]) for channel in range(3)], axis=1)
+    mixed[np.isnan(values)] = 204
+    red, green, blue = np.rint(mixed).astype(int).T
     return [f"#{colour:06x}" for colour in (red << 16 | green << 8 | blue).tolist()]
+
+
+def _scale_alone(top: float) -> Spec:
+    """A trace without a visible point that carries the colour scale of coloured vertices."""
+    marker = {"color": [0], "size": 0.1, "opacity": 0, **_scale(top)}
+    return {"type": "scatter3d", "mode": "markers", "x": [0], "y": [0], "z": [0], "marker": marker, "hoverinfo": "skip"}
 
 
 def _scale(top: float) -> Spec:
     bar = {"title": {"text": "difference", "side": "right"}, "thickness": 12, "outlinewidth": 0}
-    return {"cmin": -top, "cmax": top, "colorscale": "RdBu", "reversescale": False, "colorbar": bar}
+    return {"cmin": -top, "cmax": top, "colorscale": _SHADES, "colorbar": bar}
 
 
 def _limits(values: np.ndarray) -> tuple[float, float]:
@@ -175,4 +183,10 @@ def _limits(values: np.ndarray) -> tuple[float, float]:
 
 
 def _layout(height: int, **more: Any) -> Spec:
-    return {"height": height, "margin": {"l": 60, "r": 20, "t": 40, "b": 50}, "hovermode": "closest", **more}
+    return {
+        "height": height,
+        "margin": {"l": 60, "r": 20, "t": 40, "b": 50},
+        "hovermode": "closest",
+        "legend": _ABOVE,
+        **more,
+    }
