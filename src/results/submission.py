@@ -7,16 +7,15 @@ import io
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import IO, Literal
+from typing import IO
 
 import numpy as np
 
+from ..data.sources.algonauts2021 import Track
 from ..data.unpickle import read_pickle
 from ..errors import InputError
 from .archive import Archive
 from .truth import Truth
-
-Track = Literal["mini", "full"]
 
 _HEADER = 4096  # bytes: what a .npy file of two axes has before its numbers is far shorter
 _FLOAT32 = np.dtype("<f4")
@@ -29,7 +28,8 @@ def track_of(archive: Archive) -> Track | None:
         InputError: It is neither.
     """
     names = list(archive.sizes())
-    for track in ("mini", "full"):
+    tracks: tuple[Track, ...] = ("mini", "full")
+    for track in tracks:
         if names == [f"{track}_track.pkl"]:
             return track
     if any(re.fullmatch(r"subj\d\d/[lr]h_pred_test\.npy", name) for name in names):

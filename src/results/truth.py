@@ -15,7 +15,7 @@ import numpy as np
 from ..data.arrays import check_finite, open_array
 from ..data.noise_ceiling import read_noise_ceiling
 from ..data.reliability import mean_over_repetitions, split_half_reliability
-from ..data.sources.algonauts2021 import read_repeats
+from ..data.sources.algonauts2021 import Track, read_repeats
 from ..data.sources.algonauts2023_rois import read_rois
 from ..errors import InputError
 from ..names import HEMISPHERES, TEST
@@ -102,7 +102,7 @@ def read_truth_2023(truth: Path, ceilings: Path | None) -> list[Truth]:
     return [_read_subject_2023(folder, ceilings) for folder in folders]
 
 
-def read_truth_2021(truth: Path, track: str) -> list[Truth]:
+def read_truth_2021(truth: Path, track: Track) -> list[Truth]:
     """The test videos' responses of every subject, of the full track WB alone, of the mini track all other ROIs.
 
     Args:
@@ -159,7 +159,7 @@ def _read_subject_2023(folder: Path, ceilings: Path | None) -> Truth:
     return Truth(recording, responses)
 
 
-def _read_subject_2021(folder: Path, files: Sequence[Path], track: str) -> Truth:
+def _read_subject_2021(folder: Path, files: Sequence[Path], track: Track) -> Truth:
     means, rois, reliability = [], [], []
     first = 0
     for path in files:
