@@ -178,13 +178,24 @@ def test_changed_data_are_one_line(place: Path, tmp_path: Path, capsys) -> None:
     refused(r"expected a folder outside the runs")
 
 
+def imported(code: str) -> str:
+    """Which of torch and lightning a new process has imported when the code has run."""
+    ending = "\nimport sys; print(sorted({'torch', 'lightning'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code + ending], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.splitlines()[-1]
+
+
+def test_results_import_neither_torch_nor_lightning() -> None:
+    rooms = ("comparison_page", "listing", "responses", "score")
+    assert imported("\n".join(f"import calcarine.results.{room}" for room in rooms)) == "[]"
+
+
+@pytest.mark.slow
 def test_the_commands_on_results_import_neither_torch_nor_lightning(place: Path, tmp_path: Path) -> None:
     code = (
-        "import sys; from calcarine.commands.main import main\n"
+        "from calcarine.commands.main import main\n"
         f"assert main({compare(place, tmp_path / 'out', 'one', 'two')!r}) == 0\n"
-        f"assert main({['runs', str(place)]!r}) == 0\n"
-        "import calcarine.results.score\n"
-        "print(sorted({'torch', 'lightning'} & set(sys.modules)))"
+        f"assert main({['runs', str(place)]!r}) == 0"
     )
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
-    assert done.stdout.splitlines()[-1:] == ["[]"], done.stderr
+    assert imported(code) == "[]"
