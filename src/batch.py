@@ -42,13 +42,11 @@ class Batch:
         return len(self.stimulus)
 
     def padded(self, size: int) -> "Batch":
-        """The batch with its last stimulus repeated until there are `size`; as it is where there are as many.
+        """A copy of the batch with its last stimulus repeated until there are `size`.
 
-        Kernels round by the shape that they are given, but not by what else is in it: in batches of one size, and in
-        the same place of them, a stimulus has the same prediction to the bit.
+        Kernels round by the shape that they are given, and by how it lies in memory, but not by what else is in it: in
+        batches of one size, and in the same place of them, a stimulus has the same prediction to the bit.
         """
-        if not len(self) or len(self) >= size:  # a rank may have none
-            return self
         return Batch(
             padded(self.stimulus, size),
             padded(self.subject, size),
@@ -60,9 +58,9 @@ class Batch:
 
 
 def padded(rows: Tensor, size: int) -> Tensor:
-    """Rows (n, …) with the last one repeated until there are `size`; none stay none."""
-    missing = size - len(rows) if len(rows) else 0
-    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])]) if missing > 0 else rows
+    """A copy of rows (n, …) with the last one repeated until there are `size`; none stay none."""
+    missing = max(size - len(rows), 0) if len(rows) else 0  # a rank may have none
+    return torch.cat([rows, rows[-1:].expand(missing, *rows.shape[1:])])
 
 
 class Intake(Protocol):
