@@ -59,7 +59,7 @@ def _names_a_source(config: str | None) -> bool:
 def _recognised(text: str) -> str:
     import yaml
 
-    from ..data import Source
+    from ..data.sources.base import known_formats, layouts
 
     if not text.strip():
         raise InputError(f"{ROOT}: expected a path, found nothing; name the folder or file")
@@ -72,14 +72,12 @@ def _recognised(text: str) -> str:
     for root in roots:
         if not root.exists():
             raise InputError(f"{ROOT} {root}: expected a folder or a file of data, found none; correct the path")
-    sources = [each for each in Source.__subclasses__() if each.layout]
-    found = [each for each in sources if all(each.recognises(root) for root in roots)]
+    found = [each for each in known_formats() if all(each.recognises(root) for root in roots)]
     if len(found) == 1:
         return found[0].__name__
     if found:
         names = " and ".join(each.__name__ for each in found)
         raise InputError(f"{ROOT} {text}: {names} know what is there; say which with --data.source")
-    layouts = "; ".join(f"{each.__name__}: {each.layout}" for each in sources)
     raise InputError(
-        f"{ROOT} {text}: expected data of a known format ({layouts}), found none of them; correct the path"
+        f"{ROOT} {text}: expected data of a known format ({layouts()}), found none of them; correct the path"
     )

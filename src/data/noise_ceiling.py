@@ -96,8 +96,13 @@ def read_noise_ceiling(counts: Mapping[Path, int]) -> np.ndarray:
     Raises:
         InputError: A file cannot be read, its count is another, or a value lies outside 0 to 100.
     """
-    ceiling = np.concatenate([_read(path, count) for path, count in counts.items()])
+    ceiling = np.concatenate(list(ceilings_in(counts).values()))
     return np.minimum(ceiling / 100 if (ceiling > _ROUNDING).any() else ceiling, 1)
+
+
+def ceilings_in(counts: Mapping[Path, int]) -> dict[Path, np.ndarray]:
+    """The numbers of each file as they stand there, per cent or fraction; see `read_noise_ceiling`."""
+    return {path: _read(path, count) for path, count in counts.items()}
 
 
 def _read(path: Path, count: int) -> np.ndarray:

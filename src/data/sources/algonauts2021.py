@@ -21,7 +21,7 @@ from .base import OWN_NAMES, Source
 
 Track = Literal["mini", "full"]
 
-_RESPONSES, _VIDEOS = "participants_data_v2021", "AlgonautsVideos268_All_30fpsmax"
+RESPONSES, VIDEOS = "participants_data_v2021", "AlgonautsVideos268_All_30fpsmax"
 
 
 class Algonauts2021(Source):
@@ -44,11 +44,11 @@ class Algonauts2021(Source):
         InputError: There is no such subject or ROI, or a file of responses is damaged or disagrees with another.
     """
 
-    layout = f"{_RESPONSES}/"
+    layout = f"{RESPONSES}/"
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return (root / _RESPONSES).is_dir()
+        return (root / RESPONSES).is_dir()
 
     def __init__(
         self,
@@ -76,14 +76,14 @@ class Algonauts2021(Source):
         return self._num_targets
 
     def read(self) -> Sequence[Recording]:
-        clips = ClipFiles(list_clips(self.root / _VIDEOS), self._frames)
+        clips = ClipFiles(list_clips(self.root / VIDEOS), self._frames)
         return [subject.read(clips, self.track) for subject in self.subjects]
 
     def _folder(self, number: int) -> Path:
-        track = self.root / _RESPONSES / f"{self.track}_track"
+        track = self.root / RESPONSES / f"{self.track}_track"
         if not track.is_dir():
             raise InputError(
-                f"--data.source.root {self.root}: expected a folder with {track.relative_to(self.root)} and {_VIDEOS}, "
+                f"--data.source.root {self.root}: expected a folder with {track.relative_to(self.root)} and {VIDEOS}, "
                 "found none; correct the path or --data.source.track"
             )
         folder = track / f"sub{number:02d}"

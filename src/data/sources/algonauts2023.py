@@ -75,7 +75,7 @@ class Algonauts2023(Source):
         self.folders = [self._folder(number) for number in numbers]
         self.hemispheres = hemispheres
         self.surfaces = self._surfaces(surface)
-        self._num_targets = sum(_Tree(folder, hemispheres).num_targets for folder in self.folders)
+        self._num_targets = sum(SubjectTree(folder, hemispheres).num_targets for folder in self.folders)
 
     @property
     def num_targets(self) -> int:
@@ -86,7 +86,7 @@ class Algonauts2023(Source):
             hemisphere: read_surface(self.surfaces[hemisphere]) if self.surfaces else mesh_at_level(hemisphere, 7)[1]
             for hemisphere in self.hemispheres
         }
-        return [_Tree(folder, self.hemispheres).read(self.noise_ceiling, places) for folder in self.folders]
+        return [SubjectTree(folder, self.hemispheres).read(self.noise_ceiling, places) for folder in self.folders]
 
     def _surfaces(self, surface: Path | list[Path] | None) -> dict[Hemisphere, Path]:
         """The surface file of each hemisphere; empty where none was given."""
@@ -118,7 +118,7 @@ class Algonauts2023(Source):
 
 
 @dataclass(frozen=True)
-class _Tree:
+class SubjectTree:
     """The files of one subject."""
 
     folder: Path
@@ -127,7 +127,7 @@ class _Tree:
     @cached_property
     def training(self) -> dict[Hemisphere, np.memmap]:
         """Training responses of each hemisphere, (n_train, n_vertices)."""
-        return self._open_responses("training")
+        return self.open_responses("training")
 
     @property
     def sizes(self) -> dict[str, int]:
@@ -145,14 +145,14 @@ class _Tree:
             noise_ceiling: The folder of noise ceilings.
             places: Of all fsaverage vertices of each hemisphere, (163842, 3) in mm.
         """
-        train_images = self._list_images("training", "train")
+        train_images = self.images_of("training", "train")
         _check_rows(self.training, train_images)
-        vertices = [self._read_vertices(hemisphere) for hemisphere in self.hemispheres]
+        vertices = [self.read_vertices(hemisphere) for hemisphere in self.hemispheres]
         coordinates = [places[side][own] for side, own in zip(self.hemispheres, vertices, strict=True)]
         rois = read_rois(self.folder / "roi_masks", self.sizes)
         ceilings = None if noise_ceiling is None else self._read_ceilings(noise_ceiling)
         has_test = (self.folder / "test_split").is_dir()
-        test_images = self._list_images("test", "test") if has_test else []
+        test_images = self.images_of("test", "test") if has_test else []
         test = self._open_test_responses(test_images) if has_test else {}
         for array in (*self.training.values(), *test.values()):
             check_finite(array)
@@ -180,7 +180,7 @@ class _Tree:
         """Where a hemisphere's vertices begin among the targets: the left ones come first."""
         return 0 if hemisphere == self.hemispheres[0] else self.training[self.hemispheres[0]].shape[1]
 
-    def _open_responses(self, split: str) -> dict[Hemisphere, np.memmap]:
+    def open_responses(self, split: str) -> dict[Hemisphere, np.memmap]:
         folder = self.folder / f"{split}_split" / f"{split}_fmri"
         return {
             hemisphere: open_array(folder / f"{hemisphere}_{split}_fmri.npy", ("images", "vertices"))
@@ -191,7 +191,7 @@ class _Tree:
         """Test responses by hemisphere, which only the organisers have; none where the folder holds none."""
         if not any((self.folder / "test_split" / "test_fmri").glob("[lr]h_test_fmri.npy")):
             return {}
-        test = self._open_responses("test")
+        test = self.open_responses("test")
         _check_rows(test, images)
         for hemisphere, array in test.items():
             expected = self.training[hemisphere].shape[1]
@@ -202,7 +202,7 @@ class _Tree:
                 )
         return test
 
-    def _list_images(self, split: str, word: str) -> list[Path]:
+    def images_of(self, split: str, word: str) -> list[Path]:
         """The images of a split, whose names count them from 1."""
         paths = list_images(self.folder / f"{split}_split" / f"{split}_images")
         for position, path in enumerate(paths, start=1):
@@ -218,7 +218,7 @@ class _Tree:
                 )
         return paths
 
-    def _read_vertices(self, hemisphere: Hemisphere) -> np.ndarray:
+    def read_vertices(self, hemisphere: Hemisphere) -> np.ndarray:
         """fsaverage vertex of each target of a hemisphere, int64 (n_vertices,)."""
         path = self.folder / "roi_masks" / f"{hemisphere}.all-vertices_fsaverage_space.npy"
         mask = read_labels(path, MESH_VERTICES[7], "one per fsaverage vertex")

@@ -57,3 +57,13 @@ class Source(KeepsArguments, ABC):
         Raises:
             InputError: A file is missing, extra, or not what the format says.
         """
+
+
+def known_formats() -> list[type[Source]]:
+    """The sources that read a root."""
+    return [source for source in Source.__subclasses__() if source.layout]
+
+
+def layouts() -> str:
+    """What a root of each format holds, for people."""
+    return "; ".join(f"{source.__name__}: {source.layout}" for source in known_formats())

@@ -120,7 +120,7 @@ class _Tree:
             )
         hemispheres, rois = read_rois(self.root / "rois.csv", self.num_targets)
         splits = read_splits(self.root / "split.csv", [path.name for path in images], self.unlisted)
-        coordinates = _read_coordinates(self.root / "coordinates.npy", self.num_targets)
+        coordinates = read_coordinates(self.root / "coordinates.npy", self.num_targets)
         kept = np.arange(len(images))
         if (splits != UNASSIGNED).any():
             kept = np.flatnonzero(splits != UNASSIGNED)
@@ -184,7 +184,7 @@ class _Tree:
         return read_noise_ceiling({path: self.num_targets})
 
 
-def _read_coordinates(path: Path, num_targets: int) -> np.ndarray | None:
+def read_coordinates(path: Path, num_targets: int) -> np.ndarray | None:
     if not path.exists():
         return None
     coordinates = open_array(path, ("targets", "x y z"))

@@ -23,10 +23,10 @@ from .base import Source
 if TYPE_CHECKING:
     import h5py
 
-_SPLITS = {"train": TRAIN, "val": VALIDATION, "test": WITHHELD}
-_MEASURED = ("train", "val")
+SPLITS = {"train": TRAIN, "val": VALIDATION, "test": WITHHELD}
+MEASURED = ("train", "val")
 _AXES = {"stimulus": ("images", "3", "height", "width"), "spikes": ("images", "targets"), "object": ("images",)}
-_FILE = "IT_data.h5"
+FILE = "IT_data.h5"
 _ROWS_PER_READ = 32  # of float32 images, 20 MB
 
 # How ImageNet's images were normalised, per colour channel (3, 1, 1).
@@ -48,30 +48,30 @@ class ItSpikes(Source):
         InputError: There is no such file, or its datasets are missing or disagree in shape.
     """
 
-    layout = _FILE
+    layout = FILE
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        return root.name == _FILE if root.is_file() else (root / _FILE).is_file()
+        return root.name == FILE if root.is_file() else (root / FILE).is_file()
 
     def __init__(self, root: Path, shuffle: bool = False) -> None:
         super().__init__(shuffle)
-        self.path = Path(root) / _FILE if Path(root).is_dir() else Path(root)
+        self.path = Path(root) / FILE if Path(root).is_dir() else Path(root)
         if not self.path.is_file():
             raise InputError(
-                f"--data.source.root {root}: expected {_FILE} or a folder that holds it, found none; correct the path"
+                f"--data.source.root {root}: expected {FILE} or a folder that holds it, found none; correct the path"
             )
-        with _opened(self.path) as file:
-            self._counts, self._num_targets = _check_shapes(file)
+        with opened(self.path) as file:
+            self._counts, self._num_targets = check_shapes(file)
 
     @property
     def num_targets(self) -> int:
         return self._num_targets
 
     def read(self) -> Sequence[Recording]:
-        with _opened(self.path) as file:
-            spikes = [_read_spikes(file, split) for split in _MEASURED]
-            objects = [_read_names(file, split) for split in _SPLITS]
+        with opened(self.path) as file:
+            spikes = [read_spikes(file, split) for split in MEASURED]
+            objects = [_read_names(file, split) for split in SPLITS]
         stimuli = Hdf5Images(self.path, self._counts)
         firsts = np.cumsum([0, *self._counts.values()])
         parts = [Part(int(first), 0, array) for first, array in zip(firsts, spikes, strict=False)]
@@ -80,7 +80,7 @@ class ItSpikes(Source):
                 subject=self.path.stem,
                 stimuli=stimuli,
                 responses=measured((len(stimuli), self.num_targets), parts),
-                splits=np.repeat(list(_SPLITS.values()), list(self._counts.values())),
+                splits=np.repeat(list(SPLITS.values()), list(self._counts.values())),
                 hemispheres=np.full(self.num_targets, ""),
                 categories=np.concatenate(objects),
             )
@@ -117,8 +117,8 @@ class Hdf5Images:
             InputError: The row cannot be read or is not finite.
         """
         dataset, row = self.rows[index]
-        with _opened(self.path) as file:
-            normalised = _dataset(file, dataset)[row].astype(np.float32)  # (3, height, width)
+        with opened(self.path) as file:
+            normalised = dataset_in(file, dataset)[row].astype(np.float32)  # (3, height, width)
         if not np.isfinite(normalised).all():
             raise InputError(
                 f"{self.path}: expected finite images, found {normalised[~np.isfinite(normalised)][0]} in "
@@ -135,9 +135,9 @@ class Hdf5Images:
 
     def _digest_rows(self, path: Path) -> str:
         digests: list[str] = []
-        with _opened(path) as file:
+        with opened(path) as file:
             for split, count in self._counts.items():
-                images = _dataset(file, f"stimulus_{split}")
+                images = dataset_in(file, f"stimulus_{split}")
                 for start in range(0, count, _ROWS_PER_READ):
                     rows = np.ascontiguousarray(images[start : start + _ROWS_PER_READ], dtype="<f4")
                     digests += [digest_bytes(row) for row in rows]
@@ -145,7 +145,7 @@ class Hdf5Images:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[h5py.File]:
+def opened(path: Path) -> Iterator[h5py.File]:
     """The file, open for reading; what the library finds wrong is one line."""
     import h5py
 
@@ -160,7 +160,7 @@ def _opened(path: Path) -> Iterator[h5py.File]:
         ) from error
 
 
-def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
+def dataset_in(file: h5py.File, name: str) -> h5py.Dataset:
     """A dataset that lies in the file itself: a link would open whatever file its author names."""
     import h5py
 
@@ -174,23 +174,23 @@ def _dataset(file: h5py.File, name: str) -> h5py.Dataset:
     return dataset
 
 
-def _check_shapes(file: h5py.File) -> tuple[dict[str, int], int]:
+def check_shapes(file: h5py.File) -> tuple[dict[str, int], int]:
     """Check every dataset's shape and type by its header; images per split, and targets."""
     import h5py
 
-    images = _dataset(file, "stimulus_train").shape or ()
-    targets = (_dataset(file, "spikes_train").shape or ())[1:2]
+    images = dataset_in(file, "stimulus_train").shape or ()
+    targets = (dataset_in(file, "spikes_train").shape or ())[1:2]
     counts: dict[str, int] = {}
     expected: dict[str, tuple[int, ...]] = {}
-    for split in _SPLITS:
-        shape = _dataset(file, f"stimulus_{split}").shape
+    for split in SPLITS:
+        shape = dataset_in(file, f"stimulus_{split}").shape
         counts[split] = shape[0] if shape else 0
         expected[f"stimulus_{split}"] = (counts[split], 3, *images[2:4])
         expected[f"object_{split}"] = (counts[split],)
-        if split in _MEASURED:
+        if split in MEASURED:
             expected[f"spikes_{split}"] = (counts[split], *targets)
     for name, shape in expected.items():
-        dataset = _dataset(file, name)
+        dataset = dataset_in(file, name)
         text = name.startswith("object_")
         right = h5py.check_string_dtype(dataset.dtype) is not None if text else dataset.dtype.kind in "iuf"
         axes = _AXES[name.split("_")[0]]
@@ -202,9 +202,9 @@ def _check_shapes(file: h5py.File) -> tuple[dict[str, int], int]:
     return counts, expected["spikes_train"][1]
 
 
-def _read_spikes(file: h5py.File, split: str) -> np.ndarray:
+def read_spikes(file: h5py.File, split: str) -> np.ndarray:
     """The spikes of one split, (n, targets), finite as float32."""
-    spikes = _dataset(file, f"spikes_{split}")[:]
+    spikes = dataset_in(file, f"spikes_{split}")[:]
     with np.errstate(over="ignore"):
         single = spikes.astype(np.float32)
     faults = np.argwhere(~np.isfinite(single))
@@ -219,4 +219,4 @@ def _read_spikes(file: h5py.File, split: str) -> np.ndarray:
 
 def _read_names(file: h5py.File, split: str) -> np.ndarray:
     """The object on each image of one split, str (n,), from bytes in latin-1."""
-    return np.array([bytes(name).decode("latin-1") for name in _dataset(file, f"object_{split}")[:]])
+    return np.array([bytes(name).decode("latin-1") for name in dataset_in(file, f"object_{split}")[:]])

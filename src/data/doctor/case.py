@@ -1,0 +1,115 @@
+"""Case: what could be opened of one subject, whatever of the rest could not."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+
+from ...names import UNASSIGNED
+from ...recording import Roi
+from .gallery import Gallery
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the user adds to the folder's name; None where nothing was said.
+
+    Args:
+        subjects: Numbers of the subjects.
+        noise_ceiling: As the source takes it.
+        missing: As `Folder` takes it.
+        unlisted: As `Folder` takes it.
+    """
+
+    subjects: list[int] | None = None
+    noise_ceiling: Path | None = None
+    missing: Literal["refuse", "allow"] = "refuse"
+    unlisted: Literal["refuse", "drop"] = "refuse"
+
+
+@dataclass(frozen=True)
+class Table:
+    """Responses that lie in one file.
+
+    Args:
+        path: The file.
+        array: (rows, targets), a memory map where it can be one; NaN is not measured.
+        hemisphere: "lh", "rh" or "" where the file does not say.
+    """
+
+    path: Path
+    array: np.ndarray
+    hemisphere: str = ""
+
+
+@dataclass(frozen=True)
+class Block:
+    """Stimuli, and the tables whose rows are responses to them, in the same order.
+
+    Args:
+        gallery: The stimuli; None where their folder cannot be read.
+        tables: Side by side they hold all targets; none where responses are withheld or cannot be read.
+        split: The split that all of them are in, as in `Recording`.
+    """
+
+    gallery: Gallery | None
+    tables: Sequence[Table] = ()
+    split: str = UNASSIGNED
+
+
+@dataclass
+class Case:
+    """One subject.
+
+    Args:
+        subject: Its name.
+        blocks: Its stimuli and responses.
+        splits: The split of each of the first block's stimuli where a file says it, str (n,).
+        splits_file: That file.
+        hemispheres: Of each target, str (n_targets,).
+        rois: Named sets of targets.
+        rois_file: Where they stand.
+        coordinates: Each target's place, (n_targets, 3).
+        coordinates_file: Where they stand.
+        ceilings: Noise ceilings as they stand in their files, each (targets of the file,).
+        repeats: Single presentations (stimuli, repetitions, targets), beside a table of responses.
+        repeats_file: Where they stand.
+    """
+
+    subject: str
+    blocks: Sequence[Block]
+    splits: np.ndarray | None = None
+    splits_file: Path = Path()
+    hemispheres: np.ndarray | None = None
+    rois: Sequence[Roi] = ()
+    rois_file: Path = Path()
+    coordinates: np.ndarray | None = None
+    coordinates_file: Path = Path()
+    ceilings: dict[Path, np.ndarray] = field(default_factory=dict)
+    repeats: np.ndarray | None = None
+    repeats_file: Path = Path()
+
+    @property
+    def tables(self) -> list[Table]:
+        """Of all blocks."""
+        return [table for block in self.blocks for table in block.tables]
+
+    @property
+    def num_targets(self) -> int:
+        """Of the first block that has responses; 0 where none has."""
+        measured = [block for block in self.blocks if block.tables]
+        return sum(table.array.shape[1] for table in measured[0].tables) if measured else 0
+
+    def shown(self) -> list[tuple[str, Gallery, int]]:
+        """Every stimulus that can be read: its split, and its gallery and index there."""
+        every = []
+        for block in self.blocks:
+            if block.gallery is None:
+                continue
+            own = self.splits if self.splits is not None and block is self.blocks[0] else None
+            for index in range(len(block.gallery)):
+                split = str(own[index]) if own is not None and index < len(own) else block.split
+                every.append((split, block.gallery, index))
+        return every

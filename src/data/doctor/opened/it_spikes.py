@@ -1,0 +1,43 @@
+"""The IT spikes' file, laid open."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import h5py
+import numpy as np
+
+from ...sources.it_spikes import FILE, MEASURED, SPLITS, Hdf5Images, ItSpikes, check_shapes, dataset_in, opened
+from ..case import Asked, Block, Case, Table
+from ..gallery import Gallery
+from ..symptom import Chart
+
+
+def own_files(root: Path) -> list[Path]:
+    """The files and folders that are read."""
+    return [root / FILE if root.is_dir() else root]
+
+
+def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
+    """The one recording that the file holds."""
+    path = own_files(root)[0]
+    chart.attempt("reading", path, lambda: ItSpikes(root).read())
+    counts = chart.attempt("reading", path, lambda: _counts(path))
+    if counts is None:
+        return
+    blocks = []
+    for split, name in SPLITS.items():
+        gallery = Gallery(path, Hdf5Images(path, {split: counts[split]}))
+        spikes = chart.attempt("reading", path, lambda key=split: _spikes(path, key)) if split in MEASURED else None
+        blocks.append(Block(gallery, [] if spikes is None else [Table(path / f"spikes_{split}", spikes)], name))
+    yield Case(path.stem, blocks)
+
+
+def _counts(path: Path) -> dict[str, int]:
+    with opened(path) as file:
+        return check_shapes(file)[0]
+
+
+def _spikes(path: Path, split: str) -> np.ndarray:
+    with opened(path) as file:
+        dataset: h5py.Dataset = dataset_in(file, f"spikes_{split}")
+        return dataset[:]
