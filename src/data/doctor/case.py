@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Literal
 
@@ -10,6 +11,7 @@ import numpy as np
 from ...names import UNASSIGNED
 from ...recording import Roi
 from .gallery import Gallery
+from .measures import Measures, measure
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,11 @@ class Table:
     path: Path
     array: np.ndarray
     hemisphere: str = ""
+
+    @cached_property
+    def measures(self) -> Measures:
+        """What one pass over the array finds."""
+        return measure(self.array)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeVar
 
+import numpy as np
+
 from ...errors import InputError, one_line
 
 Severity = Literal["error", "warning", "note"]
@@ -97,3 +99,9 @@ class Chart:
     def counts(self) -> Counter[str]:
         """How many there are of each severity."""
         return Counter(symptom.severity for symptom in self.symptoms)
+
+
+def some(indices: np.ndarray, most: int = 5) -> str:
+    """The first of some indices, for a line."""
+    first = ", ".join(map(str, indices[:most].tolist()))
+    return f"{first}{', …' if len(indices) > most else ''}" if len(indices) else ""

@@ -3,7 +3,6 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import h5py
 import numpy as np
 
 from ...sources.it_spikes import FILE, MEASURED, SPLITS, Hdf5Images, ItSpikes, check_shapes, dataset_in, opened
@@ -39,5 +38,4 @@ def _counts(path: Path) -> dict[str, int]:
 
 def _spikes(path: Path, split: str) -> np.ndarray:
     with opened(path) as file:
-        dataset: h5py.Dataset = dataset_in(file, f"spikes_{split}")
-        return dataset[:]
+        return dataset_in(file, f"spikes_{split}")[:]
