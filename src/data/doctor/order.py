@@ -55,7 +55,7 @@ def _said(table: Table, verdict: Verdict, targets: int) -> Symptom:
     figures = f"r = {verdict.fit:.3f} of {targets} targets by simple features, controls {mean:.3f} ± {spread:.3f}"
     if order is None:
         found = f"no order of the rows fits the stimuli ({figures}): their order cannot be verified"
-        remedy = "make sure of it yourself: targets that simple features do not drive say nothing, shuffled rows neither"
+        remedy = "make sure of it yourself: rows may be shuffled, or targets follow nothing that simple features see"
         return Symptom("note", "order", table.path, found, remedy)
     if order.name == "as they are":
         return Symptom("note", "order", table.path, f"rows fit the stimuli best in the order they stand in ({figures})")
@@ -69,8 +69,8 @@ def _name(order: Order) -> str:
         return "in reverse: the last row belongs to the first stimulus"
     if order.name == "text":
         return f"in the order of {_LIKE_TEXT}"
-    late = f"{abs(order.lag)} {'late' if order.lag > 0 else 'early'}".replace("1 ", "one ", abs(order.lag) == 1)
-    return f"at lag {order.lag:+d}: rows are {late}"
+    size = "one" if abs(order.lag) == 1 else abs(order.lag)
+    return f"at lag {order.lag:+d}: rows are {size} {'late' if order.lag > 0 else 'early'}"
 
 
 def _remedy(order: Order, in_part: bool) -> str:
@@ -78,9 +78,11 @@ def _remedy(order: Order, in_part: bool) -> str:
         return "write the responses again in the order of the names: responses[::-1]"
     if order.name == "text":
         return "put the rows in the order of the names, their numbers by number, or pad the numbers with zeros"
+    late, size = order.lag > 0, abs(order.lag)
     if in_part:
-        return f"look there for {'a row too many or a stimulus' if order.lag > 0 else 'a stimulus too many or a row'} that was lost"
-    rows = "row" if abs(order.lag) == 1 else f"{abs(order.lag)} rows"
-    if order.lag > 0:
-        return f"the first {rows} belong to no stimulus here: leave them out, and find what the last stimuli evoked"
-    return f"the first {rows.replace('row', 'stimulus') if rows == 'row' else f'{-order.lag} stimuli'} have no row: find what they evoked, or leave them out with the last rows"
+        return f"look there for {'a row too many or a lost stimulus' if late else 'a lost row or a stimulus too many'}"
+    if late:
+        first = "first row belongs" if size == 1 else f"first {size} rows belong"
+        return f"the {first} to no stimulus here: take that out, and find what the last stimuli evoked"
+    first = "first stimulus has" if size == 1 else f"first {size} stimuli have"
+    return f"the {first} no row: find what was evoked there, and take out the rows at the end"

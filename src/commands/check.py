@@ -1,0 +1,95 @@
+"""`calcarine check`: a doctor for data, before anything is trained on them."""
+
+import json
+import sys
+from argparse import ArgumentParser, Namespace, RawDescriptionHelpFormatter
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import InputError
+from .command import Command
+
+if TYPE_CHECKING:
+    from ..data.doctor.examine import Examination
+
+_ENDS = """\
+Each line is an error, a warning or a note, and says what to do.
+  error    a run would stop there, or learn from the wrong rows
+  warning  a run goes on; something is likely a mistake
+  note     good to know
+The exit status is 2 where there is an error, and else 0; with --strict it is 2 where there is a warning, too.
+Nothing is written."""
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.formatter_class = RawDescriptionHelpFormatter
+    parser.epilog = _ENDS
+    parser.add_argument("root", type=Path, metavar="DIR", help="the folder, or the file where the format is one")
+    parser.add_argument("--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; by its files")
+    parser.add_argument("--subject", type=int, nargs="+", metavar="N", help="only these subjects; default all")
+    parser.add_argument("--noise_ceiling", type=Path, metavar="PATH", help="as --data.source.noise_ceiling")
+    parser.add_argument("--missing", choices=("refuse", "allow"), default="refuse", help="as --data.source.missing")
+    parser.add_argument("--unlisted", choices=("refuse", "drop"), default="refuse", help="as --data.source.unlisted")
+    parser.add_argument("--json", action="store_true", help="one JSON object in place of lines")
+    parser.add_argument("--strict", action="store_true", help="end with 2 where there is a warning, too")
+
+
+def _run(options: Namespace) -> None:
+    from ..data.doctor.case import Asked
+    from ..data.doctor.examine import examine
+
+    asked = Asked(options.subject, options.noise_ceiling, options.missing, options.unlisted)
+    found = examine(options.root, options.format, asked)
+    sys.stdout.write((_as_json(found) if options.json else _as_lines(found)) + "\n")
+    errors, warnings, _ = _totals(found)
+    if errors or (options.strict and warnings):
+        raise InputError(f"{options.root}: {errors} errors and {warnings} warnings; each line above says what to do")
+
+
+def _totals(found: list["Examination"]) -> tuple[int, int, int]:
+    """Errors, warnings and notes."""
+    counts = [examination.chart.counts() for examination in found]
+    return tuple(sum(count[severity] for count in counts) for severity in ("error", "warning", "note"))
+
+
+def _as_lines(found: list["Examination"]) -> str:
+    """Errors last, where they are seen first."""
+    lines = []
+    for examination in found:
+        place = {"note": 0, "warning": 1, "error": 2}
+        symptoms = sorted(examination.chart.symptoms, key=lambda symptom: place[symptom.severity])
+        lines += [symptom.line(examination.root) for symptom in symptoms]
+    errors, warnings, notes = _totals(found)
+    return "\n".join([*lines, f"{errors} errors, {warnings} warnings, {notes} notes"])
+
+
+def _as_json(found: list["Examination"]) -> str:
+    """What was found, for scripts: `recordings`, each with its `symptoms`, and the totals."""
+    errors, warnings, notes = _totals(found)
+    recordings = [
+        {
+            "root": str(examination.root),
+            "format": examination.format,
+            "symptoms": [
+                {
+                    "severity": symptom.severity,
+                    "check": symptom.check,
+                    "file": symptom.file(examination.root),
+                    "found": symptom.found,
+                    "remedy": symptom.remedy,
+                }
+                for symptom in examination.chart.symptoms
+            ],
+        }
+        for examination in found
+    ]
+    return json.dumps({"errors": errors, "warnings": warnings, "notes": notes, "recordings": recordings}, indent=2)
+
+
+CHECK = Command(
+    "check",
+    "say what is wrong with data before anything is trained on them",
+    "calcarine check DIR",
+    _add_arguments,
+    _run,
+)
