@@ -25,7 +25,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.epilog = _ENDS
     parser.add_argument("root", type=Path, metavar="DIR", help="the folder, or the file where the format is one")
-    parser.add_argument("--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; by its files")
+    parser.add_argument(
+        "--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; by its files"
+    )
     parser.add_argument("--subject", type=int, nargs="+", metavar="N", help="only these subjects; default all")
     parser.add_argument("--noise_ceiling", type=Path, metavar="PATH", help="as --data.source.noise_ceiling")
     parser.add_argument("--missing", choices=("refuse", "allow"), default="refuse", help="as --data.source.missing")
@@ -43,13 +45,15 @@ def _run(options: Namespace) -> None:
     sys.stdout.write((_as_json(found) if options.json else _as_lines(found)) + "\n")
     errors, warnings, _ = _totals(found)
     if errors or (options.strict and warnings):
-        raise InputError(f"{options.root}: {errors} errors and {warnings} warnings; each line above says what to do")
+        raise InputError(
+            f"{options.root}: expected data without faults, found {_counted(found)}; see what each line says"
+        )
 
 
-def _totals(found: list["Examination"]) -> tuple[int, int, int]:
+def _totals(found: list["Examination"]) -> list[int]:
     """Errors, warnings and notes."""
     counts = [examination.chart.counts() for examination in found]
-    return tuple(sum(count[severity] for count in counts) for severity in ("error", "warning", "note"))
+    return [sum(count[severity] for count in counts) for severity in ("error", "warning", "note")]
 
 
 def _as_lines(found: list["Examination"]) -> str:
@@ -59,8 +63,12 @@ def _as_lines(found: list["Examination"]) -> str:
         place = {"note": 0, "warning": 1, "error": 2}
         symptoms = sorted(examination.chart.symptoms, key=lambda symptom: place[symptom.severity])
         lines += [symptom.line(examination.root) for symptom in symptoms]
-    errors, warnings, notes = _totals(found)
-    return "\n".join([*lines, f"{errors} errors, {warnings} warnings, {notes} notes"])
+    return "\n".join([*lines, _counted(found)])
+
+
+def _counted(found: list["Examination"]) -> str:
+    words = zip(_totals(found), ("error", "warning", "note"), strict=True)
+    return ", ".join(f"{count} {word}{'' if count == 1 else 's'}" for count, word in words)
 
 
 def _as_json(found: list["Examination"]) -> str:

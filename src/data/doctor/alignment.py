@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
@@ -97,7 +98,7 @@ def judge(features: np.ndarray, responses: np.ndarray, orders: Sequence[Order], 
     as_they_are = _fit(basis, responses, orders[0].stimulus)  # (rows,)
     controls = _controls(basis, responses, seed)
     best, fit, gain, first = orders[0], as_they_are, 0.0, 0
-    for order, trained in ((order, trained) for order in orders[1:] for trained in (order, orders[0])):
+    for order, trained in ((other, trained) for other in orders[1:] for trained in (other, orders[0])):
         other = _fit(basis, responses, order.stimulus, trained.stimulus)
         start, gained = _gain(other - as_they_are)
         clear = gained > max(gain, _PAIRED) and _clear(other[start:], [control[:, start:] for control in controls])
@@ -155,7 +156,7 @@ def _fit(
     trained = stimulus if trained is None else trained
     match = np.full(len(responses), np.nan)
     bounds = np.linspace(0, len(responses), _FOLDS + 1).astype(int)
-    folds = [np.arange(start, end) for start, end in zip(bounds, bounds[1:], strict=False)]
+    folds = [np.arange(start, end) for start, end in pairwise(bounds)]
     used = [fold[trained[fold] >= 0] for fold in folds]
     grams = [basis[trained[rows]].T @ basis[trained[rows]] for rows in used]
     products = [basis[trained[rows]].T @ responses[rows] for rows in used]

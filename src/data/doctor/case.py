@@ -52,6 +52,52 @@ class Table:
 
 
 @dataclass(frozen=True)
+class Side:
+    """Tables side by side, of as many rows.
+
+    Args:
+        tables: One or several.
+    """
+
+    tables: Sequence[Table]
+
+    @property
+    def path(self) -> Path:
+        """The file, or the folder of several."""
+        return self.tables[0].path if len(self.tables) == 1 else self.tables[0].path.parent
+
+    @property
+    def rows(self) -> int:
+        """Those that all tables have."""
+        return min(len(table.array) for table in self.tables)
+
+    def standardised(self, most: int) -> np.ndarray:
+        """Targets that vary and are mostly measured, of mean 0 and deviation 1.
+
+        Args:
+            most: How many; of more so many are drawn, with a fixed seed.
+
+        Returns:
+            float64 (rows, targets), at most `most` targets, NaN where not measured; may have none.
+        """
+        places = [
+            (table, target)
+            for table in self.tables
+            for target in np.flatnonzero(~table.measures.constant & (table.measures.gaps < len(table.array) / 2))
+        ]
+        chosen = np.sort(np.random.default_rng(0).permutation(len(places))[:most])
+        out = np.empty((self.rows, len(chosen)))
+        for table in self.tables:
+            columns = [column for column, place in enumerate(chosen) if places[place][0] is table]
+            targets = np.array([places[chosen[column]][1] for column in columns], dtype=np.int64)
+            if len(targets):
+                values = np.array(table.array[: self.rows, targets], dtype=np.float64)
+                out[:, columns] = (values - table.measures.mean[targets]) / table.measures.deviation[targets]
+        out[~np.isfinite(out)] = np.nan
+        return out
+
+
+@dataclass(frozen=True)
 class Block:
     """Stimuli, and the tables whose rows are responses to them, in the same order.
 
@@ -64,6 +110,13 @@ class Block:
     gallery: Gallery | None
     tables: Sequence[Table] = ()
     split: str = UNASSIGNED
+
+    def sides(self) -> list["Side"]:
+        """Its tables, those of one hemisphere together: many small files of ROIs are asked as one."""
+        sides: dict[str, list[Table]] = {}
+        for table in self.tables:
+            sides.setdefault(table.hemisphere, []).append(table)
+        return [Side(tables) for tables in sides.values()]
 
 
 @dataclass

@@ -8,8 +8,9 @@ from PIL import Image
 
 from ...names import TEST, UNASSIGNED, WITHHELD
 from .case import Case
-from .gallery import Gallery, Glimpse
-from .symptom import Symptom
+from .gallery import Gallery
+from .glimpse import Glimpse
+from .symptom import Severity, Symptom, several
 
 _BITS = 3
 """Of 64, by which the hashes of two nearly equal pictures may differ."""
@@ -56,15 +57,16 @@ def _lines(pairs: Sequence[tuple[Shown, Shown]], how: str) -> Iterator[Symptom]:
     """One line for pairs across splits, and one for those within."""
     across = [(one, other) for one, other in pairs if _side(one) != _side(other)]
     within = [(one, other) for one, other in pairs if _side(one) == _side(other)]
-    for found, severity, remedy in (
+    lines: list[tuple[list[tuple[Shown, Shown]], Severity, str]] = [
         (across, "warning", "put both in one split, or remove one: what was trained on is no test"),
         (within, "note", "see that both belong here; a seeded split keeps together only files that are equal"),
-    ):
+    ]
+    for found, severity, remedy in lines:
         if found:
             (split, gallery, index), (other_split, other, second) = found[0]
             sides = f" in {split or 'training'} and {other_split or 'training'}" if found is across else ""
             names = f"{gallery.stimuli.names[index]} and {other.stimuli.names[second]}"
-            text = f"{len(found)} pairs of stimuli{sides} are {how}, such as {names}"
+            text = f"{several(len(found), 'pair')} of stimuli{sides}: {how}, such as {names}"
             yield Symptom(severity, "duplicates", gallery.place, text, remedy)
 
 

@@ -1,8 +1,10 @@
 """Examine a folder: what it is, and every question asked of it, whatever the others met."""
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
+from operator import is_
 from pathlib import Path
 
 from ...errors import InputError
@@ -105,7 +107,9 @@ def _unknown(root: Path) -> Examination:
     examination = Examination(root)
     found = f"no format that is read: {layouts()}"
     near = [path for path in (root.parent, *_folders(root)) if any(each.recognises(path) for each in known_formats())]
-    remedy = f"give {near[0]}" if near else "correct the path, or say which with --format, and what is missing is listed"
+    remedy = (
+        f"give {near[0]}" if near else "correct the path, or say which with --format, and what is missing is listed"
+    )
     examination.chart.add([Symptom("error", "format", root, found, remedy)])
     return examination
 
@@ -126,41 +130,37 @@ def _examined(root: Path, source: type[Source], asked: Asked) -> Examination:
         chart.add(blocking)
         return examination
     chart.attempt("files", root, lambda: chart.add(files.check(own)))
-    galleries: set[int] = set()
-    kept: list[Gallery] = []
-
-    def each_case() -> None:
-        for case in reader.cases(root, asked, chart):
-            for block in case.blocks:
-                gallery = block.gallery
-                if gallery is not None and id(gallery) not in galleries:
-                    galleries.add(id(gallery))
-                    kept.append(gallery)
-                    _ask(chart, "pictures", gallery.place, lambda own=gallery: pictures.check(own))
-            _ask_all(case, root, source.__name__, asked, chart)
-
-    chart.attempt("reading", root, each_case)
+    chart.attempt("reading", root, lambda: _ask_all(root, source, asked, chart))
     return examination
 
 
-def _ask_all(case: Case, root: Path, format: str, asked: Asked, chart: Chart) -> None:
-    place = case.tables[0].path if case.tables else root
-    questions: dict[str, Callable[[], Iterable[Symptom]]] = {
-        "summary": lambda: counts.check(case, format, root, chart),
-        "splits": lambda: splits.check(case, asked),
-        "duplicates": lambda: duplicates.check(case),
-        "numbers": lambda: numbers.check(case, asked),
-        "scale": lambda: scale.check(case),
-        "order": lambda: order.check(case),
-        "drift": lambda: drift.check(case),
-        "repeats": lambda: repeats.check(case),
-        "rois": lambda: rois.check(case),
-        "places": lambda: places.check(case),
-        "ceilings": lambda: ceilings.check(case),
-        "room": lambda: room.check(case, root),
-    }
-    for name, question in questions.items():
-        _ask(chart, name, place, question)
+def _ask_all(root: Path, source: type[Source], asked: Asked, chart: Chart) -> None:
+    """Every question of every case, one case in memory at a time; of stimuli that several share, once."""
+    galleries: list[Sequence[Gallery]] = []
+    for case in FORMATS[source].cases(root, asked, chart):
+        own = [block.gallery for block in case.blocks if block.gallery is not None]
+        known = any(len(own) == len(each) and all(map(is_, own, each)) for each in galleries)
+        if not known:
+            galleries.append(own)
+            for gallery in own:
+                _ask(chart, "pictures", gallery.place, partial(pictures.check, gallery))
+            _ask(chart, "duplicates", root, partial(duplicates.check, case))
+        place = case.tables[0].path if case.tables else root
+        questions: dict[str, Callable[[], Iterable[Symptom]]] = {
+            "summary": partial(counts.check, case, source.__name__, root, chart),
+            "splits": partial(splits.check, case, asked),
+            "numbers": partial(numbers.check, case, asked),
+            "scale": partial(scale.check, case),
+            "order": partial(order.check, case),
+            "drift": partial(drift.check, case),
+            "repeats": partial(repeats.check, case),
+            "rois": partial(rois.check, case),
+            "places": partial(places.check, case),
+            "ceilings": partial(ceilings.check, case),
+            "room": partial(room.check, case, root),
+        }
+        for name, question in questions.items():
+            _ask(chart, name, place, question)
 
 
 def _ask(chart: Chart, name: str, place: Path, question: Callable[[], Iterable[Symptom]]) -> None:

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .gallery import SIDE, Glimpse
+from .glimpse import SIDE, Glimpse
 
 _COLOUR_GRID, _ENERGY_GRID = 6, 4
 _FREQUENCIES = (2.0, 4.0, 8.0)  # cycles per image

@@ -24,10 +24,8 @@ def check(places: Iterable[Path]) -> Iterator[Symptom]:
     Args:
         places: The files and folders that the format reads.
     """
-    looked = 0
-    for path in _walk(places):
-        looked += 1
-        if looked > _MOST:
+    for looked, path in enumerate(_walk(places)):
+        if looked == _MOST:
             yield Symptom("note", "files", path.parent, f"more than {_MOST:,} files: only so many were looked at")
             return
         yield from _of(path)
@@ -60,7 +58,9 @@ def _of(path: Path) -> Iterator[Symptom]:
     if path.name.startswith("."):
         return
     if not path.exists():
-        yield Symptom("error", "files", path, f"a link to {path.readlink()}, where there is nothing", "restore its file")
+        yield Symptom(
+            "error", "files", path, f"a link to {path.readlink()}, where there is nothing", "restore its file"
+        )
         return
     right = os.R_OK | (os.X_OK if path.is_dir() else 0)
     if not os.access(path, right):

@@ -1,9 +1,8 @@
 """Gallery: stimuli decoded once, and kept as thumbnails from which all else about them is asked."""
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -13,29 +12,9 @@ from PIL import Image
 from ...errors import InputError
 from ...recording import Stimuli
 from ..digests import digest_bytes
+from .features import simple_features
+from .glimpse import SIDE, Glimpse
 from .symptom import Chart, Symptom
-
-SIDE = 48
-"""Pixels on a side of a thumbnail: 12 cycles per image are left to see."""
-
-
-@dataclass(frozen=True)
-class Glimpse:
-    """What is kept of one stimulus.
-
-    Args:
-        size: Width and height, pixels.
-        digest: Of its pixels.
-        thumbnail: uint8 (SIDE, SIDE, 3); of a clip the mean over frames.
-        motion: float32 (SIDE, SIDE), the mean change from frame to frame; 0 for an image.
-        flat: Whether all its pixels are equal, in all frames.
-    """
-
-    size: tuple[int, int]
-    digest: str
-    thumbnail: np.ndarray
-    motion: np.ndarray
-    flat: bool
 
 
 class Gallery:
@@ -44,14 +23,14 @@ class Gallery:
     Args:
         place: The folder or file.
         stimuli: Each is decoded as a run would decode it.
-        fallback: Reads a stimulus that `stimuli` refuses for its length alone; None where there is no such.
+        shorter: Read a clip that `stimuli` refuses for its length alone, with ever fewer frames.
     """
 
-    def __init__(self, place: Path, stimuli: Stimuli, fallback: Stimuli | None = None) -> None:
+    def __init__(self, place: Path, stimuli: Stimuli, shorter: Sequence[Stimuli] = ()) -> None:
         self.place, self.stimuli = place, stimuli
-        self._fallback = fallback
-        self.short: list[int] = []
-        """Clips of fewer frames than a run reads by default."""
+        self._shorter = shorter
+        self.short: dict[int, Symptom] = {}
+        """Clips of fewer frames than a run reads by default, and what it would say of them."""
 
     def __len__(self) -> int:
         return len(self.stimuli)
@@ -70,7 +49,7 @@ class Gallery:
         with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
             return list(pool.map(self._look, range(len(self.stimuli))))
 
-    @property
+    @cached_property
     def glimpses(self) -> list[Glimpse | None]:
         """Of each stimulus; None where it cannot be decoded."""
         return [each if isinstance(each, Glimpse) else None for each in self._looked]
@@ -84,6 +63,18 @@ class Gallery:
     def seen(self) -> np.ndarray:
         """Indices of the stimuli that can be decoded, int64 (n,)."""
         return np.array([index for index, each in enumerate(self.glimpses) if each is not None], dtype=np.int64)
+
+    @cached_property
+    def features(self) -> np.ndarray:
+        """Simple features of each stimulus, float32 (n, d); those of the first where one cannot be decoded.
+
+        Raises:
+            InputError: None can be decoded.
+        """
+        first = next((each for each in self.glimpses if each is not None), None)
+        if first is None:
+            raise InputError(f"{self.place}: expected stimuli that can be decoded, found none; copy them again")
+        return simple_features([each or first for each in self.glimpses])
 
     def _look(self, index: int) -> Glimpse | Symptom:
         chart = Chart()
@@ -101,14 +92,17 @@ class Gallery:
         )
 
     def _read(self, index: int) -> np.ndarray:
-        try:
-            return self.stimuli.read(index)
-        except InputError:
-            if self._fallback is None:
-                raise
-            pixels = self._fallback.read(index)  # what is wrong with all of it is raised here
-            self.short.append(index)
+        refused = None
+        for stimuli in (self.stimuli, *self._shorter):
+            try:
+                pixels = stimuli.read(index)
+            except InputError as error:
+                refused = refused or error
+                continue
+            if refused:
+                self.short[index] = Symptom.of("pictures", refused)
             return pixels
+        raise refused or InputError(f"{self.path(index)}: expected a stimulus, found none; put it there")
 
 
 def _thumbnail(frame: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""What is wrong with the responses' numbers: their kind, gaps, targets that never vary, rows and targets that stand twice."""
+"""What is wrong with the responses' numbers: their kind, gaps, targets that never vary, what stands twice?"""
 
 from collections import defaultdict
 from collections.abc import Iterator, Sequence

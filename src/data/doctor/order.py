@@ -7,61 +7,54 @@ right order shows itself.
 
 from collections.abc import Iterator
 
-import numpy as np
-
 from .alignment import FEWEST_ROWS, Order, Verdict, judge, possible_orders
-from .case import Block, Case, Table
-from .features import simple_features
+from .case import Case, Side
+from .gallery import Gallery
 from .symptom import Symptom
 
 _TARGETS = 300
 """Targets that are asked, drawn at random."""
 
+_MOST_SEEN = 0.9
+"""Share of the stimuli that must be decoded for the order to be asked."""
+
 _LIKE_TEXT = "names sorted as text (image10 before image2)"
 
 
 def check(case: Case) -> Iterator[Symptom]:
-    """Of every table of responses."""
+    """Of the responses to each block of stimuli, hemisphere by hemisphere where they lie in files of their own."""
     for block in case.blocks:
-        for table in block.tables:
-            yield from _of(block, table)
+        for side in block.sides():
+            yield from _of(block.gallery, side)
 
 
-def _of(block: Block, table: Table) -> Iterator[Symptom]:
-    measures = table.measures
-    targets = np.flatnonzero(~measures.constant & (measures.gaps < len(table.array) / 2))
-    gallery = block.gallery
-    if gallery is None or not len(targets):
+def _of(gallery: Gallery | None, side: Side) -> Iterator[Symptom]:
+    if gallery is None:
         return
-    count = min(len(gallery), len(table.array))
-    glimpses = gallery.glimpses[:count]
-    if count < FEWEST_ROWS or len(gallery.seen) < 0.9 * len(gallery):
-        why = f"{count} rows" if count < FEWEST_ROWS else "too many stimuli that cannot be decoded"
+    count = min(len(gallery), side.rows)
+    if count < FEWEST_ROWS or len(gallery.seen) < _MOST_SEEN * len(gallery):
+        why = f"only {count} rows" if count < FEWEST_ROWS else "too many stimuli cannot be decoded"
         remedy = "make sure of it yourself: look at the stimuli that drive a target most"
-        yield Symptom("note", "order", table.path, f"{why}: their order cannot be verified", remedy)
+        yield Symptom("note", "order", side.path, f"{why}: the order of the rows cannot be verified", remedy)
         return
-    drawn = np.sort(np.random.default_rng(0).permutation(targets)[:_TARGETS])
-    features = simple_features([each or next(filter(None, glimpses)) for each in glimpses])
-    if not features.std(axis=0).any():
-        return
-    responses = np.array(table.array[:count, drawn], dtype=np.float64)
-    responses[~np.isfinite(responses)] = np.nan
-    verdict = judge(features, responses, possible_orders(gallery.stimuli.names[:count]))
-    yield _said(table, verdict, len(drawn))
+    responses, features = side.standardised(_TARGETS)[:count], gallery.features[:count]
+    if responses.size and features.std(axis=0).any():
+        verdict = judge(features, responses, possible_orders(gallery.stimuli.names[:count]))
+        yield _said(side, verdict, responses.shape[1])
 
 
-def _said(table: Table, verdict: Verdict, targets: int) -> Symptom:
+def _said(side: Side, verdict: Verdict, targets: int) -> Symptom:
     order, (mean, spread) = verdict.order, verdict.chance
     figures = f"r = {verdict.fit:.3f} of {targets} targets by simple features, controls {mean:.3f} ± {spread:.3f}"
     if order is None:
         found = f"no order of the rows fits the stimuli ({figures}): their order cannot be verified"
         remedy = "make sure of it yourself: rows may be shuffled, or targets follow nothing that simple features see"
-        return Symptom("note", "order", table.path, found, remedy)
+        return Symptom("note", "order", side.path, found, remedy)
     if order.name == "as they are":
-        return Symptom("note", "order", table.path, f"rows fit the stimuli best in the order they stand in ({figures})")
+        return Symptom("note", "order", side.path, f"rows fit the stimuli best in the order they stand in ({figures})")
     since = f" from about row {verdict.first} on" if verdict.first else ""
     found = f"responses fit the stimuli best {_name(order)}{since} ({figures}; as they are {verdict.as_they_are:.3f})"
-    return Symptom("error", "order", table.path, found, _remedy(order, bool(verdict.first)))
+    return Symptom("error", "order", side.path, found, _remedy(order, bool(verdict.first)))
 
 
 def _name(order: Order) -> str:

@@ -3,7 +3,8 @@
 from collections import Counter
 from collections.abc import Iterator
 
-from .gallery import Gallery, Glimpse
+from .gallery import Gallery
+from .glimpse import Glimpse
 from .symptom import Symptom
 
 _MOST_FAULTS = 20
@@ -20,8 +21,9 @@ def check(gallery: Gallery) -> Iterator[Symptom]:
         found = f"{len(gallery.faults)} stimuli in all that cannot be decoded"
         yield Symptom("error", "pictures", gallery.place, found, "copy the folder again")
     if gallery.short:
-        found = f"{len(gallery.short)} clips have fewer frames than are read by default ({gallery.named(gallery.short)})"
-        yield Symptom("note", "pictures", gallery.place, found, "read fewer: --data.source.frames")
+        short = sorted(gallery.short)
+        found = f"{len(short)} clips have fewer frames than are read by default ({gallery.named(short)})"
+        yield Symptom("note", "pictures", gallery.place, found, gallery.short[short[0]].remedy)
     seen = {index: glimpse for index, glimpse in enumerate(gallery.glimpses) if glimpse is not None}
     flat = [index for index, glimpse in seen.items() if glimpse.flat]
     if flat:
@@ -38,7 +40,6 @@ def _sizes(gallery: Gallery, seen: dict[int, Glimpse]) -> Iterator[Symptom]:
     (width, height), most = sizes.most_common(1)[0]
     odd = [index for index, glimpse in seen.items() if glimpse.size != (width, height)]
     if len(odd) <= max(1, _ODD * len(seen)) < most:
-        others = ", ".join(f"{w} × {h}" for w, h in list(sizes)[1:4])
         found = f"{len(odd)} of {len(seen)} stimuli differ from {width} × {height} pixels ({gallery.named(odd)})"
         remedy = "see whether these are the pictures that were shown; every size is squeezed to the encoder's square"
         yield Symptom("warning", "pictures", gallery.place, found, remedy)

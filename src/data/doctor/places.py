@@ -54,7 +54,9 @@ def _sides(case: Case, places: np.ndarray) -> Iterator[Symptom]:
         wrong = float(np.mean(own[:, 0] * sign < 0)) if len(own) else 0.0
         if len(left) and len(right) and wrong > 0.5:
             found = f"{wrong:.0%} of the targets in {name} have {'positive' if sign < 0 else 'negative'} x"
-            remedy = "left is negative x: flip the sign (LPS to RAS), or see that hemispheres are not swapped in rois.csv"
+            remedy = (
+                "left is negative x: flip the sign (LPS to RAS), or see that hemispheres are not swapped in rois.csv"
+            )
             yield Symptom("warning", "places", path, found, remedy)
             return
     if not (len(left) and len(right)):

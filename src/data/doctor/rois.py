@@ -2,7 +2,7 @@
 
 import csv
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -13,33 +13,37 @@ from .symptom import Symptom
 
 def check(case: Case) -> Iterator[Symptom]:
     """ROIs without targets, with all, equal ones, rows of the table that stand twice."""
-    for roi in case.rois:
-        name = f"{roi.hemisphere} {roi.name}".strip()
-        if not len(roi.targets):
-            remedy = "usual where a subject lacks an area; it is left out of the tables"
-            yield Symptom("note", "rois", case.rois_file, f"{name} is empty", remedy)
-        elif len(roi.targets) == case.num_targets:
-            found = f"{name} holds all {case.num_targets:,} targets"
-            remedy = "it says no more than 'all' does; see that other areas' rows were not lost"
-            yield Symptom("note", "rois", case.rois_file, found, remedy)
-    yield from _equal(case)
-    if case.rois and case.rois_file.suffix == ".csv" and case.rois_file.is_file():
+    named = [(f"{roi.hemisphere} {roi.name}".strip(), roi.targets) for roi in case.rois]
+    if not named or not case.num_targets:
+        return
+    empty = [name for name, targets in named if not len(targets)]
+    if empty:
+        found = f"{len(empty)} of {len(named)} ROIs are empty ({', '.join(empty)})"
+        remedy = "usual where a subject lacks an area: they are left out of the tables"
+        yield Symptom("note", "rois", case.rois_file, found, remedy)
+    for name in (name for name, targets in named if len(targets) == case.num_targets):
+        found = f"{name} holds all {case.num_targets:,} targets"
+        remedy = "it says no more than 'all' does: see that other areas' rows were not lost"
+        yield Symptom("note", "rois", case.rois_file, found, remedy)
+    yield from _equal(case, named)
+    if case.rois_file.suffix == ".csv":
         yield from _rows(case.rois_file)
-    if case.rois and case.num_targets:
-        covered = np.unique(np.concatenate([roi.targets for roi in case.rois])).size
-        if covered < case.num_targets:
-            found = f"{case.num_targets - covered:,} of {case.num_targets:,} targets are in no ROI"
-            yield Symptom("note", "rois", case.rois_file, found, "they are scored with all, and in no ROI's row")
+    covered = np.unique(np.concatenate([targets for _, targets in named])).size
+    if covered < case.num_targets:
+        found = f"{case.num_targets - covered:,} of {case.num_targets:,} targets are in no ROI"
+        yield Symptom("note", "rois", case.rois_file, found, "they are scored with all, and in no ROI's row")
 
 
-def _equal(case: Case) -> Iterator[Symptom]:
-    members: dict[bytes, str] = {}
-    for roi in case.rois:
-        name = f"{roi.hemisphere} {roi.name}".strip()
-        other = members.setdefault(roi.targets.tobytes(), name) if len(roi.targets) > 1 else name
-        if other != name:
-            found = f"{name} holds the very targets that {other} holds"
-            yield Symptom("warning", "rois", case.rois_file, found, "see which of the two names was meant")
+def _equal(case: Case, named: Sequence[tuple[str, np.ndarray]]) -> Iterator[Symptom]:
+    first: dict[bytes, str] = {}
+    pairs = []
+    for name, targets in named:
+        if len(targets):
+            other = first.setdefault(targets.tobytes(), name)
+            pairs += [f"{other} and {name}"] if other != name else []
+    if pairs:
+        found = f"{len(pairs)} ROIs hold the very targets of another ({', '.join(pairs)})"
+        yield Symptom("note", "rois", case.rois_file, found, "see whether both names were meant")
 
 
 def _rows(path: Path) -> Iterator[Symptom]:

@@ -25,7 +25,9 @@ def check(case: Case, root: Path) -> Iterator[Symptom]:
     responses = 4 * sum(table.array.size for table in case.tables)
     memory, disk = free_memory(), shutil.disk_usage(Path.cwd()).free
     features = ", ".join(f"{name} {_bytes(4 * stimuli * numbers)}" for name, numbers in _NUMBERS.items())
-    found = f"responses {_bytes(responses)}; features of {stimuli:,} stimuli: {features}; free here: {_bytes(disk)} of disk"
+    found = (
+        f"responses {_bytes(responses)}; features of {stimuli:,} stimuli: {features}; free here: {_bytes(disk)} of disk"
+    )
     found += "" if memory is None else f" and {_bytes(memory)} of memory"
     remedy = ""
     if memory is not None and responses > memory:

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .case import Case, Table
+from .case import Case, Side, Table
 from .symptom import Symptom, some
 
 _APART = 1e3
@@ -21,13 +21,17 @@ _DIGITS_LOST = 1e4
 def check(case: Case) -> Iterator[Symptom]:
     """Of every table of responses."""
     for table in case.tables:
-        measures = table.measures
-        varying = np.flatnonzero(~measures.constant & np.isfinite(measures.deviation))
+        varying = _varying(table)
         if len(varying):
             yield from _codes(table, varying)
             yield from _units(table, varying)
             yield from _digits(table, varying)
-            yield _standardised(table, varying)
+    for side in (side for block in case.blocks for side in block.sides()):
+        yield from _standardised(side)
+
+
+def _varying(table: Table) -> np.ndarray:
+    return np.flatnonzero(~table.measures.constant & np.isfinite(table.measures.deviation))
 
 
 def _codes(table: Table, varying: np.ndarray) -> Iterator[Symptom]:
@@ -64,15 +68,17 @@ def _digits(table: Table, varying: np.ndarray) -> Iterator[Symptom]:
         yield Symptom("warning", "scale", table.path, found, remedy)
 
 
-def _standardised(table: Table, varying: np.ndarray) -> Symptom:
-    mean, deviation = table.measures.mean[varying], table.measures.deviation[varying]
+def _standardised(side: Side) -> Iterator[Symptom]:
+    varying = [(table.measures, _varying(table)) for table in side.tables]
+    mean = np.concatenate([measures.mean[targets] for measures, targets in varying])
+    deviation = np.concatenate([measures.deviation[targets] for measures, targets in varying])
+    if not len(mean):
+        return
     if np.abs(mean).max() < 0.05 and np.abs(deviation - 1).max() < 0.1:
         found = "z-scored over these rows: each target has mean 0 and deviation 1"
         remedy = "where test rows are among them, their mean and scale are known to what is trained"
     else:
-        found = (
-            f"not z-scored over these rows: means {mean.min():.3g} to {mean.max():.3g}, deviations "
-            f"{deviation.min():.3g} to {deviation.max():.3g}"
-        )
+        low, high = deviation.min(), deviation.max()
+        found = f"not z-scored: means {mean.min():.3g} to {mean.max():.3g}, deviations {low:.3g} to {high:.3g}"
         remedy = "fine: models standardise by the training split"
-    return Symptom("note", "scale", table.path, found, remedy)
+    yield Symptom("note", "scale", side.path, found, remedy)

@@ -54,7 +54,8 @@ class Symptom:
     def line(self, root: Path) -> str:
         """All of it, on one line."""
         said = "; ".join(part for part in (self.found, self.remedy) if part)
-        return " ".join(f"{self.severity}: {self.file(root)}: {said}".split())
+        file = self.file(root)
+        return " ".join(f"{self.severity}: {root if file == '.' else file}: {said}".split())
 
 
 class Chart:
@@ -86,7 +87,9 @@ class Chart:
             self.add([Symptom.of(check, error)])
         except OSError as error:
             found = f"cannot be read ({error.strerror or one_line(error)})"
-            self.add([Symptom("error", check, Path(error.filename or where), found, "give yourself the right to read it")])
+            self.add(
+                [Symptom("error", check, Path(error.filename or where), found, "give yourself the right to read it")]
+            )
         except Exception as error:  # files are hostile: whatever else they break must not hide what was found
             found = f"could not be checked ({type(error).__name__}: {one_line(error)})"
             self.add([Symptom("warning", check, where, found, "look at the file; if it is sound, report this line")])
@@ -99,6 +102,11 @@ class Chart:
     def counts(self) -> Counter[str]:
         """How many there are of each severity."""
         return Counter(symptom.severity for symptom in self.symptoms)
+
+
+def several(count: int, what: str) -> str:
+    """A number of things, for a line."""
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def some(indices: np.ndarray, most: int = 5) -> str:

@@ -1,6 +1,7 @@
 """The Algonauts 2021 tree, laid open."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 
 from ....names import UNASSIGNED, WITHHELD
@@ -11,8 +12,8 @@ from ..case import Asked, Block, Case, Table
 from ..gallery import Gallery
 from ..symptom import Chart
 
-_FRAMES = 16
-"""Of each clip, as the source reads by default."""
+_FRAMES = (16, 8, 4, 2, 1)
+"""Of each clip, as the source reads by default, and of one that has not so many."""
 
 _TRACKS: tuple[Track, ...] = ("mini", "full")
 
@@ -27,13 +28,13 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     videos = root / VIDEOS
     clips = chart.attempt("pictures", videos, lambda: list_clips(videos)) or []
     galleries: dict[int, list[Block]] = {}
-    tracks = [track for track in _TRACKS if (root / RESPONSES / f"{track}_track").is_dir()]
-    for track in tracks or _TRACKS[:1]:
+    tracks: list[Track] = [track for track in _TRACKS if (root / RESPONSES / f"{track}_track").is_dir()]
+    for track in tracks or list(_TRACKS[:1]):
         folder = root / RESPONSES / f"{track}_track"
         there = [int(path.name[3:]) for path in sorted(folder.glob("sub[0-9][0-9]"))]
         for number in asked.subjects or there or [1]:
             own = folder / f"sub{number:02d}"
-            chart.attempt("reading", own, lambda n=number, t=track: Algonauts2021(root, n, t).read())
+            chart.attempt("reading", own, partial(_read, root, number, track))
             tables = _tables(own, chart)
             n_train = min([len(table.array) for table in tables] or [len(clips)])
             if n_train not in galleries:  # subjects saw the same videos: they are decoded once
@@ -42,11 +43,16 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
             yield Case(f"{track} track, {own.name}", [Block(measured.gallery, tables), *withheld])
 
 
+def _read(root: Path, number: int, track: Track) -> None:
+    Algonauts2021(root, number, track).read()
+
+
 def _blocks(folder: Path, clips: list[Path], n_train: int) -> list[Block]:
     """The videos that have responses, and those that are withheld."""
 
     def gallery(paths: list[Path]) -> Gallery | None:
-        return Gallery(folder, ClipFiles(paths, _FRAMES), ClipFiles(paths, 1)) if paths else None
+        most, *fewer = (ClipFiles(paths, frames) for frames in _FRAMES)
+        return Gallery(folder, most, fewer) if paths else None
 
     blocks = [Block(gallery(clips[:n_train]), split=UNASSIGNED)]
     return blocks + ([Block(gallery(clips[n_train:]), split=WITHHELD)] if len(clips) > n_train else [])

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import numpy as np
 
-from ....errors import InputError
 from ...arrays import open_array
 from ...noise_ceiling import ceilings_in
 from ...reliability import mean_over_repetitions
@@ -73,9 +72,7 @@ def _images(folder: Path, chart: Chart) -> list[Path]:
         return images
     there = chart.attempt("pictures", folder, lambda: list(folder.iterdir())) if folder.is_dir() else []
     images = [path for path in there or [] if path.suffix.lower() in IMAGE_SUFFIXES and path.is_file()]
-    return sorted(
-        (path for path in images if not path.name.startswith(".")), key=lambda path: natural_key(path.name)
-    )
+    return sorted((path for path in images if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
 
 
 def _table(root: Path, repeats: np.ndarray | None, chart: Chart) -> Table | None:
