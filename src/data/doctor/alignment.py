@@ -9,7 +9,7 @@ import numpy as np
 from ..stimuli import natural_key
 
 _FOLDS = 5
-_COMPONENTS, _ROWS_PER_COMPONENT = 60, 8
+_COMPONENTS, _ROWS_PER_COMPONENT = 60, 4
 _RIDGE = 0.1
 """Penalty, as a share of the components' mean variance; what it is hardly matters with so few components."""
 
@@ -20,8 +20,9 @@ _CONTROLS = 40
 """Permutations of the rows; and as many shifts by more than `_LAGS`, which keep what rows have in common with the next:
 a drift of the responses and pictures sorted by kind make all shifts alike."""
 
-_CLEAR, _PAIRED = 6.0, 5.0
-"""Standard deviations over the controls, and of the gain over the rows as they are, from which a fit is clear."""
+_CLEAR, _GAIN, _FAR_GAIN = 6.0, 4.0, 3.0
+"""Standard deviations above the controls from which a fit is clear; standard errors from which it gains over the rows
+as they are, and from which these gain over shifts by `_LAGS`."""
 
 _PIECES, _LEAST_PIECES = 40, 8
 """Runs of rows whose gains are taken as independent, and the least of them that tell anything."""
@@ -101,7 +102,7 @@ def judge(features: np.ndarray, responses: np.ndarray, orders: Sequence[Order], 
     for order, trained in ((other, trained) for other in orders[1:] for trained in (other, orders[0])):
         other = _fit(basis, responses, order.stimulus, trained.stimulus)
         start, gained = _gain(other - as_they_are)
-        clear = gained > max(gain, _PAIRED) and _clear(other[start:], [control[:, start:] for control in controls])
+        clear = gained > max(gain, _GAIN) and _clear(other[start:], [control[:, start:] for control in controls])
         # What goes wrong in the middle was right before.
         if clear and (not start or _clear(as_they_are[:start], [control[:, :start] for control in controls])):
             best, fit, gain, first = order, other, gained, start
@@ -109,7 +110,7 @@ def judge(features: np.ndarray, responses: np.ndarray, orders: Sequence[Order], 
     chance = np.concatenate([np.nanmean(each, axis=1) for each in here])
     if best is orders[0]:  # rows that resemble their neighbours fit some rows off nearly as well, which shows no order
         far = [_fit(basis, responses, order.stimulus) for order in orders if abs(order.lag) == _LAGS]
-        sure = _clear(fit, here) and all(_standard_errors(_pieces(fit - other)) > _PAIRED for other in far)
+        sure = _clear(fit, here) and all(_standard_errors(_pieces(fit - other)) > _FAR_GAIN for other in far)
     else:
         sure = True
     return Verdict(
@@ -122,7 +123,7 @@ def judge(features: np.ndarray, responses: np.ndarray, orders: Sequence[Order], 
 
 
 def _components(features: np.ndarray) -> np.ndarray:
-    """Principal components of the standardised features, (n, p), at least eight rows for each, of mean variance 1."""
+    """Principal components of the standardised features, (n, p), at least four rows for each, of mean variance 1."""
     centred = features.astype(np.float64) - features.mean(axis=0, dtype=np.float64)
     scale = centred.std(axis=0)
     centred = centred[:, scale > 0] / scale[scale > 0]

@@ -33,7 +33,7 @@ def check(case: Case) -> Iterator[Symptom]:
 
 def _of(path: Path, values: np.ndarray, per_cent: bool) -> Iterator[Symptom]:
     above = int((values > 1.001).sum())
-    if per_cent and above < 0.05 * len(values) and values.max() < 10:
+    if per_cent and above <= max(1, 0.05 * len(values)) and values.max() < 10:
         found = f"{above} of {len(values)} values above 1, up to {values.max():.3g}, so all are read as per cent"
         remedy = "where they are fractions, cut them at 1"
         yield Symptom("warning", "ceilings", path, found, remedy)

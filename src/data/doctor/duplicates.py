@@ -24,6 +24,9 @@ _MOST = 20_000
 _FAINT = 4.0
 """Standard deviation of a thumbnail, in grey levels, below which its hash says nothing."""
 
+_EVEN = 2
+"""Grey levels by which two neighbours may differ and count as even, so that noise on a plain ground flips no bit."""
+
 _ROWS, _MOST_PAIRS = 512, 20_000
 """Stimuli that are compared at a time, and pairs among them that are looked at."""
 
@@ -91,9 +94,9 @@ def _near(glimpses: Sequence[Glimpse]) -> list[tuple[int, int]]:
 
 
 def _hash(glimpse: Glimpse) -> int:
-    """Whether each of 8 × 8 places is brighter than its right neighbour; a difference hash."""
+    """Whether each of 8 × 8 places is clearly darker than its right neighbour; a difference hash."""
     grey = np.asarray(Image.fromarray(glimpse.thumbnail).convert("L").resize((9, 8), Image.Resampling.BOX))
-    bits = np.packbits(grey[:, 1:] > grey[:, :-1])
+    bits = np.packbits(grey[:, 1:] > grey[:, :-1].astype(np.int16) + _EVEN)
     return int.from_bytes(bits.tobytes(), "big")
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from .case import Asked, Case, Table
-from .symptom import Symptom, some
+from .symptom import Symptom, several, some
 
 _FEW = 5
 """Targets below which two rows may be equal by chance, where responses are counts."""
@@ -36,7 +36,7 @@ def _gaps(table: Table, asked: Asked) -> Iterator[Symptom]:
     """Which rows and targets have NaN: a source that refuses them names the first alone."""
     measures, (rows, targets) = table.measures, table.array.shape
     if measures.infinite:
-        found = f"{measures.infinite:,} values are infinite"
+        found = f"{several(measures.infinite, 'infinite value')}"
         remedy = "find the division by 0, or the number too large for its type"
         yield Symptom("error", "gaps", table.path, found, remedy)
     gaps = int(measures.row_gaps.sum())
@@ -44,8 +44,8 @@ def _gaps(table: Table, asked: Asked) -> Iterator[Symptom]:
         return
     whole_rows, whole = np.flatnonzero(measures.row_gaps == targets), np.flatnonzero(measures.gaps == rows)
     scattered = gaps - len(whole_rows) * targets - len(whole) * (rows - len(whole_rows))
-    parts = [f"{len(whole_rows)} whole rows ({some(whole_rows)})"] if len(whole_rows) else []
-    parts += [f"{len(whole)} whole targets ({some(whole)})"] if len(whole) else []
+    parts = [f"{several(len(whole_rows), 'whole row')} ({some(whole_rows)})"] if len(whole_rows) else []
+    parts += [f"{several(len(whole), 'whole target')} ({some(whole)})"] if len(whole) else []
     parts += [f"{scattered:,} here and there"] if scattered else []
     found = f"{gaps:,} of {rows * targets:,} responses are NaN: {', '.join(parts)}"
     if len(whole):
@@ -59,7 +59,9 @@ def _gaps(table: Table, asked: Asked) -> Iterator[Symptom]:
 def _constant(table: Table) -> Iterator[Symptom]:
     constant = np.flatnonzero(table.measures.constant)
     if len(constant):
-        found = f"{len(constant):,} of {table.array.shape[1]:,} targets never vary ({some(constant)})"
+        found = (
+            f"{len(constant):,} of {several(table.array.shape[1], 'target')} without any variation ({some(constant)})"
+        )
         remedy = "they are never scored: remove them, or see whether their measurement was lost"
         yield Symptom("warning", "constant", table.path, found, remedy)
 
@@ -77,7 +79,7 @@ def _equal_targets(table: Table) -> Iterator[Symptom]:
     ]
     if copies:
         one, other = copies[0]
-        found = f"{len(copies):,} targets equal another in every row, such as {one} and {other} (counted from 0)"
+        found = f"{several(len(copies), 'target')} equal to another in every row, such as {one} and {other}"
         remedy = "usual where voxels were resampled; else a column was written twice"
         yield Symptom("note", "copies", table.path, found, remedy)
 
@@ -92,7 +94,7 @@ def _equal_rows(table: Table) -> Iterator[Symptom]:
     if not copies or len(groups) == 1:  # where all are equal, no target varies, which was said
         return
     one, other = copies[0]
-    found = f"{len(copies):,} rows equal another in every target, such as {one} and {other} (counted from 0)"
+    found = f"{several(len(copies), 'row')} equal to another in every target, such as {one} and {other}"
     remedy = "one stimulus's responses stand in another's place: write the responses again"
     severity = "note" if int((~measures.constant).sum()) < _FEW else "warning"
     yield Symptom(severity, "copies", table.path, found, remedy)

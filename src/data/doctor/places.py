@@ -50,23 +50,21 @@ def _sides(case: Case, places: np.ndarray) -> Iterator[Symptom]:
         return
     left, right = places[case.hemispheres == "lh"], places[case.hemispheres == "rh"]
     path = case.coordinates_file
-    for name, own, sign in (("lh", left, -1), ("rh", right, 1)):
-        wrong = float(np.mean(own[:, 0] * sign < 0)) if len(own) else 0.0
-        if len(left) and len(right) and wrong > 0.5:
-            found = f"{wrong:.0%} of the targets in {name} have {'positive' if sign < 0 else 'negative'} x"
-            remedy = (
-                "left is negative x: flip the sign (LPS to RAS), or see that hemispheres are not swapped in rois.csv"
-            )
-            yield Symptom("warning", "places", path, found, remedy)
-            return
     if not (len(left) and len(right)):
         return
-    apart = [_larger(right[:, axis], left[:, axis]) for axis in range(3)]
-    split = [max(share, 1 - share) for share in apart]
-    other = int(np.argmax(split))
-    if other and split[0] < _MIXED and split[other] > _APART:
+    rightwards = [_larger(right[:, axis], left[:, axis]) for axis in range(3)]
+    apart = [max(share, 1 - share) for share in rightwards]
+    other = int(np.argmax(apart))
+    if other and apart[0] < _MIXED and apart[other] > _APART:
         found = f"{'xyz'[other]} tells the hemispheres apart, and x does not: columns look swapped"
         yield Symptom("warning", "places", path, found, "write them as x (left to right), y, z")
+        return
+    for name, wrong in (("lh", float(np.mean(left[:, 0] > 0))), ("rh", float(np.mean(right[:, 0] < 0)))):
+        if wrong > 0.5:
+            found = f"{wrong:.0%} of the targets in {name} at {'positive' if name == 'lh' else 'negative'} x"
+            remedy = "left is negative: flip the sign (LPS to RAS), or see that rois.csv does not swap the hemispheres"
+            yield Symptom("warning", "places", path, found, remedy)
+            return
 
 
 def _larger(one: np.ndarray, other: np.ndarray) -> float:

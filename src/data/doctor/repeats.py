@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from .case import Case
-from .symptom import Symptom, some
+from .symptom import Symptom, several, some
 
 _ALIKE = 0.98
 """Correlation of responses and mean from which they are the same measurement, standardised or not."""
@@ -55,13 +55,13 @@ def _presentations(case: Case, repeats: np.ndarray) -> Iterator[Symptom]:
     counts = np.isfinite(np.asarray(repeats[:, :, :_TARGETS], dtype=np.float64)).any(axis=2).sum(axis=1)  # (stimuli,)
     if not counts.all():
         never = np.flatnonzero(counts == 0)
-        found = f"{len(never)} stimuli have no presentation at all (rows {some(never)})"
+        found = f"{several(len(never), 'row')} without any presentation ({some(never)})"
         yield Symptom("warning", "repeats", case.repeats_file, found, "leave them out, or --data.source.missing allow")
     if counts.max() < 2:
         found = "no stimulus has a second presentation: it tells no noise ceiling"
         yield Symptom("warning", "repeats", case.repeats_file, found, "give the presentations one by one")
     else:
-        found = f"{counts.min()} to {counts.max()} presentations of each stimulus"
+        found = f"{counts.min()} to {counts.max()} presentations of a stimulus"
         yield Symptom("note", "repeats", case.repeats_file, found)
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .case import Case
-from .symptom import Symptom
+from .symptom import Symptom, several
 
 
 def check(case: Case) -> Iterator[Symptom]:
@@ -42,7 +42,7 @@ def _equal(case: Case, named: Sequence[tuple[str, np.ndarray]]) -> Iterator[Symp
             other = first.setdefault(targets.tobytes(), name)
             pairs += [f"{other} and {name}"] if other != name else []
     if pairs:
-        found = f"{len(pairs)} ROIs hold the very targets of another ({', '.join(pairs)})"
+        found = f"{several(len(pairs), 'ROI')} with the very targets of another ({', '.join(pairs)})"
         yield Symptom("note", "rois", case.rois_file, found, "see whether both names were meant")
 
 
@@ -52,5 +52,5 @@ def _rows(path: Path) -> Iterator[Symptom]:
         rows = Counter(tuple(value.strip() for value in row) for row in csv.reader(file) if row)
     twice = [row for row, count in rows.items() if count > 1]
     if twice:
-        found = f"{len(twice)} rows stand twice or more, such as {','.join(twice[0])}"
+        found = f"{several(len(twice), 'row')} twice or more, such as {','.join(twice[0])}"
         yield Symptom("warning", "rois", path, found, "harmless in itself; see whether another target was meant")

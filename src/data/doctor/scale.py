@@ -5,13 +5,13 @@ from collections.abc import Iterator
 import numpy as np
 
 from .case import Case, Side, Table
-from .symptom import Symptom, some
+from .symptom import Symptom, several, some
 
 _APART = 1e3
 """Deviation over the median target's, or under it, from which a target is likely in another unit."""
 
 _STANDS_FOR_GAP = (99.0, 999.0, 9999.0, 99999.0)
-_EXTREME = 8.0
+_EXTREME = 6.0
 """Deviations from the mean beyond which such a number is no measurement."""
 
 _DIGITS_LOST = 1e4
@@ -41,7 +41,7 @@ def _codes(table: Table, varying: np.ndarray) -> Iterator[Symptom]:
         away = np.abs(extremes - measures.mean) / measures.deviation
         coded = varying[np.isin(np.abs(extremes[varying]), _STANDS_FOR_GAP) & (away[varying] > _EXTREME)]
         if len(coded):
-            found = f"{len(coded)} targets hold {extremes[coded[0]]:g}, far from all else ({some(coded)})"
+            found = f"{several(len(coded), 'target')} with {extremes[coded[0]]:g}, far from all else ({some(coded)})"
             remedy = "where it stands for a gap, write NaN: models would learn it"
             yield Symptom("warning", "scale", table.path, found, remedy)
 
@@ -52,8 +52,8 @@ def _units(table: Table, varying: np.ndarray) -> Iterator[Symptom]:
     far = varying[(deviation > _APART * middle) | (deviation < middle / _APART)]
     if len(far):
         found = (
-            f"{len(far)} targets vary {_APART:,.0f} times as much as the median target or as little ({some(far)}): "
-            f"deviations {deviation.min():.3g} to {deviation.max():.3g}"
+            f"{several(len(far), 'target')} with {_APART:,.0f} times the median target's spread, or as little ({some(far)}):"
+            f" deviations {deviation.min():.3g} to {deviation.max():.3g}"
         )
         remedy = "see whether they are in another unit, or broken"
         yield Symptom("warning", "scale", table.path, found, remedy)

@@ -110,6 +110,6 @@ def several(count: int, what: str) -> str:
 
 
 def some(indices: np.ndarray, most: int = 5) -> str:
-    """The first of some indices, for a line."""
+    """The first of some indices, for a line; rows and targets are counted from 0 throughout."""
     first = ", ".join(map(str, indices[:most].tolist()))
     return f"{first}{', …' if len(indices) > most else ''}" if len(indices) else ""
