@@ -52,8 +52,8 @@ def _units(table: Table, varying: np.ndarray) -> Iterator[Symptom]:
     far = varying[(deviation > _APART * middle) | (deviation < middle / _APART)]
     if len(far):
         found = (
-            f"{several(len(far), 'target')} with {_APART:,.0f} times the median target's spread, or as little ({some(far)}):"
-            f" deviations {deviation.min():.3g} to {deviation.max():.3g}"
+            f"{several(len(far), 'target')} of {_APART:,.0f} times the median target's deviation, or of as little: "
+            f"{deviation.min():.3g} to {deviation.max():.3g} ({some(far)})"
         )
         remedy = "see whether they are in another unit, or broken"
         yield Symptom("warning", "scale", table.path, found, remedy)
