@@ -53,7 +53,7 @@ def test_json_is_for_scripts(root, capsys):
     told = json.loads(capsys.readouterr().out)
     (recording,) = told["recordings"]
     assert (recording["root"], recording["format"]) == (str(root), "Folder")
-    counts = {severity: 0 for severity in ("error", "warning", "note")}
+    counts = dict.fromkeys(("error", "warning", "note"), 0)
     for symptom in recording["symptoms"]:
         assert list(symptom) == ["severity", "check", "file", "found", "remedy"]
         counts[symptom["severity"]] += 1

@@ -135,13 +135,12 @@ def _examined(root: Path, source: type[Source], asked: Asked) -> Examination:
 
 
 def _ask_all(root: Path, source: type[Source], asked: Asked, chart: Chart) -> None:
-    """Every question of every case, one case in memory at a time; of stimuli that several share, once."""
-    galleries: list[Sequence[Gallery]] = []
+    """Every question of every case, one case in memory at a time; of stimuli that it shares with the last, once."""
+    before: Sequence[Gallery] = ()
     for case in FORMATS[source].cases(root, asked, chart):
         own = [block.gallery for block in case.blocks if block.gallery is not None]
-        known = any(len(own) == len(each) and all(map(is_, own, each)) for each in galleries)
-        if not known:
-            galleries.append(own)
+        if len(own) != len(before) or not all(map(is_, own, before)):
+            before = own
             for gallery in own:
                 _ask(chart, "pictures", gallery.place, partial(pictures.check, gallery))
             _ask(chart, "duplicates", root, partial(duplicates.check, case))

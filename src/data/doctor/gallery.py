@@ -16,6 +16,9 @@ from .features import simple_features
 from .glimpse import SIDE, Glimpse
 from .symptom import Chart, Symptom
 
+_STILL = np.zeros((SIDE, SIDE), dtype=np.float32)
+"""The motion of every image."""
+
 
 class Gallery:
     """The stimuli of a folder or a file.
@@ -83,11 +86,12 @@ class Gallery:
             return chart.symptoms[0]
         frames = pixels if pixels.ndim == 4 else pixels[None]  # (F, height, width, 3)
         small = np.stack([_thumbnail(frame) for frame in frames])
+        change = np.abs(np.diff(small.astype(np.float32).mean(axis=3), axis=0))
         return Glimpse(
             size=(frames.shape[2], frames.shape[1]),
             digest=digest_bytes(np.ascontiguousarray(frames).tobytes() + str(frames.shape).encode()),
             thumbnail=np.rint(small.mean(axis=0, dtype=np.float32)).astype(np.uint8),
-            motion=np.abs(np.diff(small.astype(np.float32).mean(axis=3), axis=0)).sum(axis=0) / max(len(small) - 1, 1),
+            motion=change.mean(axis=0) if len(change) else _STILL,
             flat=bool((frames == frames[0, 0, 0]).all()),
         )
 

@@ -41,8 +41,10 @@ class Symptom:
         where, colon, rest = message.partition(": ")
         if not colon:
             where, rest = "", message
+        where, comma, line = where.partition(", line ")
         found, _, remedy = rest.rpartition("; ")
-        return cls("error", check, where, found or rest, remedy if found else "")
+        found, remedy = (found, remedy) if found else (rest, "")
+        return cls("error", check, where, f"line {line}: {found}" if comma else found, remedy)
 
     def file(self, root: Path) -> str:
         """Where, as seen from the root."""

@@ -180,6 +180,12 @@ def test_faults_in_the_it_file_are_named(tmp_path):
     assert_named(said(path), "error: ", "complete HDF5 file")
 
 
+def test_images_that_are_not_normalised_are_named(tmp_path):
+    path = spikes(tmp_path)
+    edited(path, "stimulus_train", np.random.default_rng(0).random((8, 3, 24, 24)).astype(np.float32))
+    assert_named(said(tmp_path), "warning: IT_data.h5", "normalisation")
+
+
 def test_spikes_that_are_one_late_are_named(tmp_path):
     path = tmp_path / "IT_data.h5"
     images, shown = pictures(54)

@@ -164,7 +164,7 @@ FAULTS = {
     # tables
     "split of an unknown image": (
         table("split.csv", lambda text: text.replace("image5.png", "imagge5.png")),
-        "error: split.csv, line 6",
+        "error: split.csv: line 6",
         "did you mean",
     ),
     "split without an image": (
