@@ -27,6 +27,9 @@ as they are, and from which these gain over shifts by `_LAGS`."""
 _PIECES, _LEAST_PIECES = 40, 8
 """Runs of rows whose gains are taken as independent, and the least of them that tell anything."""
 
+_MOST_ALIKE = 0.95
+"""Highest correlation of a piece with the next that is reckoned with."""
+
 FEWEST_ROWS = 30
 
 
@@ -213,6 +216,11 @@ def _pieces(gains: np.ndarray) -> np.ndarray:
 
 
 def _standard_errors(pieces: np.ndarray) -> float:
-    """How far the mean is above 0."""
-    spread = pieces.std(ddof=1)
-    return float(pieces.mean() / spread * np.sqrt(len(pieces))) if spread > 0 else 0.0
+    """How far the mean is above 0; pieces that resemble the next count for fewer."""
+    away = pieces - pieces.mean()
+    variance = float(np.square(away).mean())
+    if variance == 0:
+        return 0.0
+    alike = min(max(float((away[1:] * away[:-1]).mean()) / variance, 0.0), _MOST_ALIKE)
+    effective = (len(pieces) - 1) * (1 - alike) / (1 + alike)
+    return float(pieces.mean() / np.sqrt(variance / effective))
