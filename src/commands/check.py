@@ -26,7 +26,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.epilog = _ENDS
     parser.add_argument("root", type=Path, metavar="DIR", help="the folder, or the file where the format is one")
     parser.add_argument(
-        "--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; by its files"
+        "--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; default: by the files"
     )
     parser.add_argument("--subject", type=int, nargs="+", metavar="N", help="only these subjects; default all")
     parser.add_argument("--noise_ceiling", type=Path, metavar="PATH", help="as --data.source.noise_ceiling")

@@ -90,7 +90,7 @@ def judge(features: np.ndarray, responses: np.ndarray, orders: Sequence[Order], 
     A fit is the correlation of cross-validated predictions with the responses, the mean over targets, row by row. The
     best order is clear where it lies six standard deviations above the controls, and where, against the rows as they
     are, its gain over runs of rows is four standard errors above 0. An order may hold from some row on, where one was
-    lost in the middle. Of 300 data sets without relation, three in four of them with rows that resemble their
+    lost in the middle. Of 400 data sets without relation, three in four of them with rows that resemble their
     neighbours, none was told to be in any order.
 
     Args:

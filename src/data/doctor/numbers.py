@@ -8,6 +8,9 @@ import numpy as np
 from .case import Asked, Case, Table
 from .symptom import Symptom, several, some
 
+_COMPARED = 64
+"""Rows in which targets of the very same mean and deviation are compared."""
+
 _FEW = 5
 """Targets below which two rows may be equal by chance, where responses are counts."""
 
@@ -71,11 +74,12 @@ def _equal_targets(table: Table) -> Iterator[Symptom]:
     groups: dict[tuple[float, float], list[int]] = defaultdict(list)
     for target in np.flatnonzero(~measures.constant & (measures.gaps < len(array))).tolist():
         groups[float(measures.mean[target]), float(measures.deviation[target])].append(target)
+    first = np.array(array[:_COMPARED], dtype=np.float64)  # a column of a file costs reading all of it
     copies = [
         (group[0], other)
         for group in groups.values()
         for other in group[1:]
-        if np.array_equal(array[:, group[0]], array[:, other], equal_nan=array.dtype.kind == "f")
+        if np.array_equal(first[:, group[0]], first[:, other], equal_nan=True)
     ]
     if copies:
         one, other = copies[0]

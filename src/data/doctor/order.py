@@ -47,7 +47,7 @@ def _said(side: Side, verdict: Verdict, targets: int) -> Symptom:
     order, (mean, spread) = verdict.order, verdict.chance
     figures = f"r = {verdict.fit:.3f} of {targets} targets by simple features, controls {mean:.3f} ± {spread:.3f}"
     if order is None:
-        found = f"no order of the rows fits the stimuli ({figures}): their order cannot be verified"
+        found = f"no order of the rows clearly fits the stimuli ({figures}): their order cannot be verified"
         remedy = "make sure of it yourself: rows may be shuffled, or targets follow nothing that simple features see"
         return Symptom("note", "order", side.path, found, remedy)
     if order.name == "as they are":
