@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from calcarine.data.doctor import alignment
+from calcarine.data.doctor import order
 from calcarine.data.doctor.case import Asked
 from calcarine.data.doctor.examine import examine
 from PIL import Image
@@ -258,7 +258,7 @@ ORDERS = {
 @pytest.mark.parametrize("name", [*FAULTS, *ORDERS])
 def test_a_planted_fault_is_named(name, root, monkeypatch):
     if name in FAULTS:  # the order of the rows, which takes most of the time, is not what is asked
-        monkeypatch.setattr(alignment, "_CONTROLS", 4)
+        monkeypatch.setattr(order, "check", lambda case: [])
     plant, begins, words = (FAULTS | ORDERS)[name]
     plant(root)
     lines = said(root)
@@ -292,3 +292,28 @@ def test_nothing_is_written(root):
     before = {path: path.stat().st_mtime_ns for path in root.rglob("*")}
     said(root)
     assert {path: path.stat().st_mtime_ns for path in root.rglob("*")} == before
+
+
+DAMAGES = {
+    "empty": lambda path: path.write_bytes(b""),
+    "noise": lambda path: path.write_bytes(np.random.default_rng(0).bytes(500)),
+    "a folder": lambda path: (path.unlink(), path.mkdir()),
+    "numbers without an axis": lambda path: np.save(path.open("wb"), np.array(3.0)),
+    "complex numbers": lambda path: np.save(path.open("wb"), np.ones((48, 12), dtype=complex)),
+    "all NaN": lambda path: np.save(path.open("wb"), np.full((48, 12), np.nan)),
+    "beyond float32": lambda path: np.save(path.open("wb"), np.full((48, 12), 1e300)),
+    "a link to itself": lambda path: (path.unlink(), path.symlink_to(path)),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_whatever_a_file_is_the_others_are_asked(damage, sound, tmp_path, monkeypatch):
+    monkeypatch.setattr(order, "check", lambda case: [])  # what takes most of the time is asked by the other tests
+    for name in (*sorted({path.name for path in sound.iterdir()} - {"images"}), "images/image5.png"):
+        root = shutil.copytree(sound, tmp_path / damage / Path(name).stem / "mine")
+        DAMAGES[damage](root / name)
+        (root / "images/image9.png").write_bytes(b"")
+        lines = said(root)
+        assert any(line.startswith("error: images/image9.png") for line in lines), (name, lines)
+        assert not any("could not be checked" in line for line in lines), (name, lines)
