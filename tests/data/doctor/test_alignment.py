@@ -10,7 +10,7 @@ from seen import evoked, pictures
 def unrelated(seed: int, smooth: float) -> tuple[np.ndarray, np.ndarray]:
     """Features and responses of the same length that share nothing; rows may resemble their neighbours."""
     rng = np.random.default_rng(seed)
-    rows, targets, apart = int(rng.integers(40, 160)), int(rng.integers(1, 40)), 200  # far from where a filter ends
+    rows, targets, apart = int(rng.integers(40, 110)), int(rng.integers(1, 40)), 200  # far from where a filter ends
     length = rows + 2 * apart
     features = rng.standard_normal((length, 60))
     latent = rng.standard_normal((length, max(1, targets // 4)))

@@ -11,23 +11,24 @@ from calcarine.data.simulation.write import simulate
 pytestmark = pytest.mark.slow
 
 
-def faults(root, asked=None):
+def faults(examinations):
     return [
         symptom.line(each.root)
-        for each in examine(root, asked=asked)
+        for each in examinations
         for symptom in each.chart.symptoms
         if symptom.severity != "note"
     ]
 
 
-def orders(root):
-    return [each.found for one in examine(root) for each in one.chart.symptoms if each.check == "order"]
+def orders(examinations):
+    return [each.found for one in examinations for each in one.chart.symptoms if each.check == "order"]
 
 
 @pytest.mark.parametrize("name", ["macaque_v4/201025", "macaque_v4/190923", "macaque_v4/210325", "object2vec"])
 def test_a_real_recording_is_sound_and_in_order(name, shared_data):
-    assert faults(shared_data / name) == []
-    (found,) = orders(shared_data / name)
+    examinations = examine(shared_data / name)
+    assert faults(examinations) == []
+    (found,) = orders(examinations)
     assert found.startswith("rows fit the stimuli best in the order they stand in")
 
 
@@ -45,14 +46,14 @@ def test_a_fault_in_the_order_of_a_real_recording_is_found(change, words, shared
     for number, path in enumerate(sorted((real / "images").iterdir()), start=1):
         (tmp_path / "images" / f"image{number}.jpg").symlink_to(path)  # numbers without zeros before them
     np.save(tmp_path / "responses.npy", change(np.load(real / "responses.npy")))
-    (found,) = orders(tmp_path)
+    (found,) = orders(examine(tmp_path))
     assert words in found
 
 
 @pytest.mark.parametrize("format", ["folder", "algonauts2023"])
 def test_a_simulated_recording_is_sound(format, tmp_path):
     simulate(tmp_path / "data", format, images=60, targets=200, test_responses=True)
-    assert faults(tmp_path / "data", Asked()) == []
+    assert faults(examine(tmp_path / "data")) == []
 
 
 def test_real_noise_ceilings_are_sound(shared_data, tmp_path):
@@ -62,4 +63,4 @@ def test_real_noise_ceilings_are_sound(shared_data, tmp_path):
         real = np.load(shared_data / f"nsd_noise_ceiling/subj01/{side}.npy")
         (tmp_path / "ceilings/subj01").mkdir(parents=True, exist_ok=True)
         np.save(tmp_path / f"ceilings/subj01/{side}.npy", real[:count])
-    assert faults(tmp_path / "data", Asked(noise_ceiling=tmp_path / "ceilings")) == []
+    assert faults(examine(tmp_path / "data", asked=Asked(noise_ceiling=tmp_path / "ceilings"))) == []
