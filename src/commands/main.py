@@ -5,6 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from ..front_door import DEBUG, enter
+from .check import CHECK
 from .command import Command
 from .compare import COMPARE
 from .export import EXPORT
@@ -16,6 +17,7 @@ from .simulate import SIMULATE
 from .training import ENCODE_AHEAD, TRAIN, TUNE, RunCommand
 
 COMMANDS: tuple[RunCommand | Command, ...] = (
+    CHECK,
     TRAIN,
     TUNE,
     RUNS_BELOW,

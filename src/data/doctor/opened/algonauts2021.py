@@ -4,7 +4,9 @@ from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
 
-from ....names import UNASSIGNED, WITHHELD
+import numpy as np
+
+from ....names import TRAIN, UNASSIGNED, WITHHELD
 from ...clips import ClipFiles, list_clips
 from ...reliability import mean_over_repetitions
 from ...sources.algonauts2021 import RESPONSES, VIDEOS, Algonauts2021, Track, read_repeats
@@ -62,7 +64,7 @@ def _tables(folder: Path, chart: Chart) -> list[Table]:
     """The mean over repetitions of each ROI's file."""
     tables = []
     for path in sorted(folder.glob("*.pkl")):
-        repeats = chart.attempt("reading", path, lambda file=path: read_repeats(file))
+        repeats = chart.attempt("reading", path, lambda file=path: read_repeats(file, TRAIN, np.float32))
         if repeats is not None:
             tables.append(Table(path, mean_over_repetitions(repeats, path, allow_gaps=True)))
     return tables

@@ -10,6 +10,7 @@ from ....recording import Roi
 from ...arrays import open_array
 from ...noise_ceiling import ceilings_in
 from ...sources.algonauts2023 import Algonauts2023, SubjectTree
+from ...sources.algonauts2023_rois import read_rois
 from ...stimuli import ImageFiles, list_images
 from ..case import Asked, Block, Case, Table
 from ..gallery import Gallery
@@ -45,7 +46,9 @@ def _case(folder: Path, ceilings: Path | None, chart: Chart) -> Case:
         return case
     case.hemispheres = np.repeat(list(sizes), list(sizes.values()))
     tree = SubjectTree(folder, tuple(side for side in HEMISPHERES if side in sizes))
-    case.rois = chart.attempt("rois", case.rois_file, tree.read_rois) or list[Roi]()
+    case.rois = (
+        chart.attempt("rois", case.rois_file, lambda: read_rois(tree.folder / "roi_masks", tree.sizes)) or list[Roi]()
+    )
     for hemisphere in tree.hemispheres:
         chart.attempt("rois", case.rois_file, lambda side=hemisphere: tree.read_vertices(side))
     if ceilings is not None:
