@@ -145,6 +145,21 @@ def _less(values: np.ndarray, offset: np.ndarray | None) -> np.ndarray:
 
 
 @dataclass(frozen=True)
+class Grid:
+    """The grid of voxels that targets are of.
+
+    Args:
+        shape: Of the volume, (X, Y, Z).
+        voxels: Index of each target's voxel in it, int64 (n_targets, 3).
+        affine: From indices to millimetres, float64 (4, 4); None where the format does not tell it.
+    """
+
+    shape: tuple[int, int, int]
+    voxels: np.ndarray
+    affine: np.ndarray | None = None
+
+
+@dataclass(frozen=True)
 class Recording:
     """Everything read from disk about one subject.
 
@@ -160,6 +175,7 @@ class Recording:
         coordinates: float32 (n_targets, 3) in millimetres; or None.
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
             fsaverage5's; or None.
+        grid: The voxels that the targets are; or None.
         categories: str (n_stimuli,) name of the object that each stimulus shows; or None.
         submission: The challenge whose submission the withheld (or test) predictions make, and whose score is theirs:
             "algonauts2023", "algonauts2021_mini", "algonauts2021_full" or None.
@@ -174,6 +190,7 @@ class Recording:
     noise_ceiling: np.ndarray | None = None
     coordinates: np.ndarray | None = None
     vertices: np.ndarray | None = None
+    grid: Grid | None = None
     categories: np.ndarray | None = None
     submission: str | None = None
 
@@ -187,6 +204,7 @@ class Recording:
             "coordinates": (n_targets if self.coordinates is None else len(self.coordinates), n_targets),
             "categories": (n_stimuli if self.categories is None else len(self.categories), n_stimuli),
             "vertices": (n_targets if self.vertices is None else len(self.vertices), n_targets),
+            "grid": (n_targets if self.grid is None else len(self.grid.voxels), n_targets),
         }
         for name, (found, expected) in sizes.items():
             if found != expected:

@@ -91,6 +91,10 @@ class Encoder(KeepsArguments, Remakable, nn.Module, ABC):
         """Whether weights of it come from a hub or a file, from where they can be had again."""
         return any(inner.fetched for inner in self.modules() if isinstance(inner, Encoder) and inner is not self)
 
+    def preprocessing(self) -> str:
+        """What is done to an image before it is encoded, for people."""
+        return "the whole image squeezed to a square"
+
     def identity(self) -> dict[str, object]:
         """What determines the features but for the weights: class, version and settings, in plain JSON types."""
         return {"encoder": type(self).__name__, "version": VERSION, **self.settings()}

@@ -1,7 +1,9 @@
 """Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
 
 from .challenge import algonauts2023_score, noise_normalised, write_submission_2021, write_submission_2023
-from .evaluate import History, SplitPredictions, evaluate_run
+from .evaluate import evaluate_run
+from .figures.training import History
+from .predicted import SplitPredictions
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .summary import Summary
 from .tables import read_scores, write_rows, write_targets

@@ -1,59 +1,28 @@
-"""A run's predictions → its scores, tables, figures and report."""
+"""A run's predictions → its scores, tables, figures, maps and report."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ..findings import Findings
-from ..names import HEMISPHERES, TEST, VALIDATION
+from ..names import TEST, VALIDATION
 from ..recording import Recording
-from .figures.drawing import save_figure
-from .figures.run import learning_curves, pearson_per_roi, residuals
-from .figures.surface import brain_maps
+from .drawn import brain_figures, pair_figures, score_figures, training_figures
+from .figures.training import History
 from .found import write_findings
-from .report import ReportFigure, write_report
+from .maps import write_maps
+from .predicted import SplitPredictions
+from .published import published
+from .report import DATA, MODEL, write_report
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .scoring import scoring_of
+from .stimuli import Extremes, Thumbnails, extremes
 from .summary import FEW_STIMULI, Summary, summarise
 from .tables import write_rows, write_targets
-
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-DATA, MODEL = "Data", "Model"
-"""Facts that name a run's source and encoder, and its model."""
-
-
-@dataclass(frozen=True)
-class SplitPredictions:
-    """What a model predicts for one subject's stimuli of one split.
-
-    Args:
-        recording: The subject.
-        split: "validation" or "test".
-        stimuli: Indices of the stimuli in the recording, int64 (n,).
-        predictions: float32 (n, recording.num_targets) in the responses' own units, less their offset where they have
-            one; may be a memory map.
-    """
-
-    recording: Recording
-    split: str
-    stimuli: np.ndarray
-    predictions: np.ndarray
-
-
-@dataclass(frozen=True)
-class History:
-    """What was logged each epoch, NaN where a figure is missing; empty for models that have no epochs."""
-
-    train_loss: Sequence[float] = ()
-    validation_loss: Sequence[float] = ()
-    validation_correlation: Sequence[float] = ()
 
 
 def evaluate_run(
@@ -63,32 +32,77 @@ def evaluate_run(
     config: str,
     facts: Mapping[str, str] | None = None,
     findings: Mapping[str, Findings] | None = None,
+    fsaverage: Path | None = None,
 ) -> Summary:
-    """Score a run and write `scores.csv`, `targets.csv`, `figures/` and `report.html` into its folder.
+    """Score a run and write `scores.csv`, `targets.csv`, `figures/`, `maps/` and `report.html` into its folder.
 
     What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers or bands,
-    into `layers.csv` and `bands.csv`.
+    into `layers.csv` and `bands.csv`. Maps are written where targets have a place.
 
-    The summary and the figures are about the test split where it is there, else about validation.
+    The summary, the figures and the maps are about the test split where it is there, else about validation.
 
     Args:
         folder: The run's folder.
         splits: One per subject and split, with measured responses.
         history: For the learning curves.
         config: The run's configuration as text, for the report.
-        facts: What else the report shall say at a glance, name and value; `DATA` and `MODEL` stand first, and in the
-            headline.
+        facts: What else the report shall say, name and value; `DATA` and `MODEL` stand in the headline too.
         findings: What the model found, by subject; nothing for models that only predict.
+        fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices; None draws on fsaverage5.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
     splits = sorted(splits, key=lambda part: [VALIDATION, TEST].index(part.split))
     chosen = splits[-1].split
     shown = [part for part in splits if part.split == chosen]
+    rows, tables, warnings = _scored(splits)
+    write_rows(folder / "scores.csv", rows)
+    findings = findings or {}
+    write_targets(folder / "targets.csv", tables, findings)
+    recordings = {part.recording.subject: part.recording for part in splits}
+    parts = [(recordings[name], findings[name]) for name in recordings if name in findings]
+
+    shown_rows = [row for row in rows if row.split == chosen]
+    subjects = [(recording, scores) for recording, split, scores in tables if split == chosen]
+    write_maps(folder / "maps", subjects)
+    figures = [
+        *score_figures(folder / "figures", chosen, shown_rows, subjects),
+        *brain_figures(folder / "figures", chosen, subjects, fsaverage),
+        *training_figures(folder / "figures", history),
+        *write_findings(folder, parts),
+    ]
+    stimuli: list[Extremes] = []
+    thumbnails = Thumbnails()
+    for part, (_, scores) in zip(shown, subjects, strict=True):
+        responses = part.recording.responses.gather(part.stimuli)
+        figures += pair_figures(folder / "figures", part, responses, scores, alone=len(shown) == 1)
+        stimuli += extremes(part, responses, scores.scored, thumbnails)
+    summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)
+    about = {name: facts[name] for name in (DATA, MODEL) if facts and name in facts}
+    pictures = {figure.path.stem: figure.path for figure in figures if figure.path is not None}
+    summary = replace(summary, figures=pictures, about=", ".join(about.values()))
+    write_report(
+        folder / "report.html",
+        f"{folder.parent.name}/{folder.name}",
+        summary,
+        about | _facts(shown, summary) | dict(facts or {}),
+        rows,
+        figures,
+        warnings,
+        config,
+        stimuli,
+        published([recording for recording, _ in subjects], rows, summary),
+    )
+    return summary
+
+
+def _scored(
+    splits: Sequence[SplitPredictions],
+) -> tuple[list[ScoreRow], list[tuple[Recording, str, TargetScores]], list[str]]:
+    """Rows of `scores.csv`, the scores of each subject's and split's targets, and what to know before trusting them."""
     rows: list[ScoreRow] = []
     tables: list[tuple[Recording, str, TargetScores]] = []
     warnings: list[str] = []
-    residual_figures: list[ReportFigure] = []
     for part in splits:
         responses = part.recording.responses.gather(part.stimuli)
         scoring = scoring_of(part.recording)
@@ -96,80 +110,7 @@ def evaluate_run(
         rows += score_rows(part.recording, part.split, part.predictions, responses, targets=scores)
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
-        if part.split == chosen:
-            residual_figures.append(_residuals(folder / "figures", part, responses, alone=len(shown) == 1))
-    write_rows(folder / "scores.csv", rows)
-    findings = findings or {}
-    write_targets(folder / "targets.csv", tables, findings)
-    recordings = {part.recording.subject: part.recording for part in splits}
-    found = write_findings(folder, [(recordings[name], findings[name]) for name in recordings if name in findings])
-
-    shown_rows = [row for row in rows if row.split == chosen]
-    subjects = [(recording, scores) for recording, split, scores in tables if split == chosen]
-    figures = [*_figures(folder / "figures", chosen, shown_rows, subjects, history), *found, *residual_figures]
-    summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)
-    about = {name: facts[name] for name in (DATA, MODEL) if facts and name in facts}
-    pictures = {figure.path.stem: figure.path for figure in figures}
-    summary = replace(summary, figures=pictures, about=", ".join(about.values()))
-    facts = about | _facts(shown, summary) | dict(facts or {})
-    title = f"{folder.parent.name}/{folder.name}"
-    write_report(folder / "report.html", title, summary, facts, rows, figures, warnings, config)
-    return summary
-
-
-def _figures(
-    folder: Path,
-    split: str,
-    rows: Sequence[ScoreRow],
-    subjects: Sequence[tuple[Recording, TargetScores]],
-    history: History,
-) -> list[ReportFigure]:
-    """Draw and save the figures of one split's scores and of the training, in the report's order."""
-    figures = [
-        ReportFigure(
-            "Correlation per ROI",
-            f"Mean Pearson correlation over the targets of each ROI, {split} split. Lines: 95 % interval "
-            "over stimuli, or one dot per subject where there are several. Ticks: what a perfect model would reach.",
-            save_figure(pearson_per_roi(rows), folder / "pearson_per_roi.png"),
-        )
-    ]
-    for recording, scores in subjects:
-        brain = _brain(recording, scores)
-        if brain is not None:
-            path = save_figure(brain, folder / f"brain_{recording.subject}.png")
-            caption = (
-                f"Pearson correlation of each vertex, {split} split, on the inflated cortex; grey was not measured."
-            )
-            figures.append(ReportFigure(f"Brain map, {recording.subject}", caption, path))
-    curves_of = (history.train_loss, history.validation_loss, history.validation_correlation)
-    if any(np.isfinite(values).sum() > 1 for values in curves_of):  # a model in closed form has one epoch
-        curves = learning_curves(*curves_of)
-        caption = "A validation loss that rises while the training loss falls is overfitting."
-        figures.append(ReportFigure("Learning curves", caption, save_figure(curves, folder / "learning_curves.png")))
-    return figures
-
-
-def _residuals(folder: Path, part: SplitPredictions, responses: np.ndarray, alone: bool) -> ReportFigure:
-    """Draw and save one subject's residuals; `alone`: there is no other subject to tell it from."""
-    subject = part.recording.subject
-    name, title = ("residuals", "Residuals") if alone else (f"residuals_{subject}", f"Residuals, {subject}")
-    caption = (
-        f"Residuals against predictions, {part.split} split. A good fit is a level cloud about 0; a slope says that "
-        "predictions are too small or too large, a funnel that the noise grows with the prediction."
-    )
-    path = save_figure(residuals(part.predictions, responses), folder / f"{name}.png")
-    return ReportFigure(title, caption, path)
-
-
-def _brain(recording: Recording, scores: TargetScores) -> Figure | None:
-    if recording.vertices is None:
-        return None
-    maps = {}
-    for hemisphere in HEMISPHERES:
-        members = recording.hemispheres == hemisphere
-        if members.any():
-            maps[hemisphere] = recording.vertices[members], scores.pearson[members]
-    return brain_maps(maps, "Pearson correlation")
+    return rows, tables, warnings
 
 
 def _facts(parts: Sequence[SplitPredictions], summary: Summary) -> dict[str, str]:
@@ -180,8 +121,6 @@ def _facts(parts: Sequence[SplitPredictions], summary: Summary) -> dict[str, str
     }
     if summary.noise_ceiling is not None:
         facts["Noise ceiling"] = f"{summary.noise_ceiling:.3f} of variance"
-    if summary.score is not None:
-        facts["Score"] = summary.scoring.text(summary.score)
     return facts
 
 

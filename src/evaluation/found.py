@@ -8,7 +8,8 @@ from ..recording import Recording
 from .bands import BandRow, band_rows
 from .figures.bands import band_shares, variance_partition
 from .figures.drawing import save_figure
-from .figures.layers import layer_curves, layer_heat_map
+from .figures.heat_map import heat_map_of, picture, plot
+from .figures.layers import layer_curves
 from .figures.receptive_fields import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
 from .layers import LayerRow, is_pair, layer_rows
 from .report import ReportFigure
@@ -41,17 +42,17 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
 
 def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
     figures = []
-    heat_map = layer_heat_map(rows)
+    heat_map = heat_map_of(rows)
     optimistic = "it is the highest of several estimates and so a little too high; the scores below are not"
     if heat_map is not None:
         caption = (
-            "R² of a model of each layer alone, mean over the targets of each ROI. The frame marks the best layer of "
-            f"the row, where one reaches 0.01; blank means no value. {_R2} Even so the framed R² is no result: "
+            "R² of a model of each layer alone, mean over the targets of each ROI. The mark is on the best layer of "
+            f"the row, where one reaches 0.01; blank means no value. {_R2} Even so the marked R² is no result: "
             f"{optimistic}. "
             "layers.csv has the numbers" + (", those of pairs too." if any(is_pair(row.layer) for row in rows) else ".")
         )
-        path = save_figure(heat_map, folder / "layers_per_roi.png")
-        figures.append(ReportFigure("Layers per ROI", caption, path))
+        path = save_figure(picture(heat_map), folder / "layers_per_roi.png")
+        figures.append(ReportFigure("Layers per ROI", caption, path, plot(heat_map)))
     caption = (
         "Mean R² of a model of each layer alone, in the order of the network; the large dot marks the best layer. "
         + (

@@ -1,45 +1,58 @@
 """The report: one HTML file that holds everything and needs no network, made from `templates/run.html`."""
 
-import base64
+from __future__ import annotations
+
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup
 
 from ..atomic import replacing
-from .scores import ScoreRow
+from .figures.drawing import DARK
+from .published import Published
+from .scores import ALL, ScoreRow
+from .stimuli import FEWEST, Extremes
 from .summary import Summary
+from .svg import embedded
 
 TEMPLATES = Path(__file__).parent / "templates"
+DATA, IMAGES, MODEL = "Data", "Images", "Model"
+"""Facts that name a run's source and encoder, what was done to the images, and its model."""
+FIRST = (DATA, IMAGES, MODEL, "Command", "Date", "Made by", "Versions")
+"""Facts of the first screen."""
+
 _HEMISPHERES = {"lh": "left", "rh": "right"}
+_MOST_PICTURES = 3 * 2**20  # bytes of all pictures of a page: what it holds beside Plotly's 5 MB stays below 10
+_TALL = 760  # pixels of a figure beside which two others stand
 
 
 @dataclass(frozen=True)
 class ReportFigure:
-    """A picture of the report.
+    """A figure of the report: one that can be questioned, or a picture.
 
     Args:
         title: Its heading.
         caption: What to look at.
-        path: A PNG file, which is embedded.
+        path: Its PNG file, with an SVG beside it; None where the folder has none.
+        plot: What Plotly draws in its place, `data` and `layout`, whose layout has a height.
+        whole: Whether it has the page's whole width.
     """
 
     title: str
     caption: str
-    path: Path
+    path: Path | None
+    plot: Mapping[str, Any] | None = None
+    whole: bool = False
 
     @property
-    def source(self) -> str:
-        """The picture itself, as a page embeds it."""
-        return f"data:image/png;base64,{base64.b64encode(self.path.read_bytes()).decode('ascii')}"
-
-    @property
-    def width(self) -> int:
-        """In the page's pixels; figures are drawn at 160 dots per inch."""
-        with self.path.open("rb") as file:
-            return round(0.62 * int.from_bytes(file.read(20)[16:], "big"))  # where a PNG's header has its own
+    def shape(self) -> str:
+        """Its place among the page's figures."""
+        tall = self.plot is not None and self.plot["layout"]["height"] > _TALL
+        return "whole" if self.whole else "tall" if tall else ""
 
 
 def write_report(
@@ -51,6 +64,8 @@ def write_report(
     figures: Sequence[ReportFigure],
     warnings: Sequence[str] = (),
     config: str = "",
+    stimuli: Sequence[Extremes] = (),
+    published: Sequence[Published] = (),
 ) -> None:
     """Write `report.html`.
 
@@ -58,12 +73,47 @@ def write_report(
         path: The file.
         title: The run's name.
         summary: The headline's numbers.
-        facts: What else to know at a glance, name and value.
+        facts: What else to know, name and value; those of `FIRST` at a glance.
         rows: Rows of `scores.csv`: a line per subject, hemisphere and ROI, the splits side by side, test first.
         figures: In order.
         warnings: What the reader must know before trusting the numbers, one sentence each.
         config: The run's configuration as text.
+        stimuli: The best and worst of each ROI.
+        published: Figures of others on the same data.
     """
+    write_page(
+        path,
+        TEMPLATES / "run.html",
+        title=title,
+        plotly=plotly(),
+        summary=summary,
+        first={name: facts[name] for name in FIRST if name in facts},
+        rest={name: value for name, value in facts.items() if name not in FIRST},
+        warnings=warnings,
+        figures=_figures(figures),
+        stimuli=sorted(stimuli, key=lambda each: each.roi != ALL),
+        subjects=len({row.subject for row in rows}),
+        fewest=FEWEST,
+        published=published,
+        scores=_scores(rows),
+        config=config,
+    )
+
+
+def _figures(figures: Sequence[ReportFigure]) -> list[dict[str, Any]]:
+    """Figures as the template takes them; pictures are embedded until they fill the page's share."""
+    left, found = _MOST_PICTURES, []
+    for figure in figures:
+        each = {"title": figure.title, "caption": figure.caption, "plot": figure.plot, "shape": figure.shape}
+        if figure.plot is None and figure.path is not None:
+            source, width = embedded(figure.path.with_suffix(".svg"))
+            left -= len(source)
+            each |= {"source": source if left > 0 else "", "width": width, "name": figure.path.name}
+        found.append(each)
+    return found
+
+
+def _scores(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     by_key: dict[tuple[str, str, str], dict[str, ScoreRow]] = {}
     for row in rows:
         by_key.setdefault((row.subject, row.hemisphere, row.roi), {})[row.split] = row
@@ -78,20 +128,19 @@ def write_report(
         }
         for key, own in by_key.items()
     ]
-    write_page(
-        path,
-        TEMPLATES / "run.html",
-        title=title,
-        summary=summary,
-        facts=facts,
-        warnings=warnings,
-        figures=figures,
-        keys=["subject", "hemisphere", "ROI"][hidden:],
-        splits=splits,
-        lines=lines,
-        ceilings=any(row.noise_ceiling_mean is not None for row in rows),
-        config=config,
-    )
+    return {
+        "names": ["subject", "hemisphere", "ROI"][hidden:],
+        "splits": splits,
+        "lines": lines,
+        "ceilings": any(row.noise_ceiling_mean is not None for row in rows),
+    }
+
+
+def plotly() -> Markup:
+    """Plotly's JavaScript, which a page with figures holds once."""
+    from plotly.offline import get_plotlyjs
+
+    return Markup(get_plotlyjs())
 
 
 def write_page(path: Path, template: Path, **content: object) -> None:
@@ -100,18 +149,18 @@ def write_page(path: Path, template: Path, **content: object) -> None:
     Args:
         path: The file.
         template: What it is made from; it may extend `page.html` and import `parts.html`.
-        content: What the template names; what is no `Markup` is escaped.
+        content: What the template names; what is no `Markup` is escaped. `plotly` draws the page's figures.
     """
-    folders = [template.parent, TEMPLATES]
     environment = Environment(
-        loader=FileSystemLoader(folders),
+        loader=FileSystemLoader([template.parent, TEMPLATES]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["number"] = number
-    page = environment.get_template(template.name).render(content)
+    environment.policies["json.dumps_kwargs"] = {"separators": (",", ":"), "allow_nan": False}
+    page = environment.get_template(template.name).render({"plotly": "", "dark": DARK} | content)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
 

@@ -15,6 +15,7 @@ from lightning.pytorch.loggers import Logger
 
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
+from ..evaluation.figures.mesh import load_meshes
 from ..models import EncodingModule, RoiEarlyStopping
 from ..where import DEFAULT_CONFIG, RUNS
 from .constructors import as_input
@@ -66,6 +67,13 @@ class EncodingCLI(LightningCLI):
             help="Checkpoint to resume from; 'last' goes on with the newest run of this name, and 'last_or_new' starts "
             "one where the name is new.",
         )
+        parser.add_argument(
+            "--report.fsaverage",
+            type=Path | None,
+            default=None,
+            help="FreeSurfer's subjects/fsaverage, to draw all 163,842 vertices of a hemisphere, and flat maps where "
+            "its surf/ has them; none draws a preview on fsaverage5.",
+        )
         parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
@@ -88,6 +96,8 @@ class EncodingCLI(LightningCLI):
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
         _check_places(self.config)
+        if self.config.report.fsaverage is not None:
+            load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
 
     def place(self) -> list[Callback]:

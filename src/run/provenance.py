@@ -22,11 +22,14 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 
 from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
+from ..encoders import Encoder
 from ..evaluation import Summary
-from ..evaluation.evaluate import DATA, MODEL
+from ..evaluation.report import DATA, IMAGES, MODEL
 from .folder import folder_of
 
 FILE = "run.json"
+TOLD = ("torch", "lightning", "numpy", "timm", "torchvision", "open_clip_torch")
+"""Packages whose versions the report tells; run.json has all."""
 
 
 class Provenance(Callback):
@@ -44,10 +47,10 @@ class Provenance(Callback):
         self.content: dict[str, Any] = {}
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(trainer)
+        self._begin(trainer, pl_module)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._begin(trainer)  # of a model that was assembled, not trained
+        self._begin(trainer, pl_module)  # of a model that was assembled, not trained
 
     def end(self, folder: Path) -> dict[str, str]:
         """Add the wall time; returns what the report shows of it all, name and value."""
@@ -66,7 +69,7 @@ class Provenance(Callback):
         }
         self._write(folder)
 
-    def _begin(self, trainer: Trainer) -> None:
+    def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = folder_of(trainer)
         if self.content or not trainer.is_global_zero:
             return
@@ -83,6 +86,7 @@ class Provenance(Callback):
             "seed": self.seed,
             "data": self.about[DATA],
             "model": self.about[MODEL],
+            "images": images(data.encoder, pl_module),
             "data_fingerprint": data.identity,
         }
         if (folder / FILE).exists():
@@ -96,15 +100,19 @@ class Provenance(Callback):
 
 def facts(content: Mapping[str, Any]) -> dict[str, str]:
     """A run's provenance in short lines, name and value."""
-    commit_text = f", commit {content['commit'][:9]}" if content["commit"] else ""
+    head, changed = (content["commit"] or "").removesuffix("+"), (content["commit"] or "").endswith("+")
+    commit_text = f", commit {head[:9]}{' with changes' if changed else ''}" if head else ""
+    versions = {"Python": content["python"]} | {name: content["packages"].get(name) for name in TOLD}
     return {
         DATA: content["data"],
+        IMAGES: content["images"],
         MODEL: content["model"],
-        "Data fingerprint": content["data_fingerprint"][:12],
         "Command": content["command"],
-        "Made by": f"calcarine {content['calcarine']}{commit_text}",
-        "Device": content["device"],
         "Date": content["date"],
+        "Made by": f"calcarine {content['calcarine']}{commit_text}",
+        "Versions": ", ".join(f"{name} {found}" for name, found in versions.items() if found),
+        "Data fingerprint": content["data_fingerprint"][:12],
+        "Device": content["device"],
         "Seed": str(content["seed"]),
         "Wall time": f"{content['wall_time_s']:.0f} s",
     }
@@ -129,6 +137,16 @@ def about(config: Namespace) -> dict[str, str]:
         DATA: f"{named(data.source, 'root')}, {encoder}",
         MODEL: named(model) + (f" ({inside})" if inside else ""),
     }
+
+
+def images(encoder: Encoder | None, model: LightningModule) -> str:
+    """What is done to an image before a network sees it, by the encoder or the model's backbone; for people."""
+    reader = encoder if encoder is not None else getattr(model, "backbone", None)
+    parts = reader.parts() if isinstance(reader, Encoder) else {}
+    told = {name: part.preprocessing() for name, part in parts.items()}
+    if len(set(told.values())) == 1:
+        return next(iter(told.values()))
+    return "; ".join(f"{name}: {way}" for name, way in told.items()) or "as they are"
 
 
 def packages() -> dict[str, str]:

@@ -9,6 +9,7 @@ import resource
 import shlex
 import shutil
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -22,7 +23,8 @@ from PIL import Image
 from ..errors import InputError, one_line
 from ..evaluation import History, SplitPredictions, Summary, evaluate_run
 from ..findings import Findings
-from ..names import WITHHELD
+from ..models import RoiEarlyStopping
+from ..names import HEMISPHERES, WITHHELD
 from ..results.configuration import flat
 from ..tensor_file import read_tensors
 from .folder import folder_of, rank
@@ -140,10 +142,11 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
     summary = evaluate_run(
         folder,
         splits,
-        _history(folder),
+        _history(folder, _restored(cli)),
         (folder / "config.yaml").read_text(),
         facts,
         _findings(cli),
+        fsaverage=cli.config.report.fsaverage,
     )
     cli.provenance.conclude(folder, summary)
     _log_final(cli, summary)
@@ -176,14 +179,24 @@ def _findings(cli: EncodingCLI) -> dict[str, Findings]:
     return {each.subject: found.of(data.targets_of(index)) for index, each in enumerate(data.recordings)}
 
 
-def _history(folder: Path) -> History:
+def _restored(cli: EncodingCLI) -> dict[str, int]:
+    """Epoch whose weights each ROI has in the end, by the ROI's name; "all" where all targets share one."""
+    stopping: RoiEarlyStopping = cli.config_init["early_stopping"]
+    epochs = stopping.best_epoch.tolist() if stopping.best else []
+    if len(epochs) == 1:
+        return {"all": epochs[0]}
+    names = cli.datamodule.facts.group_names
+    return dict(zip(names if cli.model.independent_targets else HEMISPHERES, epochs, strict=False))
+
+
+def _history(folder: Path, restored: Mapping[str, int]) -> History:
     with (folder / "history.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
 
     def column(name: str) -> list[float]:
         return [float(row[name] or "nan") for row in rows]
 
-    return History(column("train/loss"), column("validation/loss"), column("validation/pearson"))
+    return History(column("train/loss"), column("validation/loss"), column("validation/pearson"), restored)
 
 
 def _log_final(cli: EncodingCLI, summary: Summary) -> None:

@@ -1,6 +1,7 @@
 """A run's folder from predictions: tables that agree with each other, a report that stands alone."""
 
 import csv
+import json
 import re
 import subprocess
 import sys
@@ -10,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from calcarine.evaluation import History, SplitPredictions, algonauts2023_score, evaluate_run, read_scores
+from calcarine.evaluation.stimuli import EACH
 from calcarine.recording import Recording, Responses, Roi
+from planted import Pictures
 
 
 def subject(name: str, num_targets: int = 40, seed: int = 0, surface: bool = False) -> list[SplitPredictions]:
@@ -21,7 +24,7 @@ def subject(name: str, num_targets: int = 40, seed: int = 0, surface: bool = Fal
     half = num_targets // 2
     recording = Recording(
         subject=name,
-        stimuli=[""] * 100,  # pyright: ignore[reportArgumentType]  # only counted here
+        stimuli=Pictures(rng.integers(0, 255, (100, 6, 8, 3), dtype=np.uint8)),
         responses=Responses.of(responses),
         splits=np.repeat(["validation", "test"], 50),
         hemispheres=np.repeat(["lh", "rh"], half),
@@ -35,7 +38,7 @@ def subject(name: str, num_targets: int = 40, seed: int = 0, surface: bool = Fal
 
 
 class Document(HTMLParser):
-    """Checks that tags nest, and keeps what would be fetched or run, and the text."""
+    """Checks that tags nest, and keeps what would be fetched or run, what Plotly draws, and the text."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -43,12 +46,15 @@ class Document(HTMLParser):
         self.sources: list[str] = []
         self.tags: list[str] = []
         self.text = ""
+        self.plots: list[str] = []
+        self.is_plot = False
         self.feed(text)
         assert self.open == []
 
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.sources += [value or "" for name, value in attrs if name in ("src", "href", "onload", "onclick")]
+        self.is_plot = tag == "script" and ("type", "application/json") in attrs and ("id", "dark-colours") not in attrs
         if tag not in ("meta", "img", "br"):
             self.open.append(tag)
 
@@ -59,7 +65,10 @@ class Document(HTMLParser):
         assert self.open.pop() == tag
 
     def handle_data(self, data: str) -> None:
-        self.text += data
+        if self.open[-1:] != ["script"]:
+            self.text += data
+        elif self.is_plot:
+            self.plots.append(data)
 
 
 def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
@@ -94,18 +103,27 @@ def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
         rf"noise-normalised score {summary.score:.2f} of 100; Folder mine, GaborEncoder, a & b",
         summary.headline(),
     )
-    names = ["pearson_per_roi", "brain_subj01", "learning_curves", "residuals"]
+    names = ["pearson_per_roi", "distribution", "brain_subj01", "learning_curves", "predicted_measured", "residuals"]
     assert list(summary.figures) == names
-    assert sorted(path.name for path in (folder / "figures").iterdir()) == sorted(f"{name}.png" for name in names)
-    assert sorted(path.name for path in folder.iterdir()) == ["figures", "report.html", "scores.csv", "targets.csv"]
+    files = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
+    assert sorted(path.name for path in (folder / "figures").iterdir()) == files
+    left = ["figures", "maps", "report.html", "scores.csv", "targets.csv"]
+    assert sorted(path.name for path in folder.iterdir()) == left
 
-    document = Document((folder / "report.html").read_text(encoding="utf-8"))
-    assert document.sources
-    assert all(source.startswith("data:image/png;base64,") for source in document.sources)
-    assert len(document.sources) == 4
-    assert not {"script", "link", "iframe"} & set(document.tags)
-    names = [name for name in ("Data", "Model", "Subjects", "Targets") if name in document.text]
-    assert sorted(names, key=document.text.index) == ["Data", "Model", "Subjects", "Targets"]
+    page = (folder / "report.html").read_text(encoding="utf-8")
+    assert len(page) < 9e6
+    document = Document(page)
+    kinds = [source.partition(",")[0] for source in document.sources]
+    assert kinds.count("data:image/svg+xml;base64") == 2  # the inflated cortex and the residuals
+    assert kinds.count("data:image/jpeg;base64") == len(kinds) - 2 == 2 * 2 * EACH  # of V1 and of all targets
+    assert not {"link", "iframe"} & set(document.tags)
+    plots = [json.loads(each) for each in document.plots]
+    kinds = [[trace["type"] for trace in plot["data"]] for plot in plots]
+    assert [each[0] for each in kinds] == ["bar", "bar", "mesh3d", "scatter", "heatmap"]
+    assert "&lt;V1&gt;" in plots[0]["layout"]["yaxis"]["ticktext"]  # as Plotly reads names
+    assert page.index("<h1>") < page.index("a &amp; b") < page.index('<figure class="plot"')  # on the first screen
+    assert document.text.index("Folder mine") < document.text.index("Correlation per ROI")  # and less urgent after it
+    assert document.text.index("Correlation per ROI") < document.text.index("1 GiB")
     assert "squared correlation over the noise ceiling" in document.text  # and no explained variance
     for text in ("demo/version_0", "head: <script>", "a & b", "<V1>", f"{summary.correlation:.3f}"):
         assert text in document.text

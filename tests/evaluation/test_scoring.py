@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from calcarine.evaluation import History, ScoreRow, SplitPredictions, evaluate_run, read_scores
 from calcarine.recording import Recording, Responses, Roi
+from planted import Pictures
 from scipy.stats import pearsonr
 
 SIZES = {"EBA": 3, "V1": 12, "V2": 5}
@@ -26,7 +27,7 @@ def subject(track: Track | None, number: int = 1) -> SplitPredictions:
     rois = [Roi(name, "", np.arange(start, start + SIZES[name])) for name, start in starts.items()]
     recording = Recording(
         subject=f"sub{number:02d}",
-        stimuli=[""] * 40,  # pyright: ignore[reportArgumentType]  # only counted here
+        stimuli=Pictures(np.zeros((40, 4, 4, 3), np.uint8)),
         responses=Responses.of(responses),
         splits=np.full(40, "test"),
         hemispheres=np.full(20, ""),
@@ -101,11 +102,11 @@ def test_the_headline_and_the_report_say_which_score_it_is(tmp_path: Path) -> No
     assert full.headline().endswith(f", Algonauts 2021 full-track score {full.score:.3f}")
     assert none.headline().endswith(f", noise-normalised score {none.score:.2f} of 100")
     report = (tmp_path / "mini" / "report.html").read_text()
-    assert f"<dt>Score</dt><dd>Algonauts 2021 mini-track score {mini.score:.3f}</dd>" in report
+    assert f"<br>Algonauts 2021 mini-track score {mini.score:.3f}\n" in report  # in the headline
     assert "Score (Algonauts 2021 mini-track score): correlation as a share" in report
     assert "1 of 20 targets have a noise ceiling of 0 and stand in no score" in report
     assert "1 of 20 targets have no known noise ceiling and stand in no score" in report
-    assert f"<td>{mini.score:.3f}</td>" in report
+    assert f">{mini.score:.3f}</td>" in report
 
 
 def test_without_repetitions_there_is_no_score(tmp_path: Path) -> None:

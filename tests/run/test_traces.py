@@ -47,6 +47,13 @@ def contents(folder: Path) -> dict[str, str]:
     }
 
 
+def test_an_fsaverage_that_is_none_is_refused_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FLAGS, "--report.fsaverage=mine"]) == 2
+    said = capsys.readouterr().err
+    assert "--report.fsaverage: expected FreeSurfer's subjects/fsaverage, found no mine/surf/lh.inflated" in said
+    assert not Path("runs").exists()
+
+
 def test_a_config_that_travels_with_the_package_needs_no_checkout(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):  # the parser's own way to end
         main(["--config=configs/v4_ridge.yaml", *FLAGS, "--print_config"])
@@ -75,7 +82,8 @@ def test_a_run_says_what_made_it_and_writes_nothing_into_its_input(capsys: pytes
     assert re.search(line, capsys.readouterr().out)
     assert made["device"].startswith("cpu")
     report = (folder / "report.html").read_text()
-    for each in ("Folder mine, PixelEncoder", "Data fingerprint", "Wall time", made["date"]):
+    assert made["images"] == "the whole image squeezed to a square"
+    for each in ("Folder mine, PixelEncoder", "Data fingerprint", "Wall time", made["date"], made["images"], "numpy 2"):
         assert each in report
 
     flags = ["--name=first", "--seed_everything=3", "--trainer.max_epochs=2", "--ckpt_path=last"]

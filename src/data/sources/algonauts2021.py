@@ -13,7 +13,7 @@ import numpy as np
 
 from ...errors import InputError
 from ...names import TRAIN, UNASSIGNED, WITHHELD
-from ...recording import Part, Recording, Responses, Roi
+from ...recording import Grid, Part, Recording, Responses, Roi
 from ..clips import ClipFiles, list_clips
 from ..reliability import mean_over_repetitions, split_half_reliability
 from ..unpickle import load_pickle
@@ -108,12 +108,17 @@ class _Subject:
         return sum(repeats.shape[2] for repeats in self.repeats.values())
 
     @cached_property
-    def repeats(self) -> dict[str, np.ndarray]:
-        """By ROI, (n_train, repetitions, voxels) of as many videos each.
+    def _content(self) -> dict[str, tuple[np.ndarray, np.ndarray | None]]:
+        """By ROI its repeats and, where the file has one, the mask of its voxels.
 
         A pickle has no header: its arrays' sizes are known once it is read, so it is read once and kept.
         """
-        repeats = {path.stem: read_repeats(path, TRAIN, np.float32) for path in self._files()}
+        return {path.stem: _read_roi(path, TRAIN, np.float32) for path in self._files()}
+
+    @cached_property
+    def repeats(self) -> dict[str, np.ndarray]:
+        """By ROI, (n_train, repetitions, voxels) of as many videos each."""
+        repeats = {roi: array for roi, (array, _) in self._content.items()}
         lengths = {roi: len(array) for roi, array in repeats.items()}
         first = next(iter(lengths))
         for roi, length in lengths.items():
@@ -149,8 +154,17 @@ class _Subject:
             hemispheres=np.full(first, ""),
             rois=rois,
             noise_ceiling=None if np.isnan(ceiling).all() else ceiling,
+            grid=self._grid(),
             submission=f"algonauts2021_{track}",
         )
+
+    def _grid(self) -> Grid | None:
+        """The voxels of `WB.pkl`, in the order of its responses; the files say nothing of how the grid lies."""
+        masks = [mask for _, mask in self._content.values() if mask is not None and mask.ndim == 3]
+        if len(masks) < len(self._content) or len({mask.shape for mask in masks}) > 1:
+            return None
+        x, y, z = masks[0].shape
+        return Grid((x, y, z), np.concatenate([np.argwhere(mask) for mask in masks]))
 
     def _files(self) -> list[Path]:
         there = {path.stem: path for path in sorted(self.folder.glob("*.pkl")) if not path.name.startswith(".")}
@@ -179,6 +193,11 @@ def read_repeats(path: Path, split: str, dtype: type[np.floating]) -> np.ndarray
     Raises:
         InputError: The file is missing or damaged, or holds no such responses.
     """
+    return _read_roi(path, split, dtype)[0]
+
+
+def _read_roi(path: Path, split: str, dtype: type[np.floating]) -> tuple[np.ndarray, np.ndarray | None]:
+    """The same, and the file's mask of its voxels where it has one."""
     content = load_pickle(path)
     expected = f"expected {{'{split}': numbers (videos, repetitions, voxels)}}"
     repeats: Any = content.get(split) if isinstance(content, dict) else None
@@ -199,4 +218,4 @@ def read_repeats(path: Path, split: str, dtype: type[np.floating]) -> np.ndarray
             f"{path}: expected a voxel_mask that marks {repeats.shape[2]} voxels as the responses have, found "
             f"{marked}; copy the file again"
         )
-    return repeats
+    return repeats, mask

@@ -15,9 +15,16 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-INK, GREY, PALE = "#333333", "#8a8a8a", "#e6e6e6"
+INK, GREY, PALE, PAPER = "#333333", "#8a8a8a", "#e6e6e6", "#ffffff"
 LEFT, RIGHT = "#1b4f8a", "#86b6e2"  # one family for the two hemispheres; apart in grey and for the colour-blind
 MARK = "#d1495b"
+NEGATIVE = "#e8702a"  # of correlations below 0, beside viridis, which has no such colour
+
+DARK = {
+    INK: "#e6eaee", GREY: "#8f9aa5", PALE: "#3a434d", PAPER: "#14181d", LEFT: "#2f6fb5", RIGHT: "#79aede",
+    MARK: "#f0808d",
+}  # fmt: skip
+"""What each colour of a figure is on a dark page."""
 
 EXPLAINED = 0.01  # R² below which differences and shares of it are noise
 
@@ -79,7 +86,23 @@ def plain(axes: Axes) -> None:
 
 
 def save_figure(figure: Figure, path: Path) -> Path:
-    """Write a PNG whose bytes depend on the figure alone."""
+    """Write a PNG, and an SVG without a background beside it; their bytes depend on the figure alone.
+
+    Each is drawn once: `Figure.savefig` draws twice, and finds a place for everything both times.
+
+    Returns:
+        The PNG.
+    """
+    from matplotlib import rc_context
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    figure.set_dpi(160)
     with replacing(path) as temporary:
-        figure.savefig(temporary, dpi=160, metadata={"Software": None})
+        FigureCanvasAgg(figure).print_png(temporary, metadata={"Software": None})
+    figure.set_layout_engine("none")  # everything has its place
+    for patch in (figure.patch, *(axes.patch for axes in figure.axes)):
+        patch.set_alpha(0)
+    with replacing(path.with_suffix(".svg")) as temporary, rc_context({"svg.hashsalt": path.stem}):
+        FigureCanvasSVG(figure).print_svg(temporary, metadata={"Date": None, "Creator": None})
     return path

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...evaluation.figures.drawing import GREY, INK, LEFT, MARK, RIGHT
+from ...evaluation.figures.drawing import GREY, LEFT, MARK, RIGHT
 from ..ledger.attributes import DEFAULT, LOST, TEST_SCORE
 
 if TYPE_CHECKING:
@@ -68,7 +68,8 @@ def history(shown: Study) -> Figure:
             figure.add_scatter(x=x, y=y, mode="markers", name=name, marker=marker, cliponaxis=False)
     figure.update_traces(marker_color=LEFT, selector={"name": VALUE})
     figure.update_traces(line={"color": RIGHT, "shape": "hv"}, selector={"name": "Best Value"}, name="best so far")
-    return _dressed(figure, 380).update_yaxes(range=(low, high)).update_xaxes(title="trial", tickformat="d")
+    whole = max(1, len(trials) // 10)  # trials between two ticks
+    return _dressed(figure, 380).update_yaxes(range=(low, high)).update_xaxes(title="trial", dtick=whole)
 
 
 def validation_against_test(shown: Study) -> Figure:
@@ -128,6 +129,7 @@ def slices(shown: Study, names: Sequence[str]) -> list[Figure]:
     rows = [list(names[start : start + ROW]) for start in range(0, len(names), ROW)]
     figures = [plot_slice(shown, row, target_name=VALUE).update_layout(width=None) for row in rows]
     for figure in figures:
+        figure.update_traces(marker_colorscale=[[0, RIGHT], [1, LEFT]])
         _dressed(figure, 300).update_yaxes(range=(low, high)).update_xaxes(dtick=1, selector={"type": "log"})
     return figures
 
@@ -168,10 +170,5 @@ def limits(values: Sequence[float]) -> tuple[float, float]:
 def _dressed(figure: Figure, height: int) -> Figure:
     """A figure in the report's dress."""
     return figure.update_layout(
-        template="plotly_white",
-        title=None,
-        height=height,
-        margin={"l": 60, "r": 20, "t": 40, "b": 50},
-        font={"family": "system-ui, Segoe UI, Roboto, DejaVu Sans, sans-serif", "color": INK},
-        legend={"orientation": "h", "y": 1.02, "yanchor": "bottom", "x": 0},
+        title=None, height=height, margin={"l": 60, "r": 20, "t": 40, "b": 50}, legend={"y": 1.02}
     )

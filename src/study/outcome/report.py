@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from markupsafe import Markup
 
-from ...evaluation.report import number, write_page
+from ...evaluation.report import number, plotly, write_page
 from ..ledger.attributes import PER_ROI, REASON, TEST_SCORE
 from ..ledger.queue import finished
 from ..search.space import SearchSpace
@@ -35,8 +35,6 @@ def write_report(folder: Path, study: Study, space: SearchSpace, args: Sequence[
         space: What was searched.
         args: The `train.py` flags beneath all trials, as typed.
     """
-    from plotly.offline import get_plotlyjs
-
     searched = {each.flag: each for each in space.parameters.values() if len(each.extremes()) > 1}
     fixed = [f"{each.flag} {each.extremes()[0]}" for each in space.parameters.values() if each.flag not in searched]
     facts = {"Trials": counts(study), "Searched": f"{len(searched)} flags"}
@@ -46,14 +44,14 @@ def write_report(folder: Path, study: Study, space: SearchSpace, args: Sequence[
         folder / REPORT,
         Path(__file__).parent / "templates" / "study.html",
         title=f"Study {study.study_name}",
-        plotly=Markup(get_plotlyjs()),
+        plotly=plotly(),
         best=best,
         default=default_of(study),
         facts=facts | ({"In every trial": ", ".join(fixed)} if fixed else {}),
         warnings=list(_warnings(study)),
         command=None if best is None else train_command(study, best, args),
         searched=searched,
-        figures={name: [_html(name, index, part) for index, part in enumerate(parts)] for name, parts in drawn.items()},
+        figures={name: [_spec(part) for part in parts] for name, parts in drawn.items()},
         chance=chance(complete_of(study)),
         rois=[
             [each["roi"], each["trial"], *(number(each.get(name)) for name in MEANS)]
@@ -107,12 +105,11 @@ def _figures(study: Study, searched: Sequence[str]) -> dict[str, list[Figure]]:
     }
 
 
-def _html(name: str, index: int, part: Figure) -> Markup:
-    """A part of a figure, for a page that has Plotly already; it moves and zooms without a network."""
-    from plotly.io import to_html
-
-    options = {"displayModeBar": False, "responsive": True}
-    return Markup(to_html(part, options, include_plotlyjs=False, full_html=False, div_id=f"{name}-{index}"))
+def _spec(part: Figure) -> dict[str, Any]:
+    """A part of a figure as a page takes it; the page has a template of its own."""
+    spec = json.loads(str(part.to_json()))
+    del spec["layout"]["template"]
+    return spec
 
 
 def chance(complete: Sequence[FrozenTrial]) -> dict[str, float | int | None] | None:

@@ -26,6 +26,16 @@ def load(path: Path) -> np.ndarray:
     return pickle.loads(path.read_bytes())["train"]
 
 
+def test_voxels_of_the_whole_brain_have_a_place_in_their_grid(tmp_path: Path, mini: Path) -> None:
+    (whole,) = Algonauts2021(tmp_path / "data", track="full").read()
+    assert whole.grid is not None
+    assert whole.grid.shape == (3, 3, 3)
+    assert whole.grid.affine is None
+    np.testing.assert_array_equal(np.ravel_multi_index(tuple(whole.grid.voxels.T), (3, 3, 3)), np.arange(12))
+    (rois,) = Algonauts2021(tmp_path / "data").read()
+    assert rois.grid is None
+
+
 def test_rois_stand_side_by_side_and_repetitions_are_averaged(tmp_path: Path, mini: Path) -> None:
     source = Algonauts2021(tmp_path / "data", frames=3)
     assert source.num_targets == 14

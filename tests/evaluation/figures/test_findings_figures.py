@@ -7,7 +7,8 @@ import pytest
 from calcarine.evaluation.bands import BandRow, band_rows
 from calcarine.evaluation.figures.bands import band_shares, variance_partition
 from calcarine.evaluation.figures.drawing import save_figure, short_number
-from calcarine.evaluation.figures.layers import layer_curves, layer_heat_map, short_labels
+from calcarine.evaluation.figures.heat_map import heat_map_of, picture, plot
+from calcarine.evaluation.figures.layers import layer_curves, short_labels
 from calcarine.evaluation.figures.receptive_fields import (
     MOST_CIRCLES,
     Windows,
@@ -43,6 +44,11 @@ def random_r2(num_targets: int, names: list[str], low: float = -0.1, high: float
     for values in r2.values():
         values[: num_targets // 10] = np.nan
     return r2
+
+
+def layer_heat_map(rows):
+    shown = heat_map_of(rows)
+    return None if shown is None else picture(shown)
 
 
 def row(hemisphere: str, roi: str, layer: str, r2: float | None) -> LayerRow:
@@ -85,6 +91,17 @@ def test_the_heat_map_frames_the_best_layer_of_each_roi(tmp_path: Path) -> None:
     assert frames(right) == {(1, 3.35)}  # the best of one is no best
     assert bar.get_ylabel() == "cross-validated R²"
     save_figure(figure, tmp_path / "a.png")
+
+    shown = heat_map_of(rows)
+    assert shown is not None
+    spec = plot(shown)
+    cells = [trace for trace in spec["data"] if trace["type"] == "heatmap"]
+    assert [trace["z"] for trace in cells] == [
+        [[0.3, 0.1], [-0.02, 0.25], [0.004, -0.01], [0.2, 0.1]],
+        [[0.1, None], [None, None], [None, None], [0.1, 0.2]],
+    ]
+    best = [list(zip(each["x"], each["y"], strict=True)) for each in spec["data"] if each["type"] == "scatter"]
+    assert best == [[(0, 0), (1, 1), (0, 3)], [(1, 3)]]  # the same as the frames
 
 
 def test_series_have_panels_of_their_own_and_subjects_are_averaged() -> None:

@@ -1,0 +1,143 @@
+"""The stimuli that a model predicts best and worst in each ROI, with small pictures of them."""
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from io import BytesIO
+
+import numpy as np
+from PIL import Image
+
+from ..recording import Recording
+from .bootstrap import ROUNDING
+from .predicted import SplitPredictions
+from .scores import ALL
+
+EACH = 4
+"""Stimuli of a ROI that are shown of the best, and of the worst."""
+FEWEST = 10
+"""Scored targets of a ROI below which a pattern over them is chance."""
+_SIDE = 96  # pixels of the longer side
+_MOST_BYTES = 3 * 2**20  # of all pictures of a page together
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One stimulus of a ROI.
+
+    Args:
+        name: The stimulus.
+        correlation: Of its predicted with its measured pattern over the ROI's targets.
+        source: Its picture, as a page embeds it; "" where pictures became too many.
+    """
+
+    name: str
+    correlation: float
+    source: str
+
+
+@dataclass(frozen=True)
+class Extremes:
+    """A ROI's best and worst predicted stimuli, each from its end.
+
+    Args:
+        subject: Whose.
+        roi: Of both hemispheres together.
+        n_targets: Scored targets.
+    """
+
+    subject: str
+    roi: str
+    n_targets: int
+    best: Sequence[Shown]
+    worst: Sequence[Shown]
+
+
+class Thumbnails:
+    """Pictures of stimuli, each made once, until they fill the page's share."""
+
+    def __init__(self) -> None:
+        self.left = _MOST_BYTES
+        self.made: dict[tuple[str, int], str] = {}
+
+    def of(self, recording: Recording, stimulus: int) -> str:
+        """A JPEG as a page embeds it, of a clip its middle frame; "" where there is no more space."""
+        key = recording.subject, stimulus
+        if key not in self.made and self.left > 0:
+            pixels = recording.stimuli.read(stimulus)
+            image = Image.fromarray(pixels[len(pixels) // 2] if pixels.ndim == 4 else pixels)
+            image.thumbnail((_SIDE, _SIDE))
+            buffer = BytesIO()
+            image.convert("RGB").save(buffer, "JPEG", quality=72)
+            self.made[key] = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+        source = self.made.get(key, "")
+        self.left -= len(source)  # a page holds it wherever it is shown
+        return source
+
+
+def extremes(
+    part: SplitPredictions, responses: np.ndarray, scored: np.ndarray, thumbnails: Thumbnails
+) -> list[Extremes]:
+    """Best and worst stimuli of each ROI that has targets enough, all targets last.
+
+    Args:
+        part: A subject's predictions of n stimuli, (n, T).
+        responses: (n, T), NaN where not measured.
+        scored: Which targets have a correlation, bool (T,).
+        thumbnails: Makes the pictures.
+    """
+    found = []
+    names = part.names
+    for roi, members in _groups(part.recording):
+        own = members[scored[members]]
+        if len(own) < FEWEST or len(names) < 2 * EACH:
+            continue
+        pattern = pattern_correlations(part.predictions[:, own], responses[:, own])
+        ranked = np.argsort(pattern, kind="stable")[: int(np.isfinite(pattern).sum())]  # NaN are sorted last
+        best, worst = (
+            [
+                Shown(names[row], float(pattern[row]), thumbnails.of(part.recording, int(part.stimuli[row])))
+                for row in rows.tolist()
+            ]
+            for rows in (ranked[::-1][:EACH], ranked[:EACH])
+        )
+        if best:
+            found.append(Extremes(part.recording.subject, roi, len(own), best, worst))
+    return found
+
+
+def pattern_correlations(predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
+    """Correlation over targets of each stimulus's predicted and measured responses, float64 (n,).
+
+    Each target's responses, and its predictions, are first standardised over the stimuli, so that every target counts
+    alike. NaN where fewer than three targets were measured.
+
+    Args:
+        predictions: (n, T).
+        responses: (n, T), NaN where not measured.
+    """
+    known = np.isfinite(responses) & np.isfinite(predictions)  # (n, T)
+    x, y = _standardised(predictions, known), _standardised(responses, known)
+    count = known.sum(axis=1)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        x, y = (np.where(known, values - (values.sum(axis=1) / count)[:, None], 0) for values in (x, y))
+        pearson = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+    return np.where(count >= 3, pearson, np.nan)
+
+
+def _standardised(values: np.ndarray, known: np.ndarray) -> np.ndarray:
+    """Each target's values with mean 0 and variance 1 over the stimuli, float64 (n, T); 0 where unknown or constant."""
+    values = np.where(known, values, 0).astype(np.float64)
+    count = np.maximum(known.sum(axis=0), 1)
+    mean = values.sum(axis=0) / count
+    centred = np.where(known, values - mean, 0)
+    spread = np.sqrt((centred * centred).sum(axis=0) / count)
+    spread[spread <= ROUNDING * np.abs(mean)] = np.inf
+    return centred / spread
+
+
+def _groups(recording: Recording) -> Iterator[tuple[str, np.ndarray]]:
+    """ROIs by name, those of both hemispheres joined, and all targets."""
+    for name in dict.fromkeys(roi.name for roi in recording.rois):
+        yield name, np.unique(np.concatenate([roi.targets for roi in recording.rois if roi.name == name]))
+    yield ALL, np.arange(recording.num_targets)
