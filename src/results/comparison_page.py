@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
-from ..evaluation.report import number, write_page
+from ..evaluation.report import number, plotly, write_page
 from ..evaluation.tables import write_rows
 from .comparison import Comparison, RoiRow
 from .comparison_figures import difference_map, differences_per_roi, is_preview, targets_against_each_other
@@ -50,7 +50,7 @@ def write_comparison(folder: Path, runs: Sequence[FinishedRun], comparisons: Seq
         folder / REPORT,
         TEMPLATE,
         title=" or ".join(names),
-        plotly=_plotly(),
+        plotly=plotly(),
         alpha=ALPHA,
         names=names,
         settings=[[flag, *(_setting(value) for value in values)] for flag, values in settings.items()],
@@ -124,10 +124,3 @@ def _shown(cell: Cell) -> str:
 def _setting(value: Any) -> str:
     text = "–" if value is None else str(value)
     return text if len(text) <= _LONGEST else f"{text[:_LONGEST]}…"
-
-
-def _plotly() -> Any:
-    from markupsafe import Markup
-    from plotly.offline import get_plotlyjs
-
-    return Markup(get_plotlyjs())
