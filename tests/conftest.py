@@ -17,3 +17,27 @@ def shared_data() -> Path:
     if not SHARED_DATA.is_dir():
         pytest.skip("needs the real recordings in ../shared/data")
     return SHARED_DATA
+
+
+DRAWN = ("evaluation", "study/outcome", "docs", "packaging")
+"""Folders of tests that look at figures."""
+
+
+@pytest.fixture(autouse=True)
+def undrawn(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs leave blank pictures, which take no seconds to draw, but where a test looks at them or takes long anyway."""
+    where = request.path.relative_to(Path(__file__).parent).as_posix()
+    if where.startswith(DRAWN) or request.node.get_closest_marker("slow"):
+        return
+    import matplotlib.backends.backend_agg as agg
+    import matplotlib.backends.backend_svg as svg
+    from PIL import Image
+
+    def print_png(canvas: object, path: Path, **_: object) -> None:
+        Image.new("RGB", (8, 8), "white").save(path, format="png")
+
+    def print_svg(canvas: object, path: Path, **_: object) -> None:
+        Path(path).write_text('<svg width="8pt" height="8pt"><style></style></svg>')
+
+    monkeypatch.setattr(agg.FigureCanvasAgg, "print_png", print_png)
+    monkeypatch.setattr(svg.FigureCanvasSVG, "print_svg", print_svg)

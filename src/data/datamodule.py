@@ -21,6 +21,7 @@ from ..names import TRAIN, VALIDATION
 from ..recording import Recording
 from .digests import digest_bytes
 from .facts import feature_statistics, gather_facts
+from .features.cache_entry import at_once
 from .features.embeddings import IMAGES, EmbeddingCache
 from .features.fitted import TrainingImages, fit_encoder
 from .features.reduced_rows import reduce_rows
@@ -289,7 +290,7 @@ class EncodingDataModule(LightningDataModule):
             images,
             encoder,
             self.frames,
-            self.encode_batch_size,
+            at_once(self.encode_batch_size),
         )
         if self.encoder is None:
             return replace(facts, intake=intake)

@@ -134,8 +134,7 @@ class EncodingCLI(LightningCLI):
             return super().instantiate_trainer(
                 logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
                 plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
-                enable_progress_bar=self._shows_bar(),
-                **kwargs,
+                **{"enable_progress_bar": self._shows_bar(), **kwargs},
             )
         except (MisconfigurationException, RuntimeError, ValueError) as error:
             raise InputError(f"--trainer: {one_line(error)}") from error

@@ -67,6 +67,7 @@ def test_submission_and_score(tree: Path, tmp_path: Path, monkeypatch: pytest.Mo
             assert float(row["score"]) == pytest.approx(100 * np.mean(shares), rel=1e-5)
 
 
+@pytest.mark.slow
 def test_withheld_test_images_are_predicted_and_a_seeded_test_split_is_scored(
     tree: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -251,6 +251,7 @@ def test_a_checkpoint_that_cannot_go_on_is_one_line(damage, folder, tmp_path, ca
     assert not list((tmp_path / "runs").glob("again/*"))
 
 
+@pytest.mark.slow
 def test_epochs_without_validation_have_none_in_the_history(folder, tmp_path):
     flags = [*folder, "--trainer.check_val_every_n_epoch=2"]
     main([*flags, "--trainer.max_epochs=6", "--name=whole"])
@@ -297,6 +298,7 @@ def test_images_reach_a_backbone(folder, tmp_path):
     assert (tmp_path / "runs/tuned/version_0/scores.csv").exists()
 
 
+@pytest.mark.slow
 def test_runs_go_where_they_are_sent_and_are_found_there_again(folder, tmp_path, capsys):
     elsewhere = [*folder, "--name=mine", "--runs=some/where"]
     assert main([*elsewhere, "--trainer.max_epochs=1"]) == 0

@@ -31,6 +31,7 @@ def mini(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("mini")
+@pytest.mark.slow
 def test_a_backbone_is_trained_on_the_frames_of_clips(capsys: pytest.CaptureFixture[str]) -> None:
     network = ["model=resnet18", "weights=random", "image_size=32"]
     backbone = ["--model.backbone=TorchvisionEncoder", *(f"--model.backbone.{setting}" for setting in network)]

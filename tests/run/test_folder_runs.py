@@ -67,6 +67,7 @@ def test_a_large_offset_changes_no_correlation(model: list[str], responses: np.n
     np.testing.assert_allclose(found, expected, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_what_was_not_measured_is_neither_trained_on_nor_scored(responses: np.ndarray) -> None:
     whole = targets(train("mine"), "pearson")
     gaps = np.random.default_rng(1).random(responses.shape) < 0.2

@@ -36,6 +36,7 @@ FLAGS = [
         (["--data.source.track=full", "--data.source.rois=[WB]"], "full_track.zip: predictions of the withheld videos"),
     ],
 )
+@pytest.mark.slow
 def test_rois_that_make_no_submission_end_no_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, flags: list[str], said: str
 ) -> None:

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from .families import Member, families, members
-from .page import PAGE, line
+from .page import PAGE, is_plain, line
 from .walk import walk
 
 MEMBERS = members()
@@ -17,8 +17,12 @@ def installed(library: str) -> str:
     return version(PACKAGES[library]).partition("+")[0]
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("member", MEMBERS, ids=[f"{each.library}-{each.family}" for each in MEMBERS])
+def case(member: Member):
+    marks = [pytest.mark.slow, *([pytest.mark.plain_family] if is_plain(member) else [])]
+    return pytest.param(member, id=f"{member.library}-{member.family}", marks=marks)
+
+
+@pytest.mark.parametrize("member", [case(member) for member in MEMBERS])
 def test_every_layer_of_a_family_is_what_it_is_said_to_be(member: Member) -> None:
     if member.skipped:
         pytest.skip(member.skipped)

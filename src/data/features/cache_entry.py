@@ -34,6 +34,11 @@ def num_chunks(stimuli: Stimuli) -> int:
     return -(-len(stimuli) // _size(stimuli))
 
 
+def at_once(batch_size: int) -> int:
+    """The largest batch, of at most this size, of which a chunk is a whole number, or nearly: batches are filled up."""
+    return -(-CHUNK // -(-CHUNK // batch_size))
+
+
 def rows_of(chunk: int, stimuli: Stimuli) -> range:
     """Rows of one chunk among the stimuli."""
     size = _size(stimuli)

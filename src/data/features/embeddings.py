@@ -14,7 +14,7 @@ from ...encoders.base import part_layer
 from ...encoders.intake import encode_stimuli, resized
 from ...errors import InputError
 from ...recording import Stimuli
-from .cache_entry import Entry, num_chunks, rows_of
+from .cache_entry import Entry, at_once, num_chunks, rows_of
 from .share import ALONE, Share
 
 IMAGES = "images"
@@ -94,7 +94,7 @@ class EmbeddingCache:
         }
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            return encode_stimuli(encoder, images, device, batch_size, average_frames)
+            return encode_stimuli(encoder, images, device, at_once(batch_size), average_frames)
 
         if not all(entry.complete for entry in entries.values()):
             encoder.eval().to(device)
