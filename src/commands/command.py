@@ -6,19 +6,31 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True)
-class Command:
-    """A command with flags of its own; its file imports what is slow only when it runs.
+class Listed:
+    """What `calcarine --help` says of a command.
 
     Args:
         name: As typed.
         summary: What it does, in half a line.
-        example: A whole line as typed, for `calcarine --help`.
-        add_arguments: Puts its arguments into its parser.
-        run: Does it. What is wrong with the input is raised as an InputError.
+        example: A whole line as typed.
     """
 
     name: str
     summary: str
     example: str
+
+
+@dataclass(frozen=True)
+class Command(Listed):
+    """A command with flags of its own; its file imports what is slow only when it runs.
+
+    Args:
+        name: See Listed, and so the next two.
+        summary: See there.
+        example: See there.
+        add_arguments: Puts its arguments into its parser.
+        run: Does it. What is wrong with the input is raised as an InputError.
+    """
+
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], None]

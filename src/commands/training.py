@@ -4,22 +4,20 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from ..front_door import enter
+from .command import Listed
 
 
 @dataclass(frozen=True)
-class RunCommand:
+class RunCommand(Listed):
     """A command that takes a run's flags.
 
     Args:
-        name: As typed.
-        summary: What it does, in half a line.
-        example: A whole line as typed, for `calcarine --help`.
+        name: See Listed, and so the next two.
+        summary: See there.
+        example: See there.
         main: Takes the flags, returns the exit status.
     """
 
-    name: str
-    summary: str
-    example: str
     main: Callable[[Sequence[str]], int]
 
 

@@ -9,8 +9,6 @@ MODEL = "model.json"
 WEIGHTS = "model.safetensors"
 """Every tensor that `model.json` names: the model's, its encoder's, and what is known of the targets."""
 TARGETS = "targets.csv"
-SCORES = "scores.csv"
-RUN = "run.json"
 CARD = "README.md"
 CHECKPOINT = Path("checkpoints", "best.ckpt")
 """Of a run, which a package is made of."""

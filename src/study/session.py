@@ -19,6 +19,7 @@ from ..atomic import replacing
 from ..evaluation.scores import ALL, BOTH
 from ..evaluation.tables import read_scores
 from ..names import VALIDATION
+from ..results.run_folder import SCORES
 from ..run.cli import build_cli
 from ..run.flags import parse_flags
 from ..run.folder import folder_of
@@ -32,8 +33,6 @@ from .per_roi import RoiRows, assemble
 from .search.options import Options
 from .trial import Trials, check_one_device
 from .worker import work
-
-SCORES = "scores.csv"
 
 log = logging.getLogger(__name__)
 
