@@ -1,6 +1,6 @@
 """Recording: what a source fills, the data module serves and evaluation reads."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
@@ -159,6 +159,19 @@ class Grid:
     affine: np.ndarray | None = None
 
 
+class Repeats(Protocol):
+    """What repeated presentations tell of a recording's noise."""
+
+    def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Noise ceilings of the mean responses to exactly these stimuli (n,), by what tells them.
+
+        Returns:
+            Each float64 (n_targets,), a share of variance, NaN where unknown. The first is what scores are held
+            against; empty where nothing tells any.
+        """
+        ...
+
+
 @dataclass(frozen=True)
 class Recording:
     """Everything read from disk about one subject.
@@ -171,7 +184,9 @@ class Recording:
             responses) or "" (left to the data module's seeded split).
         hemispheres: str (n_targets,), each "lh", "rh" or "".
         rois: Named sets of targets; they may overlap, and targets may be in none.
-        noise_ceiling: float64 (n_targets,) share of variance from 0 to 1, NaN where unknown; or None.
+        noise_ceiling: Of the recording as a whole, float64 (n_targets,) share of variance from 0 to 1, NaN where
+            unknown; or None.
+        repeats: What single presentations tell of the noise ceiling of some of the stimuli; or None.
         coordinates: float32 (n_targets, 3) in millimetres; or None.
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
             fsaverage5's; or None.
@@ -188,6 +203,7 @@ class Recording:
     hemispheres: np.ndarray
     rois: Sequence[Roi] = field(default_factory=list)
     noise_ceiling: np.ndarray | None = None
+    repeats: Repeats | None = None
     coordinates: np.ndarray | None = None
     vertices: np.ndarray | None = None
     grid: Grid | None = None
@@ -213,6 +229,15 @@ class Recording:
     @property
     def num_targets(self) -> int:
         return self.responses.shape[1]
+
+    def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
+        """Noise ceilings that scores on these stimuli (n,) can be held against, by what tells them, the best first.
+
+        The number of presentations differs between stimuli, and with it the ceiling. So where presentations are known
+        the ceiling is that of exactly these stimuli; else it is the recording's.
+        """
+        told = {} if self.repeats is None else self.repeats.ceilings(stimuli)
+        return told or ({} if self.noise_ceiling is None else {"the recording": self.noise_ceiling})
 
 
 def stopping_groups(recording: Recording) -> tuple[np.ndarray, list[str]]:

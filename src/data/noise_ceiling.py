@@ -1,13 +1,16 @@
 """Noise ceilings: from repeated presentations, and as files that the user brings."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
 
 from ..errors import InputError
 from .arrays import open_array
-from .reliability import column_blocks, mean_there
+from .reliability import mean_there
+from .statistics import in_chunks
+
+_READ_VALUES = 1 << 22  # of repetitions at a time: 32 MB of float64
 
 _CONSTANT = 1e-12
 """Spread over mean below which a target counts as one that does not vary."""
@@ -16,7 +19,7 @@ _ROUNDING = 1 + 1e-3
 """How far over 1, or over 100 per cent, a value may lie that was computed in single precision or rounded."""
 
 
-def ceiling_of_mean(repeats: np.ndarray) -> np.ndarray | None:
+def ceiling_of_mean(repeats: np.ndarray, stimuli: np.ndarray | None = None) -> np.ndarray | None:
     """Noise ceiling of the mean over the repetitions that are there, by the formula of the Natural Scenes Dataset.
 
     It is what `split_half_reliability` estimates too, the share of the mean's variance that is signal; the two agree
@@ -25,14 +28,22 @@ def ceiling_of_mean(repeats: np.ndarray) -> np.ndarray | None:
 
     Args:
         repeats: (stimuli, repetitions, targets), NaN where missing; may be a memory map.
+        stimuli: Those whose ceiling is meant (n,); all where not given.
 
     Returns:
         float64 (targets,) from 0 to 1, NaN where unknown; None where no target's is known.
     """
-    ceiling = np.full(repeats.shape[2], np.nan)
-    for columns, block in column_blocks(repeats):
-        counts = np.sum(~np.isnan(block), axis=1)
-        ceiling[columns] = noise_ceiling(noise_ceiling_snr(block), counts)
+    chosen = np.arange(len(repeats)) if stimuli is None else stimuli
+    width = repeats.shape[1] * repeats.shape[2]
+    return ceiling_of_chunks(in_chunks(lambda rows: repeats[rows], chosen, width, _READ_VALUES))
+
+
+def ceiling_of_chunks(chunks: Iterable[np.ndarray]) -> np.ndarray | None:
+    """`ceiling_of_mean` of repetitions that come stimulus by stimulus, in chunks (n_i, repetitions, targets)."""
+    noise = _Noise()
+    for chunk in chunks:
+        noise.add(chunk)
+    ceiling = noise.ceiling()
     return None if np.isnan(ceiling).all() else ceiling
 
 
@@ -48,18 +59,58 @@ def noise_ceiling_snr(repeats: np.ndarray) -> np.ndarray:
     Returns:
         float64 (targets,); NaN where no stimulus was repeated or nothing varies, infinite where there is no noise.
     """
-    there = ~np.isnan(repeats)
-    counts = there.sum(axis=1)  # (stimuli, targets)
-    repeated = counts > 1
+    noise = _Noise()
+    noise.add(repeats)
+    return noise.snr()
+
+
+class _Noise:
+    """What repetitions tell of the noise, added up over stimuli, each sum (targets,)."""
+
+    def __init__(self) -> None:
+        self._centre = np.zeros(())
+        self._presentations = self._sum = self._squares = np.zeros(())
+        self._stimuli = self._repeated = self._variance = self._inverse = np.zeros(())
+
+    def add(self, repeats: np.ndarray) -> None:
+        """Take some stimuli's repetitions, (n, repetitions, targets), NaN where missing."""
+        values = np.asarray(repeats, dtype=np.float64)
+        there = ~np.isnan(values)
+        counts = there.sum(axis=1)  # (n, targets)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            if not self._presentations.shape or not self._presentations.all():  # without it offsets would cost digits
+                first = np.nan_to_num(mean_there(values, there, (0, 1))[0, 0])
+                self._centre = np.where(self._presentations > 0, self._centre, first)
+            values = np.where(there, values - self._centre, 0)
+            deviations = np.where(there, values - mean_there(values, there, (1,)), 0)
+            variances = np.square(deviations).sum(axis=1) / (counts - 1)  # (n, targets)
+        self._presentations = self._presentations + counts.sum(axis=0)
+        self._sum = self._sum + values.sum(axis=(0, 1))
+        self._squares = self._squares + np.square(values).sum(axis=(0, 1))
+        self._stimuli = self._stimuli + (counts > 0).sum(axis=0)
+        self._repeated = self._repeated + (counts > 1).sum(axis=0)
+        self._variance = self._variance + np.sum(variances, axis=0, where=counts > 1)
+        self._inverse = self._inverse + np.sum(1 / np.maximum(counts, 1), axis=0, where=counts > 0)
+
+    def snr(self) -> np.ndarray:
+        """As `noise_ceiling_snr`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            mean = self._sum / self._presentations
+            total = (self._squares - self._sum * mean) / (self._presentations - 1)
+            noise = self._variance / self._repeated
+            varies = total > np.square(_CONSTANT * (self._centre + mean))
+            return np.where(varies, np.sqrt(np.maximum(total - noise, 0) / noise), np.nan)
+
+    def ceiling(self) -> np.ndarray:
+        """As `ceiling_of_mean`."""
+        with np.errstate(divide="ignore", invalid="ignore"):
+            return ceiling_of_snr(self.snr(), self._inverse / self._stimuli)
+
+
+def ceiling_of_snr(snr: np.ndarray, inverse: np.ndarray | float) -> np.ndarray:
+    """Noise ceiling, ncsnr² / (ncsnr² + mean(1/k)), from the mean over stimuli of 1/k, k their repetitions."""
     with np.errstate(divide="ignore", invalid="ignore"):
-        centre = mean_there(repeats, there, (0, 1))
-        values = np.where(there, repeats - centre, 0)
-        total = np.square(values).sum(axis=(0, 1)) / (counts.sum(axis=0) - 1)
-        deviations = np.where(there, values - mean_there(values, there, (1,)), 0)
-        variances = np.square(deviations).sum(axis=1) / (counts - 1)  # (stimuli, targets)
-        noise = np.sum(variances, axis=0, where=repeated) / repeated.sum(axis=0)
-        varies = total > np.square(_CONSTANT * centre[0, 0])
-        return np.where(varies, np.sqrt(np.maximum(total - noise, 0) / noise), np.nan)
+        return 1 / (1 + inverse / np.square(snr, dtype=np.float64))
 
 
 def noise_ceiling(snr: np.ndarray, repetitions: np.ndarray) -> np.ndarray:
@@ -77,7 +128,7 @@ def noise_ceiling(snr: np.ndarray, repetitions: np.ndarray) -> np.ndarray:
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         noise = np.sum(1 / repetitions, axis=0, where=repetitions > 0) / (repetitions > 0).sum(axis=0)
-        return 1 / (1 + noise / np.square(snr, dtype=np.float64))
+    return ceiling_of_snr(snr, noise)
 
 
 def read_noise_ceiling(counts: Mapping[Path, int]) -> np.ndarray:

@@ -106,7 +106,7 @@ def _scored(
     for part in splits:
         responses = part.recording.responses.gather(part.stimuli)
         scoring = scoring_of(part.recording)
-        scores = target_scores(part.predictions, responses, part.recording.noise_ceiling, scoring)
+        scores = target_scores(part.predictions, responses, part.noise_ceiling, scoring)
         rows += score_rows(part.recording, part.split, part.predictions, responses, targets=scores)
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
@@ -121,6 +121,13 @@ def _facts(parts: Sequence[SplitPredictions], summary: Summary) -> dict[str, str
     }
     if summary.noise_ceiling is not None:
         facts["Noise ceiling"] = f"{summary.noise_ceiling:.3f} of variance"
+    told: dict[str, list[np.ndarray]] = {}
+    for part in parts:
+        for name, ceiling in part.ceilings.items():
+            told.setdefault(name, []).append(ceiling)
+    if len(told) > 1:
+        medians = {name: float(np.nanmedian(np.concatenate(own))) for name, own in told.items()}
+        facts["Noise ceilings, median"] = ", ".join(f"{median:.3f} from {name}" for name, median in medians.items())
     return facts
 
 
@@ -130,7 +137,7 @@ def _warnings(part: SplitPredictions, scores: TargetScores) -> list[str]:
     measured = scores.n > 0
     diverged = measured & ~np.isfinite(scores.mse)
     still = measured & ~scores.scored & ~diverged
-    unknown = np.isnan(scores.noise_ceiling) & (part.recording.noise_ceiling is not None)
+    unknown = np.isnan(scores.noise_ceiling) & (part.noise_ceiling is not None)
     counts = {
         "targets were not measured and have no score": ~measured,
         "targets were measured for some of the stimuli only, and are scored on these": measured

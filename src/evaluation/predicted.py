@@ -1,6 +1,8 @@
 """What a model predicts for held-out stimuli: what evaluation starts from."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
@@ -28,3 +30,13 @@ class SplitPredictions:
     def names(self) -> list[str]:
         """Of the n stimuli."""
         return [str(self.recording.stimuli.names[index]) for index in self.stimuli.tolist()]
+
+    @cached_property
+    def ceilings(self) -> Mapping[str, np.ndarray]:
+        """Noise ceilings of exactly these stimuli, each (T,), by what tells them, the best first."""
+        return self.recording.ceilings(self.stimuli)
+
+    @property
+    def noise_ceiling(self) -> np.ndarray | None:
+        """The ceiling (T,) that scores are held against; None where none is known."""
+        return next(iter(self.ceilings.values()), None)

@@ -241,7 +241,7 @@ def _scored(number: int, cli: EncodingCLI, folder: Path) -> FinishedTrial:
 def scores_of(part: SplitPredictions) -> TargetScores:
     """Scores of each target of one subject and split."""
     responses = part.recording.responses.gather(part.stimuli)
-    return target_scores(part.predictions, responses, part.recording.noise_ceiling)
+    return target_scores(part.predictions, responses, part.noise_ceiling)
 
 
 def _log_hyperparameters(logger: RunLogger, values: Mapping[str, Any], value: float | None) -> None:

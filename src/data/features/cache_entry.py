@@ -1,29 +1,14 @@
-"""An entry of the embedding cache: one layer's features for one list of stimuli.
+"""An entry of the embedding cache: one layer's features for one list of stimuli, filled in chunks of images."""
 
-It is named by the hash of what determines its numbers, so a changed image, weight file, layer or size makes a new
-entry and nothing is ever stale:
-
-    CACHE/embeddings/3f9c…/manifest.json     what the entry holds
-    CACHE/embeddings/3f9c…/features.npy      (n_stimuli, *shape)
-    CACHE/embeddings/3f9c….partial/          the same while it is being filled, with a marker per finished chunk
-
-A chunk's marker is written after its rows are on disk, and the folder is renamed once every chunk has one. Killed
-at any moment, the entry is absent and the next run computes the missing chunks only. Two processes that fill the
-same entry write the same numbers to the same places, and the first rename ends it for both.
-"""
-
-import json
-import os
 from collections.abc import Mapping
 from pathlib import Path
-from uuid import uuid4
 
 import numpy as np
 
 from ...errors import InputError
-from ...npy import create_array
 from ...recording import Stimuli
 from ..digests import digest_bytes
+from ..filled_array import FilledArray
 
 CHUNK = 256
 """Images per marker: what a kill costs at most. Of clips as many as have so many frames."""
@@ -49,7 +34,7 @@ def _size(stimuli: Stimuli) -> int:
     return max(1, CHUNK // (stimuli.frames or 1))
 
 
-class Entry:
+class Entry(FilledArray):
     """One layer's features for one list of stimuli, complete or being filled.
 
     Args:
@@ -69,50 +54,15 @@ class Entry:
         dtype: np.dtype,
     ) -> None:
         content = digest_bytes("\n".join(stimuli.digests()).encode())
+        super().__init__(cache, "features", {**identity, "stimuli": content}, (len(stimuli), *shape), dtype)
         self.stimuli = stimuli
-        self.shape = (len(stimuli), *shape)
-        self.manifest = {**identity, "dtype": dtype.name, "shape": list(self.shape), "stimuli": content}
-        text = json.dumps(self.manifest, sort_keys=True)
-        self.folder = cache / digest_bytes(text.encode())
-        self.partial = self.folder.with_suffix(".partial")
-        self.dtype = dtype
 
-    @property
-    def complete(self) -> bool:
-        return self.folder.is_dir()
-
-    def load(self) -> np.ndarray:
-        """Map the features, copy on write so that torch takes them as they are."""
-        return np.load(self.folder / "features.npy", mmap_mode="c", allow_pickle=False)
-
-    def begin(self) -> None:
-        """Make the partial entry, or find the one that an earlier or a concurrent process made."""
-        self.partial.mkdir(parents=True, exist_ok=True)
-        features = self.partial / "features.npy"
-        if features.exists() or self.complete:
-            return
-        own = self.partial / f".{uuid4().hex}.npy"
-        create_array(own, self.dtype, self.shape)
-        try:
-            os.link(own, features)  # unlike a rename, never replaces the file that another process writes to
-        except FileExistsError:
-            pass
-        except OSError:  # a file system without links: only two processes at the very same moment could collide
-            own.rename(features)
-        finally:
-            own.unlink(missing_ok=True)
-
-    def has(self, chunk: int) -> bool:
-        return self._marker(chunk).exists() or self.complete
-
-    def write(self, chunk: int, features: np.ndarray) -> None:
+    def fill(self, chunk: int, features: np.ndarray) -> None:
         """Write one chunk's rows, then its marker.
 
         Raises:
             InputError: A value is not finite in the cache's dtype.
         """
-        if self.has(chunk):
-            return
         with np.errstate(over="ignore"):
             rows = features.astype(self.dtype)
         if not np.isfinite(rows).all():
@@ -120,26 +70,4 @@ class Entry:
                 f"--data.encoder: layer {self.manifest['layer']} gave values that are not finite in "
                 f"{self.dtype.name}; set --data.cache_dtype float32, or choose another layer"
             )
-        try:
-            array = np.lib.format.open_memmap(self.partial / "features.npy", mode="r+")
-            own = rows_of(chunk, self.stimuli)
-            array[own.start : own.stop] = rows
-            array.flush()
-            self._marker(chunk).touch()
-        except FileNotFoundError:
-            if not self.complete:  # otherwise another process finished the entry meanwhile
-                raise
-
-    def finish(self) -> None:
-        """Turn the partial entry, all chunks of which are written, into the entry."""
-        try:
-            (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1))
-            self.partial.rename(self.folder)
-        except OSError:
-            if not self.complete:  # otherwise another process finished the entry meanwhile
-                raise
-        for leftover in self.folder.glob("done.*"):
-            leftover.unlink(missing_ok=True)
-
-    def _marker(self, chunk: int) -> Path:
-        return self.partial / f"done.{chunk}"
+        self.write(chunk, rows_of(chunk, self.stimuli), rows)

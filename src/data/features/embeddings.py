@@ -169,7 +169,7 @@ class EmbeddingCache:
             for chunk, images in self._decoded(stimuli, todo):
                 features = compute(images)
                 for layer, entry in entries.items():
-                    entry.write(chunk, features[layer])
+                    entry.fill(chunk, features[layer])
                 progress.update(len(images))
 
     def _decoded(self, stimuli: Stimuli, chunks: Sequence[int]) -> Iterator[tuple[int, list[np.ndarray]]]:

@@ -16,6 +16,7 @@ from ..noise_ceiling import ceiling_of_mean, read_noise_ceiling
 from ..offsets import measured
 from ..reliability import mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
+from ..trials.repeats import ArrayRepeats
 from .base import Source
 from .folder_tables import Unlisted, read_rois, read_splits
 
@@ -39,7 +40,8 @@ class Folder(Source):
         root: The folder, or a list of several.
         noise_ceiling: Noise ceilings, per cent or fraction of variance: a `.npy` file (targets,), or a folder that
             holds `noise_ceiling.npy`; of several recordings, a folder that holds `SUBJECT/noise_ceiling.npy` for each.
-            Where not given, the folder's own `noise_ceiling.npy`, or else that of the mean over the repetitions.
+            Where not given, the folder's own `noise_ceiling.npy`, or else what the repetitions of the images that are
+            scored tell.
         unlisted: Images that `split.csv` does not name: refuse them, or drop them with their responses.
         missing: NaN in `responses.npy`, or a stimulus without any repetition: refuse it, or allow it as not measured.
             What was not measured is left out of training and scores. Models in closed form need all.
@@ -127,6 +129,8 @@ class _Tree:
             if len(kept) < len(images):
                 log.info("%s: left out %d images that split.csv does not name", self.root, len(images) - len(kept))
         responses = self._responses(arrays, kept)
+        repeats = arrays[-1] if arrays[-1].ndim == 3 else None
+        ceiling = self._own_ceiling()
         return Recording(
             subject=self.root.resolve().name,
             stimuli=ImageFiles([images[index] for index in kept]),
@@ -134,7 +138,8 @@ class _Tree:
             splits=splits[kept],
             hemispheres=hemispheres,
             rois=rois,
-            noise_ceiling=self._noise_ceiling(arrays[-1] if arrays[-1].ndim == 3 else None),
+            noise_ceiling=ceiling_of_mean(repeats, kept) if ceiling is None and repeats is not None else ceiling,
+            repeats=ArrayRepeats(repeats, kept) if ceiling is None and repeats is not None else None,
             coordinates=coordinates,
         )
 
@@ -171,15 +176,15 @@ class _Tree:
             )
         return [responses, repeats]
 
-    def _noise_ceiling(self, repeats: np.memmap | None) -> np.ndarray | None:
-        """The ceilings that the flag gives, else the folder's own file, else those that the repetitions tell."""
+    def _own_ceiling(self) -> np.ndarray | None:
+        """The ceilings that the flag gives, else the folder's own file; they go before what repetitions tell."""
         own = self.root / CEILINGS
         path = self.noise_ceiling or (own if own.exists() else None)
         if path is None:
-            return None if repeats is None else ceiling_of_mean(repeats)
+            return None
         if path.is_dir():
             path /= CEILINGS
-        if repeats is not None:
+        if self._repeats.exists():
             log.info("%s: noise ceilings are those of this file, not those that the repetitions tell", path)
         return read_noise_ceiling({path: self.num_targets})
 

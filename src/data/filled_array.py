@@ -1,0 +1,99 @@
+"""FilledArray: an array in the cache that is filled piece by piece, and survives a kill at any moment.
+
+It is named by the hash of what determines its numbers, so whatever changes makes a new one and nothing is ever stale:
+
+    CACHE/KIND/3f9c…/manifest.json     what it holds
+    CACHE/KIND/3f9c…/NAME.npy          (rows, *shape)
+    CACHE/KIND/3f9c….partial/          the same while it is being filled, with a marker per finished piece
+
+A piece's marker is written after its rows are on disk, and the folder is renamed once every piece has one. Killed at
+any moment, the array is absent and the next run computes the missing pieces only. Two processes that fill the same
+array write the same numbers to the same places, and the first rename ends it for both.
+"""
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from uuid import uuid4
+
+import numpy as np
+
+from ..npy import create_array
+from .digests import digest_bytes
+
+
+class FilledArray:
+    """One array, complete or being filled.
+
+    Args:
+        kind: Folder of all arrays of its kind.
+        name: Of the file, without its suffix.
+        manifest: What determines the numbers, as plain JSON types.
+        shape: (rows, *shape).
+        dtype: On disk.
+    """
+
+    def __init__(
+        self, kind: Path, name: str, manifest: Mapping[str, object], shape: tuple[int, ...], dtype: np.dtype
+    ) -> None:
+        self.name, self.shape, self.dtype = name, shape, dtype
+        self.manifest = {**manifest, "dtype": dtype.name, "shape": list(shape)}
+        text = json.dumps(self.manifest, sort_keys=True)
+        self.folder = kind / digest_bytes(text.encode())
+        self.partial = self.folder.with_suffix(".partial")
+
+    @property
+    def complete(self) -> bool:
+        return self.folder.is_dir()
+
+    def load(self) -> np.ndarray:
+        """Map the array, copy on write so that torch takes it as it is."""
+        return np.load(self.folder / f"{self.name}.npy", mmap_mode="c", allow_pickle=False)
+
+    def begin(self) -> None:
+        """Make the partial array, or find the one that an earlier or a concurrent process made."""
+        self.partial.mkdir(parents=True, exist_ok=True)
+        file = self.partial / f"{self.name}.npy"
+        if file.exists() or self.complete:
+            return
+        own = self.partial / f".{uuid4().hex}.npy"
+        create_array(own, self.dtype, self.shape)
+        try:
+            os.link(own, file)  # unlike a rename, never replaces the file that another process writes to
+        except FileExistsError:
+            pass
+        except OSError:  # a file system without links: only two processes at the very same moment could collide
+            own.rename(file)
+        finally:
+            own.unlink(missing_ok=True)
+
+    def has(self, piece: int) -> bool:
+        return self._marker(piece).exists() or self.complete
+
+    def write(self, piece: int, rows: range, values: np.ndarray) -> None:
+        """Write one piece's rows, then its marker."""
+        if self.has(piece):
+            return
+        try:
+            array = np.lib.format.open_memmap(self.partial / f"{self.name}.npy", mode="r+")
+            array[rows.start : rows.stop] = values
+            array.flush()
+            self._marker(piece).touch()
+        except FileNotFoundError:
+            if not self.complete:  # otherwise another process finished it meanwhile
+                raise
+
+    def finish(self) -> None:
+        """Turn the partial array, all pieces of which are written, into the array."""
+        try:
+            (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1))
+            self.partial.rename(self.folder)
+        except OSError:
+            if not self.complete:  # otherwise another process finished it meanwhile
+                raise
+        for leftover in self.folder.glob("done.*"):
+            leftover.unlink(missing_ok=True)
+
+    def _marker(self, piece: int) -> Path:
+        return self.partial / f"done.{piece}"
