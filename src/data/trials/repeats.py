@@ -15,14 +15,17 @@ class ArrayRepeats:
 
     Args:
         repeats: (rows, repetitions, targets), NaN where missing; may be a memory map.
-        rows: Its row of each stimulus, int64 (n_stimuli,).
+        rows: Its row of each stimulus, int64 (n_stimuli,); −1 where it has none.
     """
 
     def __init__(self, repeats: np.ndarray, rows: np.ndarray) -> None:
         self._repeats, self._rows = repeats, rows
 
     def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
-        ceiling = ceiling_of_mean(self._repeats, self._rows[stimuli])
+        rows = self._rows[stimuli]
+        if (rows < 0).any():  # of those that were shown once nothing is known
+            return {}
+        ceiling = ceiling_of_mean(self._repeats, rows)
         return {} if ceiling is None else {REPEATS: ceiling}
 
 
@@ -46,7 +49,7 @@ class TrialRepeats:
         found: dict[str, np.ndarray] = {}
         if (counts > 1).any():
             width = table.shape[1] * self._trials.shape[1]
-            chunks = in_chunks(lambda rows: _gathered(self._trials, table[rows]), np.arange(len(table)), width)
+            chunks = in_chunks(lambda rows: gathered(self._trials, table[rows]), np.arange(len(table)), width)
             ceiling = ceiling_of_chunks(chunks)
             found |= {} if ceiling is None else {REPEATS: ceiling}
         if self._snr is not None:
@@ -68,7 +71,7 @@ def trial_table(stimulus: np.ndarray) -> np.ndarray:
     return table
 
 
-def _gathered(trials: np.ndarray, table: np.ndarray) -> np.ndarray:
+def gathered(trials: np.ndarray, table: np.ndarray) -> np.ndarray:
     """Trials of some stimuli (n, repetitions): float64 (n, repetitions, targets), NaN where there is none."""
     values = np.asarray(trials[table.ravel()], dtype=np.float64).reshape(*table.shape, -1)
     values[table < 0] = np.nan
