@@ -159,6 +159,34 @@ class Grid:
     affine: np.ndarray | None = None
 
 
+@dataclass(frozen=True)
+class Trials:
+    """Single presentations behind a recording's responses, in the order in which they were measured.
+
+    Args:
+        responses: (n_trials, n_targets), often a memory map.
+        stimulus: The recording's stimulus whose response each is part of, int64 (n_trials,); −1 where of none.
+        session: In which each was measured, int64 (n_trials,), counted from 1.
+        run: Likewise; None where the format does not tell.
+    """
+
+    responses: np.ndarray
+    stimulus: np.ndarray
+    session: np.ndarray
+    run: np.ndarray | None = None
+
+    @property
+    def repetition(self) -> np.ndarray:
+        """How often its stimulus had been shown before, int64 (n_trials,)."""
+        order = np.argsort(self.stimulus, kind="stable")
+        ordered = self.stimulus[order]
+        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        counts = np.diff(np.r_[starts, len(ordered)])
+        repetition = np.empty(len(ordered), dtype=np.int64)
+        repetition[order] = np.arange(len(ordered)) - np.repeat(starts, counts)
+        return repetition
+
+
 class Repeats(Protocol):
     """What repeated presentations tell of a recording's noise."""
 
@@ -186,6 +214,7 @@ class Recording:
         rois: Named sets of targets; they may overlap, and targets may be in none.
         noise_ceiling: Of the recording as a whole, float64 (n_targets,) share of variance from 0 to 1, NaN where
             unknown; or None.
+        trials: The single presentations, where the format has them; or None.
         repeats: What single presentations tell of the noise ceiling of some of the stimuli; or None.
         coordinates: float32 (n_targets, 3) in millimetres; or None.
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
@@ -203,6 +232,7 @@ class Recording:
     hemispheres: np.ndarray
     rois: Sequence[Roi] = field(default_factory=list)
     noise_ceiling: np.ndarray | None = None
+    trials: Trials | None = None
     repeats: Repeats | None = None
     coordinates: np.ndarray | None = None
     vertices: np.ndarray | None = None

@@ -12,9 +12,11 @@ from .sources.algonauts2023 import Algonauts2023
 from .sources.base import Source
 from .sources.folder import Folder
 from .sources.it_spikes import ItSpikes
+from .sources.nsd.source import NSD
 from .sources.simulated import Simulated
 
 __all__ = [
+    "NSD",
     "Algonauts2021",
     "Algonauts2023",
     "Folder",

@@ -28,7 +28,9 @@ def digest_bytes(content: bytes | memoryview) -> str:
     return _blake2b(content).hexdigest()
 
 
-def remembered_digests(paths: Sequence[Path], digest: Callable[[Path], str], memo: Path | None = None) -> list[str]:
+def remembered_digests(
+    paths: Sequence[Path], digest: Callable[[Path], str], memo: Path | None = None, part: str = ""
+) -> list[str]:
     """Digest every file that is new or changed since its digest was remembered.
 
     Args:
@@ -36,23 +38,28 @@ def remembered_digests(paths: Sequence[Path], digest: Callable[[Path], str], mem
         digest: What to remember of one file; one function per kind of file, as entries are kept by path.
         memo: Where digests are remembered between runs, so that a second start need not read every file again;
             recordings, and processes, may share it.
+        part: Which part of the files is digested, where it is not the whole.
 
     Raises:
         InputError: A file cannot be read.
     """
     known = _load_memo(memo)
     with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        entries = dict(pool.map(partial(_entry, digest=digest, known=known), paths))
+        entries = dict(pool.map(partial(_entry, digest=digest, known=known, part=part), paths))
     if memo is not None and any(known.get(key) != entry for key, entry in entries.items()):
         # Another process may have written since: what it added is kept, what two of them add at once is not.
         with replacing(memo) as temporary:
             temporary.write_text(json.dumps(_load_memo(memo) | entries))
-    return [entries[str(path.absolute())][1] for path in paths]
+    return [entries[_key(path, part)][1] for path in paths]
 
 
-def _entry(path: Path, digest: Callable[[Path], str], known: dict[str, MemoEntry]) -> tuple[str, MemoEntry]:
+def _key(path: Path, part: str) -> str:
+    return f"{path.absolute()}#{part}" if part else str(path.absolute())
+
+
+def _entry(path: Path, digest: Callable[[Path], str], known: dict[str, MemoEntry], part: str) -> tuple[str, MemoEntry]:
     """The memo's key and entry of one file, which is read only where it is new or changed."""
-    key = str(path.absolute())
+    key = _key(path, part)
     try:
         stat = path.stat()
         # The change time betrays a file exchanged for one of equal size and modification time (cp -p, unzip).

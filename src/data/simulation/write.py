@@ -13,61 +13,84 @@ from ...errors import InputError
 from ...fsaverage import MESH_VERTICES
 from ...names import HEMISPHERES
 from .cortex import ROI_CLASSES, Patch
+from .nsd import write_nsd
+from .planted import Truth
 from .subject import RowWriter, SaveImage, SimulatedSubject, check_flags, visual_patches
 
 _NSD_IMAGES = 100_000  # image numbers have five digits
 _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
 
 
+IMAGES = {"algonauts2023": 1000, "folder": 1000, "nsd": 120}
+"""The formats that are written, and how many images of each where no number is given."""
+
+
 def simulate(
     out: str | Path,
     format: str = "algonauts2023",
-    images: int = 1000,
-    targets: int = 39548,
+    images: int | None = None,
+    targets: int | None = None,
     subjects: int = 1,
     seed: int = 0,
     test_responses: bool = False,
 ) -> None:
     """Write simulated subjects to a new folder; it appears when it is complete, or not at all.
 
-    Beside the format's own files lie `truth/subjNN.npz` (see `planted.Truth`) and the noise ceilings:
-    `noise_ceiling/subjNN/{lh,rh}.npy` in per cent for "algonauts2023", `noise_ceiling.npy` as fractions for "folder".
+    Beside the format's own files lie `truth/subjNN.npz` (see `planted.Truth`) and, where the format has no noise
+    ceilings of its own, these: `noise_ceiling/subjNN/{lh,rh}.npy` in per cent for "algonauts2023",
+    `noise_ceiling.npy` as fractions for "folder".
 
     Args:
         out: The folder to make.
-        format: "algonauts2023" (the challenge's tree) or "folder" (images/, responses.npy and tables; with several
-            subjects one folder each).
+        format: "algonauts2023" (the challenge's tree), "folder" (images/, responses.npy and tables; with several
+            subjects one folder each), or "nsd" (the Natural Scenes Dataset as it is downloaded; its trials hold whole
+            surfaces, 1.3 MB each).
         images: Training images per subject; a fifth as many test images come on top, 159 at most as in the challenge.
-        targets: Targets of both hemispheres together.
+            Of "nsd", images that a subject was to see three times, a tenth of them shared.
+        targets: Of both hemispheres together; 39,548 where not given, of "nsd" 2,000.
         subjects: How many; each has its own images.
         seed: Determines everything.
-        test_responses: In the challenge's tree, write the responses to the test images too, which it withholds. A
-            user's folder always has them.
+        test_responses: In the challenge's tree, write the responses to the test images too, which it withholds. Other
+            formats always have them.
 
     Raises:
         InputError: A number is out of range, or the folder is there already.
     """
     out = Path(out)
-    if format not in ("algonauts2023", "folder"):
-        raise InputError(f"--format: expected algonauts2023 or folder, found {format!r}")
+    if format not in IMAGES:
+        raise InputError(f"--format: expected {', '.join(IMAGES)}, found {format!r}")
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out}: expected a new or empty folder, found that it has content; name another")
+    images = IMAGES[format] if images is None else images
+    with whole_folder(out.resolve()) as folder:
+        if format == "nsd":
+            truths = write_nsd(folder, images, targets or 2000, subjects, seed)
+        else:
+            truths = _write_images(folder, format, images, targets or 39_548, subjects, seed, test_responses)
+        (folder / "truth").mkdir()
+        for name, truth in truths.items():
+            truth.write(folder / "truth" / f"{name}.npz")
+
+
+def _write_images(
+    folder: Path, format: str, images: int, targets: int, subjects: int, seed: int, test_responses: bool
+) -> dict[str, Truth]:
+    """The formats that keep each image in a file."""
     if not 10 <= images <= 9_999:
         raise InputError(f"--images: expected 10 to 9999, as numbers have four digits, found {images}")
     tests = min(159, images // 5)
     if not 1 <= subjects * (images + tests) <= _NSD_IMAGES:
         raise InputError(f"--subjects: expected 1 to {_NSD_IMAGES // (images + tests)} at this size, found {subjects}")
-    if out.exists() and (not out.is_dir() or any(out.iterdir())):
-        raise InputError(f"{out}: expected a new or empty folder, found that it has content; name another")
     check_flags("--", targets, seed)
-    patches = visual_patches(targets)
-    with whole_folder(out.resolve()) as folder:
-        for number in range(1, subjects + 1):
-            subject = SimulatedSubject(patches, images, tests, seed, number)
-            if format == "algonauts2023":
-                _write_algonauts2023(folder, subject, test_responses)
-            else:
-                _write_folder(folder if subjects == 1 else folder / subject.name, subject)
-            (folder / "truth").mkdir(exist_ok=True)
-            subject.truth.write(folder / "truth" / f"{subject.name}.npz")
+    patches, truths = visual_patches(targets), {}
+    for number in range(1, subjects + 1):
+        subject = SimulatedSubject(patches, images, tests, seed, number)
+        if format == "algonauts2023":
+            _write_algonauts2023(folder, subject, test_responses)
+        else:
+            _write_folder(folder if subjects == 1 else folder / subject.name, subject)
+        truths[subject.name] = subject.truth
+    return truths
 
 
 def _save_png(image: np.ndarray, path: Path) -> None:

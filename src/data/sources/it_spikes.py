@@ -6,17 +6,17 @@ human core object recognition performance", as packed for a course.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import InputError, one_line
+from ...errors import InputError
 from ...names import TRAIN, VALIDATION, WITHHELD
 from ...recording import Part, Recording
 from ..digests import digest_bytes, remembered_digests
+from ..hdf5 import dataset_in, opened
 from ..offsets import measured
 from .base import Source
 
@@ -142,36 +142,6 @@ class Hdf5Images:
                     rows = np.ascontiguousarray(images[start : start + _ROWS_PER_READ], dtype="<f4")
                     digests += [digest_bytes(row) for row in rows]
         return " ".join(digests)
-
-
-@contextmanager
-def opened(path: Path) -> Iterator[h5py.File]:
-    """The file, open for reading; what the library finds wrong is one line."""
-    import h5py
-
-    try:
-        with h5py.File(path, "r", locking="best-effort") as file:
-            yield file
-    except InputError:
-        raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
-        raise InputError(
-            f"{path}: expected a complete HDF5 file, found one that cannot be read ({one_line(error)}); copy it again"
-        ) from error
-
-
-def dataset_in(file: h5py.File, name: str) -> h5py.Dataset:
-    """A dataset that lies in the file itself: a link would open whatever file its author names."""
-    import h5py
-
-    linked = isinstance(file.get(name, getlink=True), h5py.HardLink)
-    dataset = file[name] if linked else None
-    if not isinstance(dataset, h5py.Dataset) or dataset.is_virtual or dataset.external:
-        found = "a group or a link" if name in file else ", ".join(file) or "nothing"
-        raise InputError(
-            f"{file.filename}: expected a dataset {name} in the file itself, found {found}; copy the file again"
-        )
-    return dataset
 
 
 def check_shapes(file: h5py.File) -> tuple[dict[str, int], int]:

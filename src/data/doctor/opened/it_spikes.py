@@ -5,7 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ...sources.it_spikes import FILE, MEASURED, SPLITS, Hdf5Images, ItSpikes, check_shapes, dataset_in, opened
+from ...hdf5 import dataset_in, opened
+from ...sources.it_spikes import FILE, MEASURED, SPLITS, Hdf5Images, ItSpikes, check_shapes
 from ..case import Asked, Block, Case, Table
 from ..gallery import Gallery
 from ..symptom import Chart, Symptom

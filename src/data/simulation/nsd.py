@@ -1,0 +1,342 @@
+"""Writes simulated subjects as the Natural Scenes Dataset is downloaded: single trials of sessions, with its quirks.
+
+Subject 1 did the whole experiment. Subjects after it missed the last session, so that their images have one to three
+repeats, and their second session is not there, as after a partial download. Ids count from 1 in the design and from 0
+in the images' file; volumes are whole numbers, 300 times the per cent signal change, with reversed axes in HDF5; some
+vertices are NaN in one session; ROIs lie on each subject's own surface, whose hemispheres differ in size.
+"""
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError
+from ...fsaverage import MESH_VERTICES
+from ...names import HEMISPHERES
+from .cortex import ROI_CLASSES, Patch
+from .planted import Signals, Truth, luminance, plant
+from .procedural import ObjectTable, place_objects, render_image
+from .subject import check_flags, visual_patches
+
+SESSIONS, REPEATS = 8, 3
+KIND = "betas_fithrf_GLMdenoise_RR"
+NAN_VERTICES, NAN_SESSION = 5, 3
+"""So many vertices of each hemisphere in nsdgeneral were outside the scanner's view in this session."""
+
+_SIZE = 425  # pixels on a side
+_STORED = 300
+_UNUSED = 7  # images of the file that nobody saw
+_OBJECTS, _TEXTURES, _TARGETS, _ORDER, _TRIALS, _SURFACE = range(6)  # independent streams of randomness
+
+
+def write_nsd(folder: Path, images: int, targets: int, subjects: int, seed: int) -> dict[str, Truth]:
+    """Write a tree.
+
+    Args:
+        folder: Where.
+        images: That each subject was to see three times; a tenth are the shared ones.
+        targets: Of both hemispheres together.
+        subjects: From 1 to 8.
+        seed: Determines everything.
+
+    Returns:
+        What drives each subject's targets, by its name. The noise ceiling is that of a single trial.
+
+    Raises:
+        InputError: A number is out of range.
+    """
+    check_flags("--", targets, seed)
+    if not 1 <= subjects <= 8:
+        raise InputError(f"--subjects: expected 1 to 8, found {subjects}")
+    if images < 40 or images * REPEATS % SESSIONS:
+        raise InputError(f"--images: expected 40 or more, a multiple of {SESSIONS}, found {images}")
+    experiment = _Experiment(images, subjects, seed)
+    experiment.write(folder)
+    patches = visual_patches(targets)
+    truths = {}
+    for number in range(1, subjects + 1):
+        subject = _Subject(folder, experiment, number, patches)
+        subject.write()
+        truths[subject.name] = subject.truth
+    return truths
+
+
+@dataclass(frozen=True)
+class _Experiment:
+    """What all subjects have in common: the images, and in which trial which of a subject's images is shown."""
+
+    images: int
+    subjects: int
+    seed: int
+
+    @property
+    def trials_per_session(self) -> int:
+        return self.images * REPEATS // SESSIONS
+
+    @property
+    def shared(self) -> int:
+        return self.images // 10
+
+    @property
+    def pool(self) -> int:
+        """Images of the file."""
+        return _UNUSED + self.shared + self.subjects * (self.images - self.shared)
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.seed, 0, *stream))
+
+    @cached_property
+    def objects(self) -> ObjectTable:
+        return place_objects(self.pool, (self.seed, 0, _OBJECTS))
+
+    @cached_property
+    def ids(self) -> np.ndarray:
+        """Image of each subject's list, from 0, int64 (subjects, images); the shared ones come first."""
+        order = self.rng(_ORDER).permutation(self.pool)
+        shared, rest = np.sort(order[: self.shared]), order[self.shared :]
+        own = rest[: self.subjects * (self.images - self.shared)].reshape(self.subjects, -1)
+        return np.concatenate([np.tile(shared, (self.subjects, 1)), own], axis=1)
+
+    @cached_property
+    def order(self) -> np.ndarray:
+        """Place in a subject's list that each trial shows, from 0, int64 (trials,)."""
+        rng = self.rng(_ORDER, 1)
+        # Some images, shared ones too, are shown in the last three sessions alone: the challenge tests on them.
+        late = np.arange(self.images)[self.shared - 1 :: 7][: self.images // 8]
+        last = rng.permutation(3 * self.trials_per_session)[: len(late) * REPEATS]
+        order = np.full(self.images * REPEATS, -1)
+        order[len(order) - 1 - last] = np.repeat(late, REPEATS)
+        order[order < 0] = rng.permutation(np.repeat(np.setdiff1d(np.arange(self.images), late), REPEATS))
+        return order
+
+    def write(self, folder: Path) -> None:
+        import h5py
+        from scipy.io import savemat
+
+        design = folder / "nsddata" / "experiments" / "nsd"
+        design.mkdir(parents=True)
+        shared = self.ids[:1, : self.shared]
+        savemat(
+            design / "nsd_expdesign.mat",
+            {
+                "masterordering": (self.order[None] + 1).astype(np.float64),  # MATLAB's numbers are doubles
+                "subjectim": (self.ids + 1).astype(np.float64),
+                "sharedix": (shared + 1).astype(np.float64),
+            },
+        )
+        stimuli = folder / "nsddata_stimuli" / "stimuli" / "nsd"
+        stimuli.mkdir(parents=True)
+        with h5py.File(stimuli / "nsd_stimuli.hdf5", "w") as file:
+            brick = file.create_dataset("imgBrick", (self.pool, _SIZE, _SIZE, 3), dtype=np.uint8)
+            for index in range(self.pool):
+                brick[index] = self.render(index)
+
+    def render(self, index: int) -> np.ndarray:
+        return render_image(self.objects, index, _SIZE, (self.seed, 0, _TEXTURES))
+
+    def luminances(self, indices: np.ndarray) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+        """Some of the images at a time: which, and their luminance."""
+        for start in range(0, len(indices), 64):
+            own = indices[start : start + 64]
+            yield own, np.stack([luminance(self.render(int(index))) for index in own])
+
+
+@dataclass(frozen=True)
+class _Subject:
+    """One subject's files."""
+
+    root: Path
+    experiment: _Experiment
+    number: int
+    patches: list[Patch]
+
+    @property
+    def name(self) -> str:
+        return f"subj{self.number:02d}"
+
+    @cached_property
+    def truth(self) -> Truth:
+        return plant(self.patches, (self.experiment.seed, self.number, _TARGETS))
+
+    @property
+    def sessions(self) -> int:
+        """That the subject did."""
+        return SESSIONS if self.number == 1 else SESSIONS - 1
+
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """Image of each trial that the subject did, from 0."""
+        trials = self.sessions * self.experiment.trials_per_session
+        return self.experiment.ids[self.number - 1, self.experiment.order[:trials]]
+
+    def rng(self, *stream: int) -> np.random.Generator:
+        return np.random.default_rng((self.experiment.seed, self.number, *stream))
+
+    def write(self) -> None:
+        self._write_behaviour()
+        self._write_surface_labels()
+        self._write_volume_labels()
+        signals = self._signals()
+        noise_ceiling = self.truth.noise_ceiling
+        snr = np.sqrt(noise_ceiling / (1 - noise_ceiling)).astype(np.float32)
+        surface = self._betas("fsaverage")
+        for side in HEMISPHERES:
+            _save_mgh(surface / f"{side}.ncsnr.mgh", self._on_surface(side, snr))
+        _save_nifti(self._betas("func1pt8mm") / "ncsnr.nii.gz", self._in_volume(snr))
+        per, share = self.experiment.trials_per_session, np.sqrt(noise_ceiling)
+        place = {int(image): row for row, image in enumerate(np.unique(self.shown))}
+        for session in range(1, self.sessions + 1):
+            if self.number > 1 and session == 2:  # as after a partial download
+                continue
+            rng = self.rng(_TRIALS, session)
+            images = self.shown[(session - 1) * per : session * per]
+            rows = signals[[place[int(image)] for image in images]]
+            rows = share * rows + np.sqrt(1 - noise_ceiling) * rng.standard_normal(rows.shape, dtype=np.float32)
+            # Sessions differ in level and gain, in per cent signal change.
+            level, gain = rng.uniform(-1, 2, rows.shape[1]), rng.uniform(0.6, 1.6, rows.shape[1])
+            self._write_session(session, (level + gain * rows).astype(np.float32), rng)
+
+    def _signals(self) -> np.ndarray:
+        """Noiseless responses to the images that the subject saw, sorted by id, of mean 0 and variance 1."""
+        respond, objects = Signals(self.truth), self.experiment.objects
+        rows = [
+            respond(seen, ObjectTable(objects.category[own], objects.centre[own], objects.size[own]))
+            for own, seen in self.experiment.luminances(np.unique(self.shown))
+        ]
+        signals = np.concatenate(rows).astype(np.float64)
+        return ((signals - signals.mean(axis=0)) / signals.std(axis=0)).astype(np.float32)
+
+    def _betas(self, space: str) -> Path:
+        folder = self.root / "nsddata_betas" / "ppdata" / self.name / space / KIND
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def _write_session(self, session: int, betas: np.ndarray, rng: np.random.Generator) -> None:
+        folder = self._betas("fsaverage")
+        for side, patch in zip(HEMISPHERES, self.patches, strict=True):
+            full = rng.standard_normal((len(betas), MESH_VERTICES[7]), dtype=np.float32)  # cortex that sees nothing
+            full[:, patch.vertices] = betas[:, self.truth.hemisphere == side]
+            if session == NAN_SESSION:
+                full[:, self._unseen(patch)] = np.nan
+            _save_mgh(folder / f"{side}.betas_session{session:02d}.{'mgz' if session == 1 else 'mgh'}", full.T)
+        stored = np.rint(_STORED * np.clip(betas, -100, 100)).astype(np.int16)
+        volume = np.zeros((*self._shape, len(betas)), dtype=np.int16)
+        volume[tuple(self._voxels.T)] = stored.T
+        _save_nifti(self._betas("func1pt8mm") / f"betas_session{session:02d}.nii.gz", volume)
+        import h5py
+
+        with h5py.File(self._betas("func1pt8mm") / f"betas_session{session:02d}.hdf5", "w") as file:
+            file.create_dataset("betas", data=volume.transpose(3, 2, 1, 0))
+
+    def _unseen(self, patch: Patch) -> np.ndarray:
+        """Vertices beside the targets that count to nsdgeneral and are NaN in one session."""
+        return np.setdiff1d(np.arange(MESH_VERTICES[7]), patch.vertices)[::997][:NAN_VERTICES]
+
+    def _write_behaviour(self) -> None:
+        folder = self.root / "nsddata" / "ppdata" / self.name / "behav"
+        folder.mkdir(parents=True)
+        per = self.experiment.trials_per_session
+        with (folder / "responses.tsv").open("w", newline="") as file:
+            table = csv.writer(file, delimiter="\t")
+            table.writerow(("SUBJECT", "SESSION", "RUN", "TRIAL", "73KID", "10KID"))
+            for trial, image in enumerate(self.shown):
+                own = int(self.experiment.order[trial]) + 1
+                table.writerow((self.number, trial // per + 1, trial % per // 15 + 1, trial % per + 1, image + 1, own))
+
+    def _write_surface_labels(self) -> None:
+        """nsdgeneral and nsdgeneralRSC on fsaverage, the other classes on the subject's own surface."""
+        freesurfer = self.root / "nsddata" / "freesurfer"
+        average, native = freesurfer / "fsaverage" / "label", freesurfer / self.name / "label"
+        transforms = self.root / "nsddata" / "ppdata" / self.name / "transforms"
+        for folder in (average, native, transforms):
+            folder.mkdir(parents=True, exist_ok=True)
+        for name in ("nsdgeneral", "nsdgeneralRSC"):
+            (average / f"{name}.mgz.ctab").write_text(f"0 Unknown\n1  {name}\n")
+        for side, patch in zip(HEMISPHERES, self.patches, strict=True):
+            splenial = patch.labels["floc-places"] == 1 + ROI_CLASSES["floc-places"].index("RSC")
+            general, extra = np.zeros(MESH_VERTICES[7]), np.zeros(MESH_VERTICES[7])
+            general[patch.vertices[~splenial]] = 1
+            general[self._unseen(patch)] = 1
+            extra[patch.vertices[splenial]] = 1
+            _save_mgh(average / f"{side}.nsdgeneral.mgz", general)
+            _save_mgh(average / f"{side}.nsdgeneralRSC.mgz", extra)
+            nearest, count = self._nearest(side, patch)
+            _save_mgh(transforms / f"{side}.white-to-fsaverage.mgz", nearest + 1)
+            for name, labels in patch.labels.items():
+                own = np.zeros(count)
+                own[nearest[patch.vertices]] = labels
+                _save_mgh(native / f"{side}.{name}.mgz", own)
+        for name, names in ROI_CLASSES.items():
+            lines = [f"{label}   {roi}\n" for label, roi in enumerate(("Unknown", *names))]
+            (native / f"{name}.mgz.ctab").write_text("".join(lines))
+
+    def _nearest(self, side: str, patch: Patch) -> tuple[np.ndarray, int]:
+        """The native vertex of each fsaverage vertex, from 0, and how many native vertices there are.
+
+        Each target has a native vertex of its own; the others share vertices without a label.
+        """
+        rng = self.rng(_SURFACE, HEMISPHERES.index(side))
+        count = len(patch.vertices) + 3000 + 100 * HEMISPHERES.index(side)
+        own = rng.permutation(count)
+        nearest = rng.choice(own[len(patch.vertices) :], MESH_VERTICES[7])
+        nearest[patch.vertices] = own[: len(patch.vertices)]
+        return nearest, count
+
+    def _write_volume_labels(self) -> None:
+        folder = self.root / "nsddata" / "ppdata" / self.name / "func1pt8mm"
+        (folder / "roi").mkdir(parents=True)
+        brain = self._in_volume(np.ones(len(self._voxels)))
+        _save_nifti(folder / "brainmask.nii.gz", brain.astype(np.uint8))
+        for name in (*ROI_CLASSES, "nsdgeneral"):
+            labels = (
+                np.ones(len(self._voxels))
+                if name == "nsdgeneral"
+                else np.concatenate([patch.labels[name] for patch in self.patches])
+            )
+            both = self._in_volume(labels, outside=-1)
+            _save_nifti(folder / "roi" / f"{name}.nii.gz", both.astype(np.float32))
+            for side in HEMISPHERES:
+                own = np.where(self.truth.hemisphere == side, labels, -1)
+                _save_nifti(folder / "roi" / f"{side}.{name}.nii.gz", self._in_volume(own, -1).astype(np.float32))
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        """Of the volume: no two sizes are equal."""
+        side = int(np.ceil((2 * len(self.truth.model)) ** (1 / 3)))
+        return side + 1, side + 3, side
+
+    @cached_property
+    def _voxels(self) -> np.ndarray:
+        """Voxel of each target, int64 (targets, 3)."""
+        chosen = self.rng(_SURFACE, 2).permutation(np.prod(self._shape))[: len(self.truth.model)]
+        return np.stack(np.unravel_index(np.sort(chosen), self._shape), axis=1)
+
+    def _in_volume(self, values: np.ndarray, outside: float = 0) -> np.ndarray:
+        volume = np.full(self._shape, outside, dtype=np.float64)
+        volume[tuple(self._voxels.T)] = values
+        return volume
+
+    def _on_surface(self, side: str, values: np.ndarray) -> np.ndarray:
+        full = np.zeros(MESH_VERTICES[7], dtype=np.float32)
+        full[self.patches[HEMISPHERES.index(side)].vertices] = values[self.truth.hemisphere == side]
+        return full
+
+
+def _save_mgh(path: Path, values: np.ndarray) -> None:
+    """Values (vertices,) or (vertices, trials) as FreeSurfer writes them."""
+    from nibabel.freesurfer.mghformat import MGHImage
+
+    count = values.shape[1:]
+    MGHImage(values.astype(np.float32).reshape(len(values), 1, 1, *count), np.eye(4)).to_filename(path)
+
+
+def _save_nifti(path: Path, values: Any) -> None:
+    from nibabel.nifti1 import Nifti1Image
+
+    stored = values.astype(np.float32) if values.dtype == np.float64 else values
+    Nifti1Image(stored, np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)

@@ -1,0 +1,200 @@
+"""Series: single-trial betas of one session as fMRI toolboxes write them, read trial by trial.
+
+A trial is one volume, or one value per vertex. NIfTI and FreeSurfer's MGH keep each trial's values together, so
+compressed files are read once from front to back, and plain ones at the speed of the disk; memory holds one trial
+beside what was asked for.
+"""
+
+import gzip
+import math
+import zlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ...errors import InputError, one_line
+from ..hdf5 import dataset_in, opened
+
+IMAGES = (".nii", ".nii.gz", ".mgh", ".mgz")
+_MEGABYTE = 1 << 20
+
+_MGH_HEADER = 284  # bytes
+_MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
+
+
+class Series(ABC):
+    """One file of single trials.
+
+    Args:
+        path: The file.
+
+    Attributes:
+        shape: Of a trial's grid, such as (X, Y, Z) or (vertices, 1, 1).
+        num_trials: In the file, by its header.
+        dtype: Of the values on disk.
+        scaled: Whether the header says how stored numbers become values.
+    """
+
+    shape: tuple[int, ...]
+    num_trials: int
+    dtype: np.dtype
+    scaled = False
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    @property
+    def size(self) -> int:
+        """Values of a trial."""
+        return math.prod(self.shape)
+
+    def stamp(self) -> list[object]:
+        """What tells this file from another: its name, size and time of change."""
+        stat = self.path.stat()
+        return [self.path.name, stat.st_size, stat.st_mtime_ns]
+
+    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
+        """Read the first trials at some places.
+
+        Args:
+            values: Places in the grid, counted in C order (last axis fastest), int64 (n,).
+            trials: How many; all where not given.
+
+        Returns:
+            float32 (trials, n), in the file's own scale.
+
+        Raises:
+            InputError: The file is damaged or ends early.
+        """
+        count = self.num_trials if trials is None else trials
+        # The files have the first axis fastest, HDF5 files of reversed axes too.
+        places = np.ravel_multi_index(np.unravel_index(values, self.shape), self.shape, order="F")
+        found = np.empty((count, len(values)), dtype=np.float32)
+        for trial, volume in enumerate(self._volumes(count)):
+            found[trial] = volume[places]
+        return found
+
+    @abstractmethod
+    def _volumes(self, count: int) -> Iterator[np.ndarray]:
+        """The first trials' values (size,), the grid's first axis fastest."""
+
+
+class ImageSeries(Series):
+    """A NIfTI or MGH file whose last axis is trials.
+
+    Attributes:
+        affine: From voxels to millimetres, float64 (4, 4); None of an MGH file, whose values here are vertices.
+    """
+
+    affine: np.ndarray | None = None
+    _slope, _intercept = 1.0, 0.0
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        expected = f"{path}: expected a series of trials, one volume each"
+        try:
+            shape = self._read_mgh() if path.suffix in (".mgh", ".mgz") else self._read_nifti()
+        except FileNotFoundError:
+            raise InputError(f"{expected}, found no such file; put it there or leave its session out") from None
+        except Exception as error:  # parsers of foreign formats raise many kinds
+            raise InputError(f"{expected}, found a damaged file ({one_line(error)}); copy it again") from error
+        if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
+            raise InputError(f"{expected}, found {self.dtype} {shape}; give the single-trial betas")
+        self.shape, self.num_trials = shape[:3], shape[3]
+        needed = self._offset + math.prod(shape) * self.dtype.itemsize
+        if not self._compressed and path.stat().st_size < needed:
+            raise InputError(
+                f"{path}: expected {needed:,} bytes by its header, found {path.stat().st_size:,}: a broken download; "
+                "fetch it again, or leave its session out"
+            )
+
+    def _read_nifti(self) -> tuple[int, ...]:
+        import nibabel
+
+        image: Any = nibabel.load(self.path)
+        proxy = image.dataobj
+        self.affine = np.asarray(image.affine, dtype=np.float64)
+        self._offset, self.dtype = int(proxy.offset), np.dtype(proxy.dtype)
+        self._slope, self._intercept = float(proxy.slope), float(proxy.inter)
+        self.scaled = (self._slope, self._intercept) != (1.0, 0.0)
+        return tuple(int(size) for size in proxy.shape)
+
+    def _read_mgh(self) -> tuple[int, ...]:
+        """The first words of FreeSurfer's format.
+
+        nibabel reads what stands behind the values too, for which it decompresses all of them: three seconds for each
+        of a subject's 80 files.
+        """
+        with gzip.open(self.path) if self._compressed else self.path.open("rb") as file:
+            words = np.frombuffer(file.read(24), dtype=">i4").tolist()
+        version, *shape, kind = words
+        if version != 1 or kind not in _MGH_TYPES:
+            raise ValueError(f"no header of an MGH file: {words}")
+        self._offset, self.dtype = _MGH_HEADER, np.dtype(_MGH_TYPES[kind])
+        return tuple(shape)
+
+    @property
+    def _compressed(self) -> bool:
+        return self.path.suffix in (".gz", ".mgz")
+
+    def _volumes(self, count: int) -> Iterator[np.ndarray]:
+        block = bytearray(self.size * self.dtype.itemsize)
+        buffer = np.frombuffer(block, dtype=self.dtype)
+        with _reading(self.path, self._compressed) as file:
+            file.seek(self._offset)
+            for trial in range(count):
+                if file.readinto(block) < len(block):
+                    raise InputError(
+                        f"{self.path}: expected {self.num_trials} trials, found the file's end in trial {trial + 1}: a "
+                        "broken download; fetch it again, or leave its session out"
+                    )
+                if self.scaled:
+                    yield (buffer * self._slope + self._intercept).astype(np.float32)
+                else:
+                    yield buffer
+
+
+class Hdf5Series(Series):
+    """An HDF5 file with a dataset (trials, Z, Y, X): the axes of the NIfTI file reversed.
+
+    Args:
+        path: The file.
+        name: Of the dataset.
+    """
+
+    def __init__(self, path: Path, name: str = "betas") -> None:
+        super().__init__(path)
+        self._name = name
+        with opened(path) as file:
+            dataset = dataset_in(file, name)
+            shape, self.dtype = dataset.shape or (), dataset.dtype
+        if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
+            raise InputError(
+                f"{path}: expected {name} (trials, Z, Y, X) of numbers, found {self.dtype} {shape}; give the "
+                "single-trial betas"
+            )
+        self.num_trials, self.shape = shape[0], shape[:0:-1]
+
+    def _volumes(self, count: int) -> Iterator[np.ndarray]:
+        step = max(1, 16 * _MEGABYTE // (self.size * self.dtype.itemsize))
+        with opened(self.path) as file:
+            dataset = dataset_in(file, self._name)
+            for start in range(0, count, step):
+                yield from dataset[start : min(start + step, count)].reshape(-1, self.size)
+
+
+@contextmanager
+def _reading(path: Path, compressed: bool) -> Iterator[Any]:
+    """A file read from front to back; what is wrong with it is one line."""
+    try:
+        with gzip.open(path, "rb") if compressed else path.open("rb") as file:
+            yield file
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(
+            f"{path}: expected a complete file, found {one_line(error)}: a broken download; fetch it again, or leave "
+            "its session out"
+        ) from error
