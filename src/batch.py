@@ -100,6 +100,8 @@ class Facts:
             stimuli have one set of features.
         training: Positions of each recording's training stimuli in the data module's table by its subject, ascending,
             int64 (n,); in the order of `subjects`.
+        repeated: Of recordings whose training stimuli show some image several times: the image of each, numbered from 0
+            in order of first appearance, int64 (n,), by subject.
         evaluated: The held-out splits, in the order of the test's loaders.
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
@@ -125,6 +127,7 @@ class Facts:
     categories: list[str]
     frames: int | None = None
     training: dict[str, Tensor] = field(default_factory=dict)
+    repeated: dict[str, Tensor] = field(default_factory=dict)
     evaluated: list[str] = field(default_factory=list)
     seed: int = 0
     intake: Intake | None = None

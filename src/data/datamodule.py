@@ -31,6 +31,7 @@ from .loader import BatchLoader, Rows, num_steps
 from .sources.base import Source
 from .splits import LEAKING, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
+from .stimulus_views import each_once
 
 SAMPLED = 32
 """Training stimuli whose responses tell a resumed run that they are those of the run that it goes on with."""
@@ -252,13 +253,13 @@ class EncodingDataModule(LightningDataModule):
 
     def _serve_inputs(self, table: StimulusTable) -> dict[str, Rows]:
         """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
-        share, stimuli = self._share(), [recording.stimuli for recording in table.recordings]
+        share, (stimuli, index) = self._share(), each_once([recording.stimuli for recording in table.recordings])
         if self.encoder is None:
-            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in stimuli])}
+            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in stimuli], index)}
         device, size = self._device(), self.encode_batch_size
         maps = [self.cache.embed(own, self.encoder, device, size, share, self.average_frames) for own in stimuli]
         self.encoder.cpu()
-        return {layer: Rows([by_layer[layer] for by_layer in maps]) for layer in maps[0]}
+        return {layer: Rows([by_layer[layer] for by_layer in maps], index) for layer in maps[0]}
 
     def _reduce(
         self,

@@ -96,6 +96,7 @@ def gather_facts(
             recording.subject: torch.from_numpy(table.positions_of(index, TRAIN))
             for index, recording in enumerate(recordings)
         },
+        repeated=_repeated(table),
         evaluated=table.evaluated,
         seed=seed,
         gaps=sum(recording.responses.gaps for recording in recordings),
@@ -103,6 +104,17 @@ def gather_facts(
         batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
+
+
+def _repeated(table: StimulusTable) -> dict[str, Tensor]:
+    """Image of each training stimulus of the recordings that show one several times, by subject."""
+    found = {}
+    for recording, own in zip(table.recordings, table.of_each_recording(TRAIN), strict=True):
+        digests = recording.stimuli.digests()
+        number = {digest: place for place, digest in enumerate(dict.fromkeys(digests[index] for index in own))}
+        if len(number) < len(own):
+            found[recording.subject] = torch.tensor([number[digests[index]] for index in own])
+    return found
 
 
 def _of_targets(

@@ -17,19 +17,22 @@ class Rows:
 
     Args:
         arrays: Each (n_i, *shape) of one dtype, often memory maps; at least one.
+        index: Which of their rows each row here is, int64 (n,), where several may be one; None where they are all.
     """
 
-    def __init__(self, arrays: Sequence[np.ndarray]) -> None:
+    def __init__(self, arrays: Sequence[np.ndarray], index: np.ndarray | None = None) -> None:
+        self.index = index
         self.arrays = [torch.from_numpy(array) for array in arrays]
         self.starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = tuple(arrays[0].shape[1:])
         self.dtype = self.arrays[0].dtype
 
     def __len__(self) -> int:
-        return int(self.starts[-1])
+        return int(self.starts[-1]) if self.index is None else len(self.index)
 
     def gather(self, rows: np.ndarray, out: Tensor) -> None:
         """Copy rows (n,) into `out` (n, *shape)."""
+        rows = rows if self.index is None else self.index[rows]
         for array, start, stop in zip(self.arrays, self.starts[:-1], self.starts[1:], strict=True):
             own = (rows >= start) & (rows < stop)
             index = torch.from_numpy(rows[own] - start)

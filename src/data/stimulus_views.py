@@ -33,3 +33,27 @@ class StimulusView:
         """As the list's."""
         digests = self._stimuli.digests(memo)
         return [digests[int(row)] for row in self._index]
+
+
+def each_once(lists: Sequence[Stimuli]) -> tuple[list[Stimuli], np.ndarray | None]:
+    """Each list without the stimuli that it repeats, as single trials do.
+
+    Args:
+        lists: One per recording; a stimulus of two recordings stays in both.
+
+    Returns:
+        The lists, and where each stimulus of all lists, one after another, stands among what is left of them, int64
+        (n,); None where no list repeats any.
+    """
+    left: list[Stimuli] = []
+    index, start = [], 0
+    for stimuli in lists:
+        _, first, same = np.unique(np.asarray(stimuli.digests()), return_index=True, return_inverse=True)
+        order = np.argsort(first)  # of first appearance
+        place = np.empty_like(order)
+        place[order] = np.arange(len(order))
+        index.append(start + place[same])
+        left.append(stimuli if len(first) == len(stimuli) else StimulusView(stimuli, first[order]))
+        start += len(first)
+    joined = np.concatenate(index)
+    return left, None if start == len(joined) else joined

@@ -9,8 +9,21 @@ from calcarine.data.stimulus_table import StimulusTable
 from calcarine.recording import Recording, Responses, Roi
 
 
-def recording(subject, responses, sides, rois, **known):
-    stimuli: Any = range(len(responses))  # only counted here
+class Counted:
+    """Stimuli that are only counted and told apart here."""
+
+    def __init__(self, digests):
+        self._digests = [str(each) for each in digests]
+
+    def __len__(self):
+        return len(self._digests)
+
+    def digests(self):
+        return self._digests
+
+
+def recording(subject, responses, sides, rois, shown=None, **known):
+    stimuli: Any = Counted(range(len(responses)) if shown is None else shown)
     return Recording(
         subject, stimuli, Responses.of(responses), np.full(len(responses), ""), np.array(sides), rois, **known
     )
@@ -79,3 +92,11 @@ def test_the_facts_of_a_subject_are_those_that_it_has_alone():
         of_target = [own.group_names[group] for group in own.groups.tolist()]
         assert of_target == [prefix + alone.group_names[group] for group in alone.groups.tolist()]
         assert own.subjects[each.subject] == alone.subjects[each.subject]
+
+
+def test_repeated_images_are_numbered_among_the_training_stimuli():
+    rng = np.random.default_rng(0)
+    trials = recording("a", rng.normal(size=(6, 2)).astype(np.float32), ["", ""], [], shown="xyxzzy")
+    images = recording("b", rng.normal(size=(3, 1)).astype(np.float32), [""], [])
+    facts = gathered([trials, images], [np.array([1, 2, 3, 5]), np.array([0, 2])])
+    assert {subject: own.tolist() for subject, own in facts.repeated.items()} == {"a": [0, 1, 2, 0]}

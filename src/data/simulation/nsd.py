@@ -335,8 +335,9 @@ def _save_mgh(path: Path, values: np.ndarray) -> None:
     MGHImage(values.astype(np.float32).reshape(len(values), 1, 1, *count), np.eye(4)).to_filename(path)
 
 
-def _save_nifti(path: Path, values: Any) -> None:
+def _save_nifti(path: Path, values: np.ndarray) -> None:
     from nibabel.nifti1 import Nifti1Image
 
+    image: Any = Nifti1Image
     stored = values.astype(np.float32) if values.dtype == np.float64 else values
-    Nifti1Image(stored, np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)
+    image(stored, np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)

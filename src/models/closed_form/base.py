@@ -136,9 +136,14 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
                 f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
                 f"{facts.gaps} that are NaN; train an EncodingModule, or leave out the stimuli or targets"
             )
-        for training in facts.training.values():
-            count = len(training)
-            fold = assign_folds(count, self.folds) if self.folds else torch.empty(0, dtype=torch.int64)
+        if facts.repeated and not self.folds:
+            log.warning(
+                "--model.folds 0 leaves out one trial at a time and keeps the other trials of its image, so that "
+                "penalties come out too small: set --model.folds 5"
+            )
+        for subject, training in facts.training.items():
+            count, images = len(training), facts.repeated.get(subject)
+            fold = assign_folds(count, self.folds, images=images) if self.folds else torch.empty(0, dtype=torch.int64)
             check_training(count - max(fold.bincount().tolist(), default=0))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
@@ -155,8 +160,8 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
     def on_train_epoch_start(self) -> None:
         facts = self.facts
         self.recordings = [
-            self._recording(stimuli, targets, facts.seed)
-            for stimuli, targets in zip(facts.training.values(), facts.subjects.values(), strict=True)
+            self._recording(stimuli, targets, facts.seed, facts.repeated.get(subject))
+            for (subject, stimuli), targets in zip(facts.training.items(), facts.subjects.values(), strict=True)
         ]
 
     def training_step(self, batch: Batch, batch_idx: int) -> None:
@@ -201,10 +206,10 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         groups = self.facts.groups[targets].to(self.device)
         return groups if self.selection == "roi" else torch.zeros_like(groups)
 
-    def _recording(self, stimuli: Tensor, targets: slice, seed: int) -> _Recording[Gathered]:
+    def _recording(self, stimuli: Tensor, targets: slice, seed: int, images: Tensor | None) -> _Recording[Gathered]:
         """The folds are dealt to the stimuli in their order on disk: batches and ranks do not change them."""
         count = len(stimuli)
-        fold = assign_folds(count, self.folds, seed) if self.folds else torch.zeros(count, dtype=torch.int64)
+        fold = assign_folds(count, self.folds, seed, images) if self.folds else torch.zeros(count, dtype=torch.int64)
         rows = self.keep(fold.to(self.device), targets.stop - targets.start)
         return _Recording(stimuli.to(self.device), targets, rows)
 

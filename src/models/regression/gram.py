@@ -17,8 +17,16 @@ Rows = slice | Tensor
 ROW_BLOCK = 1024  # with penalties.TARGET_BLOCK, a piece of float32 responses is 4 MB
 
 
-def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0) -> Tensor:
+def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0, images: Tensor | None = None) -> Tensor:
     """Deal the stimuli at random into folds whose sizes differ by at most one.
+
+    Args:
+        num_stimuli: How many.
+        num_folds: How many.
+        seed: Of the draw.
+        images: Number of the image that each stimulus shows, from 0 without gaps, int64 (num_stimuli,), where some
+            show one several times, as single trials do. The images are dealt then: a repeat in another fold would be
+            predicted from what was measured of the same image, and any penalty would look too good.
 
     Returns:
         The fold of each stimulus, int64 (num_stimuli,).
@@ -26,6 +34,8 @@ def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0) -> Tensor:
     Raises:
         InputError: There are fewer than two folds, or more folds than stimuli.
     """
+    if images is not None:
+        return assign_folds(int(images.max()) + 1, num_folds, seed)[images]
     if not 2 <= num_folds <= num_stimuli:
         raise InputError(f"--model.folds {num_folds}: expected 2 to {num_stimuli} (the training stimuli)")
     order = torch.randperm(num_stimuli, generator=torch.Generator().manual_seed(seed))

@@ -92,6 +92,13 @@ def test_folds_are_balanced_and_seeded() -> None:
     assert not torch.equal(fold, assign_folds(23, 5, seed=2))
 
 
+def test_repeats_of_an_image_are_in_one_fold() -> None:
+    images = torch.arange(20).repeat_interleave(3)[torch.randperm(60, generator=torch.Generator().manual_seed(0))]
+    fold = assign_folds(60, 5, seed=3, images=images)
+    assert fold.bincount().tolist() == [12] * 5
+    assert all(len(fold[images == image].unique()) == 1 for image in range(20))
+
+
 @pytest.mark.parametrize("num_folds", [1, 11])
 def test_impossible_folds_are_refused(num_folds: int) -> None:
     with pytest.raises(InputError, match=r"--model\.folds .*: expected 2 to 10"):
