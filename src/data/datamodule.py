@@ -17,7 +17,7 @@ from ..encoders.intake import StimulusIntake
 from ..encoders.joint import RandomControl
 from ..encoders.projection import Projection
 from ..errors import InputError
-from ..names import TRAIN, VALIDATION
+from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
 from .digests import digest_bytes
 from .facts import feature_statistics, gather_facts
@@ -29,9 +29,10 @@ from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, num_steps
 from .sources.base import Source
-from .splits import LEAKING, check_shares, split_stimuli
+from .splits import check_shares, split_stimuli
 from .stimulus_table import StimulusTable
-from .stimulus_views import each_once
+from .stimulus_views import apart, each_once
+from .test_sets import check_names, with_test_sets
 
 SAMPLED = 32
 """Training stimuli whose responses tell a resumed run that they are those of the run that it goes on with."""
@@ -61,6 +62,8 @@ class EncodingDataModule(LightningDataModule):
             They are decoded once into the cache: 1,000 clips of 16 frames of 112 pixels take 600 MB of it.
         validation: Share of the stimuli held out for early stopping, where the format has no validation split.
         test: Share held out for the final scores, where the format has no test split with responses.
+        test_sets: More sources to be scored on, by names that they have in scores.csv: --data.test_sets.NAME SOURCE.
+            They are of the same subjects; what stands in their test split is scored, or all where they have none.
         seed: Of the split and of the order of batches; set by --seed_everything.
     """
 
@@ -78,6 +81,7 @@ class EncodingDataModule(LightningDataModule):
         image_size: int | None = None,
         validation: float = 0.1,
         test: float = 0.2,
+        test_sets: dict[str, Source] | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -93,7 +97,10 @@ class EncodingDataModule(LightningDataModule):
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
             encoder = RandomControl(encoder)
         self.source = source
-        source.keep_in(Path(cache_dir))
+        self.test_sets = test_sets or {}
+        check_names(list(self.test_sets))
+        for each in (source, *self.test_sets.values()):
+            each.keep_in(Path(cache_dir))
         self.encoder = encoder
         self.reduction = reduction
         self.cache = EmbeddingCache(Path(cache_dir), cache_dtype)
@@ -126,7 +133,8 @@ class EncodingDataModule(LightningDataModule):
         return None if self.average_frames or self.encoder is None else self.source.frames
 
     def prepare_data(self) -> None:
-        self.source.prepare()
+        for source in (self.source, *self.test_sets.values()):
+            source.prepare()
 
     def setup(self, stage: str | None = None) -> None:
         if self.recordings:
@@ -182,7 +190,7 @@ class EncodingDataModule(LightningDataModule):
 
     def _read(self) -> None:
         """From files to facts, once. Each step is given what it needs of those before it."""
-        recordings = self.source.read()
+        recordings = with_test_sets(self.source.read(), self.test_sets)
         self.table = self._split(recordings)
         facts = self._gather_facts(self.table)
         self._check(facts, self.table)
@@ -253,7 +261,8 @@ class EncodingDataModule(LightningDataModule):
 
     def _serve_inputs(self, table: StimulusTable) -> dict[str, Rows]:
         """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
-        share, (stimuli, index) = self._share(), each_once([recording.stimuli for recording in table.recordings])
+        parts = [part for recording in table.recordings for part in apart(recording.stimuli)]
+        share, (stimuli, index) = self._share(), each_once(parts)
         if self.encoder is None:
             return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in stimuli], index)}
         device, size = self._device(), self.encode_batch_size

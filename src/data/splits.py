@@ -5,11 +5,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 
 from ..errors import InputError
-from ..names import HELD_OUT, TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD
+from ..names import LEAKING, OWN_SPLITS, TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD
 from ..recording import Recording
-
-LEAKING = "leaking"
-"""Training stimuli that a held-out split shows too: they are left out of every split."""
 
 
 def split_stimuli(recordings: Sequence[Recording], validation: float, test: float, seed: int) -> list[np.ndarray]:
@@ -22,6 +19,7 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
 
     Each recording is split as it is alone, so that a model of several can be compared with models of each on the
     same test stimuli; but an image that an earlier recording shows too falls on the side on which it is there.
+    Stimuli of a test set with a name of its own stay there.
 
     Args:
         recordings: With their own, possibly partial, splits.
@@ -30,7 +28,7 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
         seed: Of the draw.
 
     Returns:
-        For each recording, str (n_stimuli,): "train", "validation", "test", "withheld" or "leaking".
+        For each recording, str (n_stimuli,): "train", "validation", "test", "withheld", "leaking" or a test set's name.
 
     Raises:
         InputError: A share is out of range, or a split is left empty.
@@ -50,7 +48,8 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
     splits = [sides.assign(*each) for each in zip(images, formats, shares, strict=True)]
 
     # A later split in this order is never trained or selected on, also not through a copy of the image.
-    for held_out, earlier in (((TEST, WITHHELD), (TRAIN, VALIDATION)), ((VALIDATION,), (TRAIN,))):
+    sets = set(np.concatenate(splits).tolist()) - set(OWN_SPLITS)
+    for held_out, earlier in (((TEST, WITHHELD, *sets), (TRAIN, VALIDATION)), ((VALIDATION,), (TRAIN,))):
         shown = numbers[np.isin(np.concatenate(splits), held_out)]
         for own, image in zip(splits, images, strict=True):
             own[np.isin(image, shown) & np.isin(own, earlier)] = LEAKING
@@ -82,7 +81,7 @@ def check_shares(validation: float, test: float) -> None:
 
 def _own_splits(recording: Recording) -> np.ndarray:
     """The format's own splits, str (n_stimuli,); test stimuli without responses are withheld."""
-    splits = recording.splits.astype("U10")
+    splits = recording.splits.astype(f"U{max(10, recording.splits.dtype.itemsize // 4)}")  # room for "validation"
     splits[(splits == TEST) & ~recording.responses.measured] = WITHHELD
     return splits
 
@@ -99,7 +98,7 @@ class _Sides:
         count = numbers.max() + 1
         self.side = np.full(count, UNASSIGNED, dtype="U10")  # (n_images,) as drawn so far
         self.free = np.ones(count, dtype=bool)  # (n_images,) held out by no format
-        self.free[numbers[np.isin(splits, HELD_OUT)]] = False
+        self.free[numbers[~np.isin(splits, (TRAIN, UNASSIGNED))]] = False
         self.open = np.ones(count, dtype=bool)  # (n_images,) in no format's training split
         self.open[numbers[splits == TRAIN]] = False
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..names import HELD_OUT, TRAIN
+from ..names import HELD_OUT, OWN_SPLITS, TRAIN
 from ..recording import Recording
 
 
@@ -30,7 +30,8 @@ class StimulusTable:
         self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
         self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
         self.splits = np.concatenate(splits)
-        self._positions = {name: np.flatnonzero(self.splits == name) for name in (TRAIN, *HELD_OUT)}
+        self._held_out = (*HELD_OUT, *sorted(set(self.splits.tolist()) - set(OWN_SPLITS)))
+        self._positions = {name: np.flatnonzero(self.splits == name) for name in (TRAIN, *self._held_out)}
         self.subject = self.locate(np.arange(len(self.splits)))[0]
         self.response_rows = np.arange(len(self.splits))
         if shuffle is not None:
@@ -57,8 +58,8 @@ class StimulusTable:
 
     @property
     def evaluated(self) -> list[str]:
-        """The held-out splits that have stimuli, the withheld ones of a challenge included."""
-        return [split for split in HELD_OUT if len(self.positions(split))]
+        """The held-out splits that have stimuli, the withheld ones of a challenge and named test sets included."""
+        return [split for split in self._held_out if len(self.positions(split))]
 
     def positions_of(self, recording: int, split: str) -> np.ndarray:
         """Positions of a split's stimuli that are one recording's, int64 (n,)."""

@@ -35,6 +35,37 @@ class StimulusView:
         return [digests[int(row)] for row in self._index]
 
 
+class JoinedStimuli:
+    """Lists of stimuli one after another; implements `Stimuli` of src/recording.py.
+
+    Args:
+        parts: The lists, of one kind.
+    """
+
+    def __init__(self, parts: Sequence[Stimuli]) -> None:
+        self.parts = list(parts)
+        self.names = [name for part in parts for name in part.names]
+        self.frames = parts[0].frames
+        self._starts = np.cumsum([0, *map(len, parts)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def read(self, index: int) -> np.ndarray:
+        """As the list's that it is of."""
+        part = int(np.searchsorted(self._starts, index, side="right")) - 1
+        return self.parts[part].read(index - int(self._starts[part]))
+
+    def digests(self, memo: Path | None = None) -> list[str]:
+        """As the lists'."""
+        return [digest for part in self.parts for digest in part.digests(memo)]
+
+
+def apart(stimuli: Stimuli) -> list[Stimuli]:
+    """The lists that stimuli were joined of."""
+    return stimuli.parts if isinstance(stimuli, JoinedStimuli) else [stimuli]
+
+
 def each_once(lists: Sequence[Stimuli]) -> tuple[list[Stimuli], np.ndarray | None]:
     """Each list without the stimuli that it repeats, as single trials do.
 

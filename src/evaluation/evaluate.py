@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..findings import Findings
-from ..names import TEST, VALIDATION
+from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
 from .drawn import brain_figures, pair_figures, score_figures, training_figures
 from .figures.training import History
@@ -39,7 +39,8 @@ def evaluate_run(
     What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers or bands,
     into `layers.csv` and `bands.csv`. Maps are written where targets have a place.
 
-    The summary, the figures and the maps are about the test split where it is there, else about validation.
+    The summary, the figures and the maps are about the test split where it is there, else about validation. A test
+    set with a name of its own has its figures in `figures/NAME`, and stands beside the summary in the report.
 
     Args:
         folder: The run's folder.
@@ -52,8 +53,9 @@ def evaluate_run(
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
-    splits = sorted(splits, key=lambda part: [VALIDATION, TEST].index(part.split))
-    chosen = splits[-1].split
+    splits = sorted(splits, key=lambda part: by_importance(part.split), reverse=True)
+    names = list(dict.fromkeys(part.split for part in splits))
+    chosen = next((split for split in (TEST, VALIDATION) if split in names), names[-1])
     shown = [part for part in splits if part.split == chosen]
     rows, tables, warnings = _scored(splits)
     write_rows(folder / "scores.csv", rows)
@@ -62,8 +64,7 @@ def evaluate_run(
     recordings = {part.recording.subject: part.recording for part in splits}
     parts = [(recordings[name], findings[name]) for name in recordings if name in findings]
 
-    shown_rows = [row for row in rows if row.split == chosen]
-    subjects = [(recording, scores) for recording, split, scores in tables if split == chosen]
+    shown_rows, subjects = _of_split(chosen, rows, tables)
     write_maps(folder / "maps", subjects)
     figures = [
         *score_figures(folder / "figures", chosen, shown_rows, subjects),
@@ -80,6 +81,14 @@ def evaluate_run(
     summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)
     about = {name: facts[name] for name in (DATA, MODEL) if facts and name in facts}
     pictures = {figure.path.stem: figure.path for figure in figures if figure.path is not None}
+    sets = [split for split in reversed(names) if split not in (TEST, VALIDATION, chosen)]
+    test_sets = []
+    for split in sets:
+        own_rows, own = _of_split(split, rows, tables)
+        count = sum(len(part.stimuli) for part in splits if part.split == split)
+        test_sets.append(summarise(split, count, own_rows, own))
+        of_set = score_figures(folder / "figures" / split, split, own_rows, own)
+        figures += [replace(figure, title=f"{figure.title}, {split}") for figure in of_set]
     summary = replace(summary, figures=pictures, about=", ".join(about.values()))
     write_report(
         folder / "report.html",
@@ -92,8 +101,17 @@ def evaluate_run(
         config,
         stimuli,
         published([recording for recording, _ in subjects], rows, summary),
+        test_sets,
     )
     return summary
+
+
+def _of_split(
+    split: str, rows: Sequence[ScoreRow], tables: Sequence[tuple[Recording, str, TargetScores]]
+) -> tuple[list[ScoreRow], list[tuple[Recording, TargetScores]]]:
+    """Rows of `scores.csv`, and the scores of each subject's targets, of one split."""
+    own = [(recording, scores) for recording, name, scores in tables if name == split]
+    return [row for row in rows if row.split == split], own
 
 
 def _scored(

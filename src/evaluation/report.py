@@ -12,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from ..atomic import replacing
+from ..names import by_importance
 from .figures.drawing import DARK
 from .published import Published
 from .scores import ALL, ScoreRow
@@ -66,6 +67,7 @@ def write_report(
     config: str = "",
     stimuli: Sequence[Extremes] = (),
     published: Sequence[Published] = (),
+    test_sets: Sequence[Summary] = (),
 ) -> None:
     """Write `report.html`.
 
@@ -80,6 +82,7 @@ def write_report(
         config: The run's configuration as text.
         stimuli: The best and worst of each ROI.
         published: Figures of others on the same data.
+        test_sets: Of each test set with a name of its own, beside which the headline's split is shown.
     """
     write_page(
         path,
@@ -95,6 +98,7 @@ def write_report(
         subjects=len({row.subject for row in rows}),
         fewest=FEWEST,
         published=published,
+        test_sets=[summary, *test_sets] if test_sets else [],
         scores=_scores(rows),
         config=config,
     )
@@ -118,7 +122,7 @@ def _scores(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     for row in rows:
         by_key.setdefault((row.subject, row.hemisphere, row.roi), {})[row.split] = row
     hidden = 0 if len({row.subject for row in rows}) > 1 else 1  # the subject's name, where there is one alone
-    splits = sorted({row.split for row in rows}, key=["test", "validation"].index)
+    splits = sorted({row.split for row in rows}, key=by_importance)
     lines = [
         {
             "names": [_HEMISPHERES.get(name, name) for name in key[hidden:-1]],

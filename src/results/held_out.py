@@ -11,7 +11,7 @@ import numpy as np
 
 from ..data.arrays import open_array
 from ..errors import InputError, one_line
-from ..names import HELD_OUT, TEST, VALIDATION
+from ..names import TEST, VALIDATION
 from ..recording import Recording
 from .run_folder import FinishedRun
 
@@ -80,8 +80,7 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
             f"{path}: expected {(len(stimuli), targets)}, the stimuli of {split}_stimuli.csv × the targets of the "
             f"run's data, found {predictions.shape}; have the data changed since it was trained?"
         )
-    held = {pair for each in HELD_OUT if (table := path.with_name(f"{each}_stimuli.csv")).is_file()
-            for pair in _read_stimuli(table)}  # fmt: skip
+    held = {pair for table in path.parent.glob("*_stimuli.csv") for pair in _read_stimuli(table)}
     found, first = {}, 0
     for recording in recordings:
         rows = [row for row, (_, subject) in enumerate(stimuli) if subject == recording.subject]

@@ -336,8 +336,8 @@ def _save_mgh(path: Path, values: np.ndarray) -> None:
 
 
 def _save_nifti(path: Path, values: np.ndarray) -> None:
-    from nibabel.nifti1 import Nifti1Image
+    import nibabel
 
-    image: Any = Nifti1Image
     stored = values.astype(np.float32) if values.dtype == np.float64 else values
+    image: Any = nibabel.nifti1.Nifti1Image
     image(stored, np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)
