@@ -77,6 +77,10 @@ class Intake(Protocol):
         ...
 
 
+DIGITS = 16
+"""Of a content hash, that tell one stimulus from another."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a model learns of the data before the first batch; every statistic is the training split's alone.
@@ -103,6 +107,7 @@ class Facts:
         repeated: Of recordings whose training stimuli show some image several times: the image of each, numbered from 0
             in order of first appearance, int64 (n,), by subject.
         evaluated: The held-out splits, in the order of the test's loaders.
+        seen: First DIGITS digits of the content hashes of all stimuli that it is trained or selected on, sorted.
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
         gaps: Responses that are NaN although the stimulus was shown.
@@ -129,6 +134,7 @@ class Facts:
     training: dict[str, Tensor] = field(default_factory=dict)
     repeated: dict[str, Tensor] = field(default_factory=dict)
     evaluated: list[str] = field(default_factory=list)
+    seen: list[str] = field(default_factory=list)
     seed: int = 0
     intake: Intake | None = None
     gaps: int = 0

@@ -1,7 +1,7 @@
 """Recording: what a source fills, the data module serves and evaluation reads."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
 
@@ -268,6 +268,43 @@ class Recording:
         """
         told = {} if self.repeats is None else self.repeats.ceilings(stimuli)
         return told or ({} if self.noise_ceiling is None else {"the recording": self.noise_ceiling})
+
+    def of_targets(self, targets: np.ndarray) -> "Recording":
+        """The recording of some of its targets, int64 (n,), in that order."""
+        if np.array_equal(targets, np.arange(self.num_targets)):
+            return self
+        number = np.full(self.num_targets, -1)
+        number[targets] = np.arange(len(targets))
+        rois = []
+        for roi in self.rois:
+            own = number[roi.targets]
+            rois.append(Roi(roi.name, roi.hemisphere, np.sort(own[own >= 0])))
+        responses, offset = self.responses, self.responses.offset
+        chosen = responses.gather(np.arange(responses.shape[0]))[:, targets]
+        parts = [Part(0, 0, chosen if offset is None else chosen + offset[targets])]
+        return replace(
+            self,
+            responses=Responses(chosen.shape, parts, None if offset is None else offset[targets], responses.gaps),
+            hemispheres=self.hemispheres[targets],
+            rois=rois,
+            noise_ceiling=None if self.noise_ceiling is None else self.noise_ceiling[targets],
+            trials=None,
+            repeats=None if self.repeats is None else _SomeRepeats(self.repeats, targets),
+            coordinates=None if self.coordinates is None else self.coordinates[targets],
+            vertices=None if self.vertices is None else self.vertices[targets],
+            grid=None if self.grid is None else replace(self.grid, voxels=self.grid.voxels[targets]),
+        )
+
+
+@dataclass(frozen=True)
+class _SomeRepeats:
+    """What presentations tell of some of the targets."""
+
+    repeats: Repeats
+    targets: np.ndarray
+
+    def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
+        return {name: ceiling[self.targets] for name, ceiling in self.repeats.ceilings(stimuli).items()}
 
 
 def stopping_groups(recording: Recording) -> tuple[np.ndarray, list[str]]:

@@ -8,6 +8,7 @@ from ..front_door import DEBUG, enter
 from .check import CHECK
 from .command import Command
 from .compare import COMPARE
+from .evaluate import EVALUATE
 from .export import EXPORT
 from .layers import LAYERS
 from .predict import PREDICT
@@ -23,6 +24,7 @@ COMMANDS: tuple[RunCommand | Command, ...] = (
     RUNS_BELOW,
     COMPARE,
     SCORE,
+    EVALUATE,
     PREDICT,
     EXPORT,
     LAYERS,

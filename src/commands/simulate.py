@@ -10,7 +10,9 @@ from .command import Command
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; new or empty")
-    parser.add_argument("--format", choices=("algonauts2023", "folder", "nsd"), default="algonauts2023")
+    parser.add_argument(
+        "--format", choices=("algonauts2023", "folder", "nsd", "nsd-synthetic"), default="algonauts2023"
+    )
     parser.add_argument("--images", type=int, help="training images per subject; default 1000, of nsd 120")
     parser.add_argument("--targets", type=int, help="of both hemispheres; default 39548, of nsd 2000")
     parser.add_argument("--subjects", type=int, default=1, help="default %(default)s")

@@ -13,6 +13,7 @@ from .sources.base import Source
 from .sources.folder import Folder
 from .sources.it_spikes import ItSpikes
 from .sources.nsd.source import NSD
+from .sources.nsd.synthetic import NsdSynthetic
 from .sources.simulated import Simulated
 
 __all__ = [
@@ -21,6 +22,7 @@ __all__ = [
     "Algonauts2023",
     "Folder",
     "ItSpikes",
+    "NsdSynthetic",
     "PrincipalComponents",
     "RandomProjection",
     "Reduction",

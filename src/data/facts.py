@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import Facts
-from ..names import HEMISPHERES, TRAIN
+from ..batch import DIGITS, Facts
+from ..names import HEMISPHERES, TRAIN, VALIDATION
 from ..recording import Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
@@ -98,11 +98,20 @@ def gather_facts(
         },
         repeated=_repeated(table),
         evaluated=table.evaluated,
+        seen=_seen(table),
         seed=seed,
         gaps=sum(recording.responses.gaps for recording in recordings),
         smallest_batch=smallest_batch,
         batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
+    )
+
+
+def _seen(table: StimulusTable) -> list[str]:
+    """What tells the stimuli of the training and the validation split from others."""
+    digests = table.digests()
+    return sorted(
+        {digests[index][:DIGITS] for split in (TRAIN, VALIDATION) for index in table.positions(split).tolist()}
     )
 
 

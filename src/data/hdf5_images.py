@@ -25,8 +25,8 @@ class Brick:
     path: Path
     name: str = "imgBrick"
 
-    def check(self, rows: np.ndarray) -> None:
-        """Check by the header that these rows (n,) are there.
+    def check(self, rows: np.ndarray) -> int:
+        """Check by the header that these rows (n,) are there; how many images there are.
 
         Raises:
             InputError: The file is damaged, or holds other arrays or fewer images.
@@ -43,6 +43,7 @@ class Brick:
             raise InputError(
                 f"{self.path}: expected image {rows.max()} (counted from 0), found {shape[0]} images; copy it again"
             )
+        return int(shape[0])
 
 
 class BrickImages:

@@ -84,10 +84,15 @@ def columns_of(recording: Recording, other: Recording, flag: str) -> np.ndarray:
 def _places(recording: Recording) -> list[tuple[object, ...]] | None:
     """What tells one target from another, where the format knows: hemisphere and vertex, or voxel."""
     if recording.vertices is not None:
-        return list(zip(recording.hemispheres.tolist(), recording.vertices.tolist(), strict=True))
+        return places_of(recording.vertices[:, None], recording.hemispheres)
     if recording.grid is not None:
         return [(recording.grid.shape, *voxel) for voxel in recording.grid.voxels.tolist()]
     return None
+
+
+def places_of(numbers: np.ndarray, sides: np.ndarray) -> list[tuple[object, ...]]:
+    """Hemisphere and numbers (n, k) of each target, as one key."""
+    return [(str(side), *own) for side, own in zip(sides, numbers.tolist(), strict=True)]
 
 
 def aligned(recording: Recording, stimuli: np.ndarray, columns: np.ndarray) -> np.ndarray:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -34,7 +34,9 @@ _UNUSED = 7  # images of the file that nobody saw
 _OBJECTS, _TEXTURES, _TARGETS, _ORDER, _TRIALS, _SURFACE = range(6)  # independent streams of randomness
 
 
-def write_nsd(folder: Path, images: int, targets: int, subjects: int, seed: int) -> dict[str, Truth]:
+def write_nsd(
+    folder: Path, images: int, targets: int, subjects: int, seed: int, synthetic: bool = False
+) -> dict[str, Truth]:
     """Write a tree.
 
     Args:
@@ -43,6 +45,8 @@ def write_nsd(folder: Path, images: int, targets: int, subjects: int, seed: int)
         targets: Of both hemispheres together.
         subjects: From 1 to 8.
         seed: Determines everything.
+        synthetic: Write NSD-synthetic of the same subjects too: wide images in linear light, a tenth as many as there
+            are of the others, and some more of each subject's own.
 
     Returns:
         What drives each subject's targets, by its name. The noise ceiling is that of a single trial.
@@ -57,11 +61,15 @@ def write_nsd(folder: Path, images: int, targets: int, subjects: int, seed: int)
         raise InputError(f"--images: expected 40 or more, a multiple of {SESSIONS}, found {images}")
     experiment = _Experiment(images, subjects, seed)
     experiment.write(folder)
+    if synthetic:
+        experiment.write_synthetic(folder)
     patches = visual_patches(targets)
     truths = {}
     for number in range(1, subjects + 1):
         subject = _Subject(folder, experiment, number, patches)
         subject.write()
+        if synthetic:
+            subject.write_synthetic()
         truths[subject.name] = subject.truth
     return truths
 
@@ -135,6 +143,51 @@ class _Experiment:
             brick = file.create_dataset("imgBrick", (self.pool, _SIZE, _SIZE, 3), dtype=np.uint8)
             for index in range(self.pool):
                 brick[index] = self.render(index)
+
+    @property
+    def synthetic(self) -> int:
+        """Images of NSD-synthetic that all subjects see; each sees a third as many of its own beside them."""
+        return max(9, self.images // 10)
+
+    @cached_property
+    def synthetic_order(self) -> np.ndarray:
+        """Image of each trial of NSD-synthetic, from 0, int64 (trials,): shown twice, four or ten times."""
+        count = self.synthetic + self.synthetic // 3
+        repeats = np.full(count, 2)
+        repeats[::5], repeats[1::11] = 4, 10
+        return self.rng(_ORDER, 2).permutation(np.repeat(np.arange(count), repeats))
+
+    def write_synthetic(self, folder: Path) -> None:
+        import h5py
+        from scipy.io import savemat
+
+        design = folder / "nsddata" / "experiments" / "nsdsynthetic"
+        design.mkdir(parents=True)
+        savemat(
+            design / "nsdsynthetic_expdesign.mat",
+            {"masterordering": (self.synthetic_order[None] + 1).astype(np.float64)},
+        )
+        count = self.synthetic + self.synthetic // 3
+        with (design / "nsdsyntheticimageinformation.csv").open("w", newline="") as file:
+            table = csv.writer(file)
+            table.writerow(("Image number", "Image class"))
+            table.writerows((number + 1, ("noise", "natural", "contrast")[number % 3]) for number in range(count))
+        stimuli = folder / "nsddata_stimuli" / "stimuli" / "nsdsynthetic"
+        stimuli.mkdir(parents=True)
+        own = {f"colorstimuli_subj{number:02d}": range(self.synthetic, count) for number in range(1, self.subjects + 1)}
+        for name, images in {"stimuli": range(self.synthetic), **own}.items():
+            with h5py.File(stimuli / f"nsdsynthetic_{name}.hdf5", "w") as file:
+                brick = file.create_dataset("imgBrick", (len(images), 714, 1360, 3), dtype=np.uint8)
+                for row, index in enumerate(images):
+                    brick[row] = _wide_linear(self.render_synthetic(index))
+
+    def render_synthetic(self, index: int) -> np.ndarray:
+        """An image of NSD-synthetic as networks get it, uint8 (714, 714, 3)."""
+        return render_image(self.synthetic_objects, index, 714, (self.seed, 1, _TEXTURES))
+
+    @cached_property
+    def synthetic_objects(self) -> ObjectTable:
+        return place_objects(self.synthetic + self.synthetic // 3, (self.seed, 1, _OBJECTS))
 
     def render(self, index: int) -> np.ndarray:
         return render_image(self.objects, index, _SIZE, (self.seed, 0, _TEXTURES))
@@ -210,6 +263,31 @@ class _Subject:
         ]
         signals = np.concatenate(rows).astype(np.float64)
         return ((signals - signals.mean(axis=0)) / signals.std(axis=0)).astype(np.float32)
+
+    def write_synthetic(self) -> None:
+        """NSD-synthetic's one session, in which every image is shown to the same model of the subject."""
+        order, respond, objects = (
+            self.experiment.synthetic_order,
+            Signals(self.truth),
+            self.experiment.synthetic_objects,
+        )
+        seen = np.stack([luminance(self.experiment.render_synthetic(index)) for index in range(order.max() + 1)])
+        raw = respond(seen, objects).astype(np.float64)
+        signals = ((raw - raw.mean(axis=0)) / raw.std(axis=0)).astype(np.float32)
+        rng, ceiling = self.rng(_TRIALS, 0), self.truth.noise_ceiling
+        noise = rng.standard_normal((len(order), signals.shape[1]), dtype=np.float32)
+        betas = (1 + np.sqrt(ceiling) * signals[order] + np.sqrt(1 - ceiling) * noise).astype(np.float32)
+        root = self.root / "nsddata_betas" / "ppdata" / self.name
+        kind = f"nsdsynthetic{KIND}"
+        for side, patch in zip(HEMISPHERES, self.patches, strict=True):
+            full = rng.standard_normal((len(betas), MESH_VERTICES[7]), dtype=np.float32)
+            full[:, patch.vertices] = betas[:, self.truth.hemisphere == side]
+            (root / "fsaverage" / kind).mkdir(parents=True, exist_ok=True)
+            _save_mgh(root / "fsaverage" / kind / f"{side}.betas_nsdsynthetic.mgh", full.T)
+        volume = np.zeros((*self._shape, len(betas)), dtype=np.int16)
+        volume[tuple(self._voxels.T)] = np.rint(_STORED * betas).astype(np.int16).T
+        (root / "func1pt8mm" / kind).mkdir(parents=True)
+        _save_nifti(root / "func1pt8mm" / kind / "betas_nsdsynthetic.nii.gz", volume)
 
     def _betas(self, space: str) -> Path:
         folder = self.root / "nsddata_betas" / "ppdata" / self.name / space / KIND
@@ -327,17 +405,23 @@ class _Subject:
         return full
 
 
+def _wide_linear(image: np.ndarray) -> np.ndarray:
+    """An image (714, 714, 3) in the middle of a wide grey one, in linear light, uint8 (714, 1360, 3)."""
+    wide = np.full((714, 1360, 3), 127, dtype=np.uint8)
+    wide[:, 323:1037] = np.rint(np.square(image / 255) * 255)
+    return wide
+
+
 def _save_mgh(path: Path, values: np.ndarray) -> None:
     """Values (vertices,) or (vertices, trials) as FreeSurfer writes them."""
     from nibabel.freesurfer.mghformat import MGHImage
 
-    count = values.shape[1:]
-    MGHImage(values.astype(np.float32).reshape(len(values), 1, 1, *count), np.eye(4)).to_filename(path)
+    shaped = values.astype(np.float32).reshape(len(values), 1, 1, *values.shape[1:])
+    MGHImage(cast(Any, shaped), np.eye(4)).to_filename(path)
 
 
 def _save_nifti(path: Path, values: np.ndarray) -> None:
-    import nibabel
+    from nibabel.nifti1 import Nifti1Image
 
     stored = values.astype(np.float32) if values.dtype == np.float64 else values
-    image: Any = nibabel.nifti1.Nifti1Image
-    image(stored, np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)
+    Nifti1Image(cast(Any, stored), np.diag([1.8, 1.8, 1.8, 1.0])).to_filename(path)

@@ -21,7 +21,7 @@ _NSD_IMAGES = 100_000  # image numbers have five digits
 _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
 
 
-IMAGES = {"algonauts2023": 1000, "folder": 1000, "nsd": 120}
+IMAGES = {"algonauts2023": 1000, "folder": 1000, "nsd": 120, "nsd-synthetic": 120}
 """The formats that are written, and how many images of each where no number is given."""
 
 
@@ -43,8 +43,8 @@ def simulate(
     Args:
         out: The folder to make.
         format: "algonauts2023" (the challenge's tree), "folder" (images/, responses.npy and tables; with several
-            subjects one folder each), or "nsd" (the Natural Scenes Dataset as it is downloaded; its trials hold whole
-            surfaces, 1.3 MB each).
+            subjects one folder each), "nsd" (the Natural Scenes Dataset as it is downloaded; its trials hold whole
+            surfaces, 1.3 MB each), or "nsd-synthetic" (that with NSD-synthetic of the same subjects).
         images: Training images per subject; a fifth as many test images come on top, 159 at most as in the challenge.
             Of "nsd", images that a subject was to see three times, a tenth of them shared.
         targets: Of both hemispheres together; 39,548 where not given, of "nsd" 2,000.
@@ -63,8 +63,8 @@ def simulate(
         raise InputError(f"{out}: expected a new or empty folder, found that it has content; name another")
     images = IMAGES[format] if images is None else images
     with whole_folder(out.resolve()) as folder:
-        if format == "nsd":
-            truths = write_nsd(folder, images, targets or 2000, subjects, seed)
+        if format in ("nsd", "nsd-synthetic"):
+            truths = write_nsd(folder, images, targets or 2000, subjects, seed, format == "nsd-synthetic")
         else:
             truths = _write_images(folder, format, images, targets or 39_548, subjects, seed, test_responses)
         (folder / "truth").mkdir()

@@ -1,0 +1,164 @@
+"""A trained model scored on other data of its subjects, without the data that it was trained on."""
+
+import csv
+import logging
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser
+
+from ..atomic import whole_folder
+from ..batch import DIGITS, Facts
+from ..data.sources.base import Source
+from ..data.test_sets import check_names, places_of, scored_part
+from ..errors import InputError
+from ..evaluation import History, SplitPredictions, evaluate_run
+from ..names import TEST
+from ..package.files import check_free
+from ..recording import Recording, Stimuli
+from ..run.constructors import as_input
+from ..run.flags import MODE, parse_flags
+from .trained import TrainedModel, load_model
+
+log = logging.getLogger(__name__)
+
+
+def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch_size: int | None = None) -> None:
+    """Write `scores.csv`, `targets.csv`, `predictions/`, figures and `report.html` of a model on other data.
+
+    Args:
+        path: A run's folder, a package or a checkpoint.
+        flags: Of the source, as typed: `--data.source NAME --data.source.root DIR …`, `--data.cache_dir DIR`.
+        name: Of the test set.
+        out: Folder to write; new or empty.
+        batch_size: Images at a time; without, as many as in training.
+
+    Raises:
+        InputError: A flag, a file or the model is not what it has to be, or there is nothing to score; nothing is
+            written then.
+    """
+    if name != TEST:
+        check_names([name])
+    source = _source(flags)
+    check_free(out, path)
+    model = load_model(path)
+    source.prepare()
+    parts = list(_scored(model, source.read(), name))
+    with whole_folder(out.absolute()) as partial:
+        (partial / "predictions").mkdir()
+        splits = [_predicted(model, part, name, partial, batch_size) for part in parts]
+        facts = {"Data": f"{type(source).__name__} {getattr(source, 'root', '')}".strip(), "Model": str(path)}
+        summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts)
+    print(f"{out}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
+
+
+def _source(flags: Sequence[str]) -> Source:
+    parser = ArgumentParser("calcarine evaluate", exit_on_error=False, parser_mode=MODE, allow_abbrev=False)
+    parser.add_subclass_arguments(Source, "data.source", required=True)
+    parser.add_argument("--data.cache_dir", type=Path, default=Path("cache"))
+    if not any(flag.startswith("--data.source") for flag in flags):
+        raise InputError(
+            "--data.source: expected the data to score the model on, found none; name a source or its root"
+        )
+    parsed = parse_flags(parser, flags)
+    try:
+        source = parser.instantiate(parsed).data.source
+    except (ValueError, TypeError, AttributeError, ImportError) as error:
+        fault = as_input(error)
+        if fault is None:
+            raise
+        raise fault from None
+    source.keep_in(parsed.data.cache_dir)
+    return source
+
+
+def _scored(
+    model: TrainedModel, recordings: Sequence[Recording], name: str
+) -> Iterator[tuple[Recording, np.ndarray, torch.Tensor]]:
+    """What is scored of each subject: a recording of the targets that the model has too, stimuli, and those targets."""
+    facts = model.module.facts
+    own = {each.subject: each for each in recordings}
+    if len(own) == len(facts.subjects) == 1:  # folders of one subject need not have one name
+        own = {next(iter(facts.subjects)): next(iter(own.values()))}
+    both = [subject for subject in facts.subjects if subject in own]
+    if not both:
+        raise InputError(
+            f"--data.source: expected recordings of {', '.join(facts.subjects)}, which the model was trained on, found "
+            f"{', '.join(own)}; read the same subjects"
+        )
+    for subject in both:
+        recording, targets = own[subject], facts.subjects[subject]
+        of_model, columns = _common(facts, targets, recording)
+        stimuli, seen = scored_part(recording), set(facts.seen)
+        digests = recording.stimuli.digests()
+        new = np.array([index for index in stimuli if digests[index][:DIGITS] not in seen], dtype=np.int64)
+        if len(new) < len(stimuli):
+            log.info("%s: left out %d stimuli that the model was trained on", subject, len(stimuli) - len(new))
+        if not len(new):
+            raise InputError(
+                f"--data.source: expected stimuli of {subject} that the model was not trained on, found none among "
+                f"{len(stimuli)}; give other data"
+            )
+        if not facts.seen:
+            log.warning("%s: the model does not say what it was trained on; none of these may be of that", name)
+        yield recording.of_targets(columns), new, of_model
+
+
+def _common(facts: Facts, targets: slice, recording: Recording) -> tuple[torch.Tensor, np.ndarray]:
+    """Targets that model and recording have in common: their numbers in both, in the model's order."""
+    count = targets.stop - targets.start
+    numbers = torch.arange(targets.start, targets.stop)
+    places = facts.coordinates[targets].numpy()
+    theirs = None if recording.coordinates is None else places_of(recording.coordinates, recording.hemispheres)
+    if theirs is not None and not np.isnan(places).any():
+        sides = np.array(["lh", "rh", ""])[facts.hemispheres[targets].numpy()]
+        column = {place: index for index, place in enumerate(theirs)}
+        if len(column) == len(theirs):  # otherwise places do not tell targets apart
+            found = np.array([column.get(place, -1) for place in places_of(places, sides)])
+            if (found >= 0).any():
+                return numbers[torch.from_numpy(found >= 0)], found[found >= 0]
+    if recording.num_targets != count:
+        raise InputError(
+            f"--data.source: expected the {count} targets of {recording.subject} that the model has, found "
+            f"{recording.num_targets}; read the same targets"
+        )
+    return numbers, np.arange(count)
+
+
+def _predicted(
+    model: TrainedModel,
+    part: tuple[Recording, np.ndarray, torch.Tensor],
+    name: str,
+    folder: Path,
+    batch_size: int | None,
+) -> SplitPredictions:
+    recording, stimuli, targets = part
+    shown = _Stimuli(recording.stimuli, stimuli)
+    blocks = model.module.predictions(shown, targets, batch_size)
+    predicted = np.concatenate([block.numpy() for block in blocks])
+    stem = name if len(model.module.facts.subjects) == 1 else f"{name}_{recording.subject}"
+    np.save(folder / "predictions" / f"{stem}.npy", predicted)
+    split = SplitPredictions(recording, name, stimuli, predicted)
+    with (folder / "predictions" / f"{stem}_stimuli.csv").open("w", newline="") as file:
+        csv.writer(file).writerows([("stimulus", "subject"), *((each, recording.subject) for each in split.names)])
+    if recording.responses.offset is None:
+        return split
+    centred = (predicted - recording.responses.offset).astype(np.float32)
+    return SplitPredictions(recording, name, stimuli, centred)
+
+
+class _Stimuli(Sequence[np.ndarray]):
+    """Stimuli of a recording, each decoded when it is asked for."""
+
+    def __init__(self, stimuli: Stimuli, index: np.ndarray) -> None:
+        self._stimuli, self._index = stimuli, index
+
+    def __len__(self) -> int:
+        return len(self._index)
+
+    def __getitem__(self, index):  # type: ignore[no-untyped-def]
+        if isinstance(index, slice):
+            return _Stimuli(self._stimuli, self._index[index])
+        return self._stimuli.read(int(self._index[index]))
