@@ -118,6 +118,8 @@ def _common(facts: Facts, targets: slice, recording: Recording) -> tuple[torch.T
         if len(column) == len(theirs):  # otherwise places do not tell targets apart
             found = np.array([column.get(place, -1) for place in places_of(places, sides)])
             if (found >= 0).any():
+                if (found < 0).any():
+                    log.info("%s: %d of the model's %d targets are there", recording.subject, (found >= 0).sum(), count)
                 return numbers[torch.from_numpy(found >= 0)], found[found >= 0]
     if recording.num_targets != count:
         raise InputError(

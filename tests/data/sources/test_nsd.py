@@ -147,6 +147,7 @@ def test_the_rois_are_the_planted_ones(tree, tmp_path):
             assert set(truth.model[rows[roi.targets]]) == {models[roi.name]}
 
 
+@pytest.mark.slow
 def test_volumes_of_both_formats_agree_to_the_bit(tree, tmp_path):
     copy = tmp_path / "tree"
     shutil.copytree(tree, copy)
@@ -164,6 +165,7 @@ def test_volumes_of_both_formats_agree_to_the_bit(tree, tmp_path):
     assert np.array_equal(one.grid.affine, other.grid.affine)  # type: ignore[arg-type]
 
 
+@pytest.mark.slow
 def test_volumes_are_in_per_cent_signal_change_once(tree, tmp_path):
     found = read(tree, tmp_path, space="func1pt8mm", zscore=False)
     trials = np.asarray(found.trials.responses)  # type: ignore[union-attr]
@@ -201,6 +203,7 @@ def test_sessions_are_standardised_apart(tree, tmp_path):
     assert np.bincount(trials.repetition[trials.stimulus >= 0]).tolist() == [IMAGES] * 3
 
 
+@pytest.mark.slow
 def test_a_split_is_the_designs_whatever_is_on_disk(tree, tmp_path):
     whole = read(tree, tmp_path)
     for split in ("shared1000", "shared515"):
@@ -240,12 +243,14 @@ def test_ceilings_are_those_of_the_scored_images(tree, tmp_path):
     np.testing.assert_allclose(ceilings["the repeats of these stimuli"], by_loops, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_vertices_that_are_nan_in_a_session_are_left_out(tree, tmp_path):
     whole = read(tree, tmp_path)
     without = read(tree, tmp_path, sessions=[1, 2, 4])
     assert without.num_targets == whole.num_targets + 2 * NAN_VERTICES
 
 
+@pytest.mark.slow
 def test_what_is_prepared_is_not_read_again(tree, tmp_path):
     copy = tmp_path / "tree"
     shutil.copytree(tree, copy)
@@ -262,6 +267,7 @@ def test_what_is_prepared_is_not_read_again(tree, tmp_path):
     assert not np.array_equal(read(copy, tmp_path / "other").responses.gather(rows), responses)
 
 
+@pytest.mark.slow
 def test_a_preparation_that_ended_in_the_middle_goes_on(tree, tmp_path):
     copy = tmp_path / "tree"
     shutil.copytree(tree, copy)
