@@ -13,11 +13,12 @@ from ..sources.algonauts2023 import Algonauts2023
 from ..sources.base import Source, known_formats, layouts
 from ..sources.folder import Folder
 from ..sources.it_spikes import ItSpikes
+from ..sources.nsd.source import NSD
 from . import ceilings, drift, duplicates, files, numbers, order, pictures, places, repeats, rois, room, scale, splits
 from . import summary as counts
 from .case import Asked, Case
 from .gallery import Gallery
-from .opened import algonauts2021, algonauts2023, folder, it_spikes
+from .opened import algonauts2021, algonauts2023, folder, it_spikes, nsd
 from .symptom import Chart, Symptom
 
 
@@ -41,6 +42,7 @@ FORMATS: dict[type[Source], Format] = {
     Algonauts2023: Format(algonauts2023.own_files, algonauts2023.cases, ("subjects", "noise_ceiling")),
     Algonauts2021: Format(algonauts2021.own_files, algonauts2021.cases, ("subjects",)),
     ItSpikes: Format(it_spikes.own_files, it_spikes.cases),
+    NSD: Format(nsd.own_files, nsd.cases, ("subjects",)),
 }
 
 

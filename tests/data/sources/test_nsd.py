@@ -10,6 +10,7 @@ import h5py
 import nibabel
 import numpy as np
 import pytest
+from calcarine.commands.main import main as calcarine
 from calcarine.data import NSD
 from calcarine.data.simulation.nsd import KIND, NAN_VERTICES
 from calcarine.data.simulation.planted import Truth
@@ -394,3 +395,11 @@ def test_a_fault_is_one_line(tree, spoilt, tmp_path, fault):
     with pytest.raises(InputError, match=message) as raised:
         read(root, tmp_path / "cache", **flags)
     assert "\n" not in str(raised.value)
+
+
+def test_the_doctor_is_silent_on_it(tree, capsys):
+    assert calcarine(["check", str(tree)]) == 0
+    said = capsys.readouterr().out
+    assert "0 errors, 0 warnings" in said
+    assert "NSD, subj01, session 1" in said
+    assert "NSD, subj02, session 1" in said

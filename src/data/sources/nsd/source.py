@@ -21,6 +21,9 @@ from .splits import Split, split_trials
 from .targets import NsdTargets
 from .tree import LAYOUT, NsdTree, Space
 
+BETAS = "betas_fithrf_GLMdenoise_RR"
+"""The betas that are usually taken."""
+
 _CHALLENGE = ("nsdgeneral", "nsdgeneralRSC")
 
 log = logging.getLogger(__name__)
@@ -65,7 +68,7 @@ class NSD(Source):
         root: Path,
         subject: int | list[int] = 1,
         space: Space = "fsaverage",
-        betas: str = "betas_fithrf_GLMdenoise_RR",
+        betas: str = BETAS,
         sessions: list[int] | None = None,
         targets: list[str] | str | None = None,
         split: Split = "shared1000",

@@ -76,7 +76,7 @@ class NsdTargets:
         return Recording(
             subject=self.tree.name,
             hemispheres=self.chosen.sides,
-            rois=self._read_rois(),
+            rois=self.read_rois(),
             coordinates=self._coordinates(),
             vertices=self.chosen.places if surface else None,
             grid=None if surface else self._grid(),
@@ -120,7 +120,7 @@ class NsdTargets:
             "": read_values(one_of(self.tree.prepared / self.space, "brainmask", (".nii.gz", ".nii")), "the brain") > 0
         }
 
-    def _read_rois(self) -> list[Roi]:
+    def read_rois(self) -> list[Roi]:
         found = []
         for name in self.rois or ROIS:
             try:
