@@ -20,6 +20,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--test_responses", action="store_true", help="algonauts2023: also write the test responses, which it withholds"
     )
+    parser.add_argument(
+        "--volumes_alone",
+        action="store_false",
+        dest="surfaces",
+        help="nsd: no betas on fsaverage, 1.3 MB for each trial",
+    )
 
 
 def _run(options: Namespace) -> None:

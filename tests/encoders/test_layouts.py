@@ -88,6 +88,7 @@ def test_swin_of_torchvision_leaves_as_maps_whose_channels_come_first() -> None:
     torch.testing.assert_close(encoder(IMAGES)["features.0"], captured(encoder, "features.0").permute(0, 3, 1, 2))
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_windows_are_served_flat_and_are_never_pooled() -> None:
     layer = "blocks.0.layers.0.layers.window_attention.mlp_layer"
@@ -100,6 +101,7 @@ def test_windows_are_served_flat_and_are_never_pooled() -> None:
         TorchvisionEncoder("maxvit_t", "random", [layer], "avg")
 
 
+@pytest.mark.slow
 @torch.no_grad()
 def test_hiera_is_rolled_up_again() -> None:
     layers = ["blocks.0", "blocks.2", "blocks.9"]

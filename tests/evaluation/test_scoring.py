@@ -94,6 +94,7 @@ def test_subjects_of_the_mini_track_are_averaged_over_their_rois(tmp_path: Path)
     assert summary.score == pytest.approx(sum(means) / 6, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_the_headline_and_the_report_say_which_score_it_is(tmp_path: Path) -> None:
     mini, full, none = (
         evaluate_run(tmp_path / str(track), [subject(track)], History(), "") for track in ("mini", "full", None)

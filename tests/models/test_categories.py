@@ -156,6 +156,7 @@ def test_accuracy_is_exact_however_a_split_is_batched(size: int, tmp_path: Path)
     assert objective.accuracies()["test/category_accuracy"].isnan()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("backbone", [False, True])
 def test_categories_are_learnt_and_a_control_is_at_chance(backbone: bool, tmp_path: Path) -> None:
     shares, correlations = {}, {}

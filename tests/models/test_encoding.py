@@ -42,6 +42,7 @@ def fit(
     return model, data, trainer, stopping
 
 
+@pytest.mark.slow
 def test_a_planted_signal_is_recovered_and_its_shuffled_control_is_not(tmp_path):
     scores = {}
     for shuffle in (False, True):

@@ -33,13 +33,6 @@ def line(member: Member, found: Walk | None) -> str:
     return f"| {' | '.join(str(cell) or ' ' for cell in cells)} |"
 
 
-def is_plain(member: Member) -> bool:
-    """Whether all layers of a family are said to be vectors, or maps with their channels first."""
-    said = next((text for text in PAGE.read_text().splitlines() if f" `{member.model}` " in text), "")
-    named = dict(zip(COLUMNS, (cell.strip() for cell in said.strip("|").split("|")), strict=False))
-    return all(named.get(column) == "0" for column in ("last", "tokens", "flat"))
-
-
 def page(lines: dict[Member, str], layers: int) -> str:
     """The whole page."""
     walked = sum(not member.skipped for member in lines)

@@ -6,7 +6,7 @@ from importlib.metadata import version
 import pytest
 
 from .families import Member, families, members
-from .page import PAGE, is_plain, line
+from .page import PAGE, line
 from .walk import walk
 
 MEMBERS = members()
@@ -17,8 +17,18 @@ def installed(library: str) -> str:
     return version(PACKAGES[library]).partition("+")[0]
 
 
+OF_EVERY_KIND = {
+    "timm": "crossvit efficientformer eva hiera levit mambaout maxxvit mvitv2 swin_transformer swin_transformer_v2_cr "
+    "tnt vision_transformer xcit",
+    "torchvision": "convnext maxvit swin_transformer vision_transformer",
+    "open_clip": "VisionTransformer timm.eva timm.swin_transformer",
+}
+"""Families that show one each of the ways in which axes and tokens lie; the others are left to releases."""
+
+
 def case(member: Member):
-    marks = [pytest.mark.slow, *([pytest.mark.plain_family] if is_plain(member) else [])]
+    shown = member.family in OF_EVERY_KIND[member.library].split()
+    marks = [pytest.mark.slow, *([] if shown else [pytest.mark.whole_zoo])]
     return pytest.param(member, id=f"{member.library}-{member.family}", marks=marks)
 
 

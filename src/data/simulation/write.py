@@ -33,6 +33,7 @@ def simulate(
     subjects: int = 1,
     seed: int = 0,
     test_responses: bool = False,
+    surfaces: bool = True,
 ) -> None:
     """Write simulated subjects to a new folder; it appears when it is complete, or not at all.
 
@@ -52,6 +53,7 @@ def simulate(
         seed: Determines everything.
         test_responses: In the challenge's tree, write the responses to the test images too, which it withholds. Other
             formats always have them.
+        surfaces: Of "nsd", write betas on fsaverage beside those in volumes.
 
     Raises:
         InputError: A number is out of range, or the folder is there already.
@@ -64,7 +66,7 @@ def simulate(
     images = IMAGES[format] if images is None else images
     with whole_folder(out.resolve()) as folder:
         if format in ("nsd", "nsd-synthetic"):
-            truths = write_nsd(folder, images, targets or 2000, subjects, seed, format == "nsd-synthetic")
+            truths = write_nsd(folder, images, targets or 2000, subjects, seed, format == "nsd-synthetic", surfaces)
         else:
             truths = _write_images(folder, format, images, targets or 39_548, subjects, seed, test_responses)
         (folder / "truth").mkdir()

@@ -280,6 +280,7 @@ def test_any_windows_are_drawn(tmp_path: Path, num_targets: int, hemispheres: tu
     assert receptive_fields({}) is None
 
 
+@pytest.mark.slow
 def test_the_same_findings_make_the_same_bytes(tmp_path: Path) -> None:
     subject = recording(20, 1)
     found = Findings(

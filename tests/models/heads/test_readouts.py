@@ -151,6 +151,7 @@ def learnt_centers(kind, shuffle):
     return narrowest * 10 + 4.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", READOUTS)
 def test_a_planted_receptive_field_is_found_and_of_shuffled_responses_none_is(kind):
     found = (learnt_centers(kind, shuffle=False) - CENTERS).abs().amax(1)

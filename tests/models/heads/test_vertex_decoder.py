@@ -206,6 +206,7 @@ def trained(head: VertexDecoder, batch, steps: int) -> VertexDecoder:
     return head.eval()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("axis", [0, *(pytest.param(axis, marks=pytest.mark.slow) for axis in (1, 2))])
 def test_it_learns_the_place_of_targets_that_it_has_not_seen(axis: int) -> None:
     """The published sanity check, on folded cortex: trained on half of the targets, tested on the others; seed 0."""
