@@ -60,7 +60,12 @@ class JointEncoder(Encoder):
         return self._by_layer({name: part.feature_shapes() for name, part in self.parts().items()})
 
     def randomised(self) -> Encoder:
-        return JointEncoder({name: encoder.randomised() for name, encoder in self._named().items()})
+        """Each part with random weights; one that has none to randomise stays as it is, where another has."""
+        named = self._named()
+        weighted = [name for name, encoder in named.items() if any(True for _ in encoder.parameters())]
+        return JointEncoder(
+            {name: each.randomised() if name in weighted or not weighted else each for name, each in named.items()}
+        )
 
     def settings(self) -> dict[str, object]:
         return {"parts": {name: part.identity() for name, part in self.parts().items()}}
@@ -85,3 +90,34 @@ class RandomControl(JointEncoder):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__({"pretrained": encoder, "random": encoder.randomised()})
+
+
+class RandomWeights(Encoder):
+    """An encoder's architecture with random weights, and its layers' own names: what training the weights brought is
+    what the encoder predicts better.
+
+    Args:
+        encoder: The encoder with its weights.
+
+    Raises:
+        InputError: It has no weights, or random ones.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder.randomised()
+
+    def parts(self) -> dict[str, Encoder]:
+        return self.encoder.parts()
+
+    def forward(self, images: Tensor) -> Features:
+        return self.encoder(images)
+
+    def feature_shapes(self) -> FeatureShapes:
+        return self.encoder.feature_shapes()
+
+    def preprocessing(self) -> str:
+        return self.encoder.preprocessing()
+
+    def settings(self) -> dict[str, object]:
+        return {"encoder": self.encoder.identity()}

@@ -12,7 +12,7 @@ from ..evaluation.tables import write_rows
 from .comparison import Comparison, RoiRow
 from .comparison_figures import difference_map, differences_per_roi, is_preview, targets_against_each_other
 from .configuration import differing
-from .differences import ALPHA
+from ..evaluation.differences import ALPHA
 from .run_folder import FinishedRun
 from .text_table import Cell, text_table
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..errors import InputError
 from ..recording import Recording
-from .differences import FEWEST
+from ..evaluation.differences import FEWEST
 from .held_out import HeldOut
 
 

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from ..evaluation.bootstrap import bootstrap_means, draw_weights
-from ..evaluation.interval import correlations_without, fisher_z
-from ..evaluation.scores import target_scores
+from .bootstrap import bootstrap_means, draw_weights
+from .interval import correlations_without, fisher_z
+from .scores import target_scores
 
 FEWEST = 4
 """Stimuli: Williams's t has three degrees of freedom fewer."""
