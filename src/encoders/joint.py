@@ -62,9 +62,12 @@ class JointEncoder(Encoder):
     def randomised(self) -> Encoder:
         """Each part with random weights; one that has none to randomise stays as it is, where another has."""
         named = self._named()
-        weighted = [name for name, encoder in named.items() if any(True for _ in encoder.parameters())]
+        with_weights = [name for name, each in named.items() if _has_weights(each)]
         return JointEncoder(
-            {name: each.randomised() if name in weighted or not weighted else each for name, each in named.items()}
+            {
+                name: each.randomised() if name in with_weights or not with_weights else each
+                for name, each in named.items()
+            }
         )
 
     def settings(self) -> dict[str, object]:
@@ -76,6 +79,11 @@ class JointEncoder(Encoder):
     @staticmethod
     def _by_layer(by_part: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
         return {part_layer(part, layer): value for part, own in by_part.items() for layer, value in own.items()}
+
+
+def _has_weights(encoder: Encoder) -> bool:
+    """Whether weights were learnt elsewhere; while they follow, an encoder says that they are random."""
+    return encoder.fetched or (following() and any(True for _ in encoder.parameters()))
 
 
 class RandomControl(JointEncoder):

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from ..recording import Recording
 from ..evaluation.differences import FEWEST
+from ..recording import Recording
 from .held_out import HeldOut
 
 

@@ -27,11 +27,11 @@ class RunLogger(TensorBoardLogger):
 
     Args:
         name: The runs' name.
-        version: An earlier run to go on with; None reserves a new one.
+        version: An earlier run to go on with, or a control's name; None reserves a new one.
         runs: Folder of all runs.
     """
 
-    def __init__(self, name: str, version: int | None = None, runs: Path = RUNS) -> None:
+    def __init__(self, name: str, version: int | str | None = None, runs: Path = RUNS) -> None:
         super().__init__(runs, name=name, version=version, default_hp_metric=False)
 
     def save(self) -> None:
