@@ -1,0 +1,128 @@
+"""What a real TensorBoard server answers for a run's folder, a run with controls and a study's; and other loggers."""
+
+import csv
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlencode
+from urllib.request import Request, urlopen
+
+import pytest
+from calcarine.run.main import main
+from calcarine.study.front import main as tune
+from trees import write_folder
+
+FLAGS = [
+    "--data.source=Folder",
+    "--data.source.root=mine",
+    "--data.encoder=PixelEncoder",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_model_summary=false",
+]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "mine", n_stimuli=60, n_targets=6)
+    (tmp_path / "mine/rois.csv").write_text("target,hemisphere,roi\n0,lh,V1\n1,lh,V1\n2,rh,V4\n")
+
+
+@contextmanager
+def served(folder: str) -> Iterator[str]:
+    """A server of a folder, on a port that is free; gives its address."""
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder, "--port", "0", "--host", "localhost"]
+    server = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    try:
+        assert server.stderr is not None
+        yield next(found[1] for line in server.stderr if (found := re.search(r"at (http://localhost:\d+)/", line)))
+    finally:
+        server.terminate()
+        server.communicate()
+
+
+def asked(address: str, path: str, body: dict[str, Any] | None = None, **query: str) -> Any:
+    data = None if body is None else json.dumps(body).encode()
+    headers = {"Content-Type": "application/json"}
+    with urlopen(Request(f"{address}/data/{path}?{urlencode(query)}", data, headers), timeout=60) as answer:
+        content = answer.read()
+    return json.loads(content) if answer.headers["Content-Type"].startswith("application/json") else content
+
+
+def curves(run: Path) -> dict[str, list[float]]:
+    """Every column of `history.csv`."""
+    with (run / "history.csv").open(newline="") as file:
+        table = list(csv.DictReader(file))
+    return {name: [float(row[name]) for row in table] for name in table[0] if name != "epoch"}
+
+
+@pytest.mark.slow
+def test_a_server_answers_with_the_values_of_the_history(capsys):
+    assert main([*FLAGS, "--trainer.max_epochs=3", "--model.metrics=[mse]", "--name=mine"]) == 0
+    shown = float(re.search(r"test correlation (\S+)", capsys.readouterr().out)[1])  # pyright: ignore
+    run = Path("runs/mine/version_0")
+    history = curves(run)
+    assert {"train/loss", "validation/loss", "validation/pearson", "validation/mse"} < set(history)
+    assert {"validation_pearson/lh.V1", "validation_mse/rh.V4"} < set(history)
+    with served(str(run)) as address:
+        assert asked(address, "runs") == ["."]
+        tags = asked(address, "plugin/scalars/tags")["."]
+        logged = {tag for tag in tags if not tag.startswith(("test", "final/")) and tag not in ("epoch", "hp_metric")}
+        assert logged == set(history)  # the table lacks nothing of the curves
+        for tag, values in history.items():
+            points = asked(address, "plugin/scalars/scalars", run=".", tag=tag)
+            assert [value for _, _, value in points[: len(values)]] == pytest.approx(values, rel=1e-6), tag
+            assert len(points) == len(values) + (not tag.startswith("train") and tag != "validation/loss")  # restored
+        ((_, _, final),) = asked(address, "plugin/scalars/scalars", run=".", tag="final/test_pearson")
+        assert final == pytest.approx(shown, abs=5e-4)
+        experiment = asked(address, "plugin/hparams/experiment", body={"experimentName": ""})
+        assert "data.source.root" in {each["name"] for each in experiment["hparamInfos"]}
+        images = asked(address, "plugin/images/tags")["."]
+        assert "figures/pearson_per_roi" in images
+        (image,) = asked(address, "plugin/images/images", run=".", tag="figures/pearson_per_roi", sample="0")
+        picture = asked(address, f"plugin/images/individualImage?{image['query']}&x=")
+        assert picture.startswith(b"\x89PNG")
+
+
+@pytest.mark.slow
+def test_controls_and_trials_are_runs_beside_each_other(tmp_path):
+    assert main([*FLAGS, "--data.encoder=GaborEncoder", "--trainer.max_epochs=2", "--name=mine", "--controls=true"]) == 0
+    with served("runs/mine/version_0") as address:
+        assert sorted(asked(address, "runs")) == [".", "controls/pixels", "controls/shuffled"]
+        points = asked(address, "plugin/scalars/scalars", run="controls/pixels", tag="train/loss")
+        history = curves(Path("runs/mine/version_0/controls/pixels"))
+        assert [value for *_, value in points] == pytest.approx(history["train/loss"], rel=1e-6)
+    (tmp_path / "space.yaml").write_text("model.optimizer.lr: {type: float, low: 1.0e-4, high: 1.0e-2, log: true}\n")
+    search = ["--search=space.yaml", "--study=sought", "--trials=2", "--pruner=none", "--trainer.max_epochs=2"]
+    assert tune([*FLAGS, *search]) == 0
+    with (tmp_path / "runs/sought/trials.csv").open(newline="") as file:
+        trials = list(csv.DictReader(file))
+    with served("runs/sought") as address:
+        names = [f"trials/version_{row['number']}" for row in trials]
+        assert set(names) <= set(asked(address, "runs"))
+        for name, row in zip(names, trials, strict=True):
+            tags = asked(address, "plugin/scalars/tags")
+            assert {"train/loss", "validation/pearson"} <= set(tags[name])
+            (own,) = [run for run in tags if run.startswith(name) and "study/validation_pearson" in tags[run]]
+            *_, (_, _, value) = asked(address, "plugin/scalars/scalars", run=own, tag="study/validation_pearson")
+            assert value == pytest.approx(float(row["value"]), rel=1e-6)
+        experiment = asked(address, "plugin/hparams/experiment", body={"experimentName": ""})
+        assert "model.optimizer.lr" in {each["name"] for each in experiment["hparamInfos"]}  # by which they compare
+
+
+@pytest.mark.slow
+def test_another_logger_stands_beside_tensorboard_by_flag():
+    logger = ["--trainer.logger=CSVLogger", "--trainer.logger.save_dir=logged"]
+    assert main([*FLAGS, *logger, "--trainer.max_epochs=2", "--name=mine"]) == 0
+    run = Path("runs/mine/version_0")
+    assert all((run / name).is_file() for name in ("scores.csv", "report.html", "history.csv", "checkpoints/best.ckpt"))
+    assert list(run.glob("events*"))
+    (table,) = Path("logged").rglob("metrics.csv")
+    with table.open(newline="") as file:
+        losses = [float(row["train/loss"]) for row in csv.DictReader(file) if row["train/loss"]]
+    assert losses == pytest.approx(curves(run)["train/loss"], rel=1e-6)
