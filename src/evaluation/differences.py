@@ -130,7 +130,8 @@ def paired_means(
     known = np.flatnonzero(scored.any(axis=0))
     spread = np.zeros(groups.shape[1])
     spread[known] = np.nanstd((two - one)[:, known], axis=0, ddof=1)
-    reach = stdtrit(n - 1, 0.975) * spread * np.sqrt(n / (n - 1))
+    freedom = max(n - 1, 1)  # one stimulus has no correlation, and so no interval
+    reach = stdtrit(freedom, 0.975) * spread * np.sqrt(n / freedom)
     found: list[MeanDifference | None] = []
     for members, own in zip(scored.T, reach.tolist(), strict=True):
         if not members.any():

@@ -78,9 +78,9 @@ def test_a_class_that_is_typed_in_place_of_a_configs_says_with_what_it_starts(ca
         return [line for line in caplog.messages if "has its own defaults" in line]
 
     (line,) = told("--model.optimizer", "AdamW", "--model.optimizer.weight_decay=0.1")
-    assert line.startswith("model.optimizer AdamW: has its own defaults, not what SGD had: lr 0.001 (0.0003)")
+    assert line.startswith("model.optimizer AdamW: has its own defaults, not what SGD had: lr 0.0001 (0.0003)")
     assert "weight_decay" not in line  # which was typed
-    assert told("--model.optimizer=AdamW", "--model.optimizer.lr=0.001", "--model.optimizer.weight_decay=0") == []
+    assert told("--model.optimizer=AdamW", "--model.optimizer.lr=0.0001", "--model.optimizer.weight_decay=0") == []
     assert told() == []
 
 

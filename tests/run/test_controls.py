@@ -1,13 +1,17 @@
-"""`train.py --controls true`: what is planted beats its controls, what is not says so, and what cannot be is refused."""
+"""`train.py --controls true`: what is planted beats them, what is not says so, what cannot be is refused."""
 
 import csv
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from calcarine.results.run_folder import FinishedRun
 from calcarine.run.main import main
 from learnt import write_followed
+from places import REPOSITORY
 
 FLAGS = [
     "--data.source=Folder",
@@ -38,6 +42,7 @@ def rows(run: Path = RUN) -> dict[str, dict[str, str]]:
         return {row["control"]: row for row in csv.DictReader(file) if row["hemisphere"] == "both"}
 
 
+@pytest.mark.slow
 def test_a_planted_signal_beats_all_controls(capsys):
     write_followed(Path("mine"), "weights")
     said = verdict(capsys)
@@ -148,3 +153,23 @@ def test_a_control_that_means_nothing_or_that_the_model_cannot_take_is_left_out_
     assert [path.name for path in (RUN / "controls").iterdir()] == ["shuffled"]
     page = (RUN / "report.html").read_text()
     assert page.count("There is no control with ") == 2
+
+
+@pytest.mark.slow
+def test_two_ranks_train_the_controls_together(capsys):
+    """One folder, one line; for the same weights the figures of one process."""
+    write_followed(Path("mine"), "weights")
+    flags = [*FLAGS, "--name=mine", "--controls=true", "--trainer.enable_progress_bar=false"]
+    ranks = [sys.executable, str(REPOSITORY / "train.py"), *flags, "--trainer.devices=2", "--trainer.strategy=ddp"]
+    environment = {**os.environ, "PYTHONPATH": str(REPOSITORY / "tests/fixtures")}
+    done = subprocess.run(ranks, env=environment, capture_output=True, text=True, timeout=400, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("test correlation") == 1
+    assert [path.name for path in RUN.parent.iterdir()] == ["version_0"]
+    two = rows()
+    assert list(two) == ["shuffled", "pixels", "random_weights"]
+    assert main([*flags, "--ckpt_path=last"]) == 0  # resumes each at its end, in one process
+    assert capsys.readouterr().out.strip().splitlines()[-1] == done.stdout.strip().splitlines()[-1]
+    for name, row in rows().items():
+        for figure in ("result_mean", "pearson_mean", "difference_ci_low"):
+            assert float(row[figure]) == pytest.approx(float(two[name][figure]), abs=1e-5)

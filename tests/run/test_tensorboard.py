@@ -91,7 +91,9 @@ def test_a_server_answers_with_the_values_of_the_history(capsys):
 
 @pytest.mark.slow
 def test_controls_and_trials_are_runs_beside_each_other(tmp_path):
-    assert main([*FLAGS, "--data.encoder=GaborEncoder", "--trainer.max_epochs=2", "--name=mine", "--controls=true"]) == 0
+    assert (
+        main([*FLAGS, "--data.encoder=GaborEncoder", "--trainer.max_epochs=2", "--name=mine", "--controls=true"]) == 0
+    )
     with served("runs/mine/version_0") as address:
         assert sorted(asked(address, "runs")) == [".", "controls/pixels", "controls/shuffled"]
         points = asked(address, "plugin/scalars/scalars", run="controls/pixels", tag="train/loss")
