@@ -95,11 +95,11 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         controls=controls,
     )
     cli.provenance.conclude(folder, summary)
+    submission = write_submission(cli.datamodule, folder / "predictions", folder)
     if not last:
         log.info("%s: %s; its controls follow", folder, summary.headline())
         return
     _log_final(cli, summary)
-    submission = write_submission(cli.datamodule, folder / "predictions", folder)
     if submission:
         log.info("%s", submission)
     for name, value in categories.items():

@@ -24,6 +24,7 @@ FLAGS = [
     "--trainer.accelerator=cpu",
     "--trainer.enable_model_summary=false",
 ]
+STATES = ["STATUS_UNKNOWN", "STATUS_SUCCESS", "STATUS_FAILURE", "STATUS_RUNNING"]
 
 
 @pytest.fixture(autouse=True)
@@ -81,7 +82,8 @@ def test_a_server_answers_with_the_values_of_the_history(capsys):
         ((_, _, final),) = asked(address, "plugin/scalars/scalars", run=".", tag="final/test_pearson")
         assert final == pytest.approx(shown, abs=5e-4)
         experiment = asked(address, "plugin/hparams/experiment", body={"experimentName": ""})
-        assert "data.source.root" in {each["name"] for each in experiment["hparamInfos"]}
+        named = {each["name"] for each in experiment["hparamInfos"]}
+        assert {"seed_everything", "data.source.init_args.root", "trainer.max_epochs"} <= named
         images = asked(address, "plugin/images/tags")["."]
         assert "figures/pearson_per_roi" in images
         (image,) = asked(address, "plugin/images/images", run=".", tag="figures/pearson_per_roi", sample="0")
@@ -90,31 +92,28 @@ def test_a_server_answers_with_the_values_of_the_history(capsys):
 
 
 @pytest.mark.slow
-def test_controls_and_trials_are_runs_beside_each_other(tmp_path):
-    assert (
-        main([*FLAGS, "--data.encoder=GaborEncoder", "--trainer.max_epochs=2", "--name=mine", "--controls=true"]) == 0
-    )
-    with served("runs/mine/version_0") as address:
-        assert sorted(asked(address, "runs")) == [".", "controls/pixels", "controls/shuffled"]
-        points = asked(address, "plugin/scalars/scalars", run="controls/pixels", tag="train/loss")
-        history = curves(Path("runs/mine/version_0/controls/pixels"))
-        assert [value for *_, value in points] == pytest.approx(history["train/loss"], rel=1e-6)
+def test_a_servers_trials_are_comparable(tmp_path):
     (tmp_path / "space.yaml").write_text("model.optimizer.lr: {type: float, low: 1.0e-4, high: 1.0e-2, log: true}\n")
     search = ["--search=space.yaml", "--study=sought", "--trials=2", "--pruner=none", "--trainer.max_epochs=2"]
     assert tune([*FLAGS, *search]) == 0
     with (tmp_path / "runs/sought/trials.csv").open(newline="") as file:
-        trials = list(csv.DictReader(file))
-    with served("runs/sought") as address:
-        names = [f"trials/version_{row['number']}" for row in trials]
-        assert set(names) <= set(asked(address, "runs"))
-        for name, row in zip(names, trials, strict=True):
-            tags = asked(address, "plugin/scalars/tags")
+        trials = {f"version_{row['number']}": row for row in csv.DictReader(file)}
+    with served("runs/sought/trials") as address:
+        assert sorted(asked(address, "runs")) == sorted(trials)
+        tags = asked(address, "plugin/scalars/tags")
+        for name, row in trials.items():
             assert {"train/loss", "validation/pearson"} <= set(tags[name])
-            (own,) = [run for run in tags if run.startswith(name) and "study/validation_pearson" in tags[run]]
-            *_, (_, _, value) = asked(address, "plugin/scalars/scalars", run=own, tag="study/validation_pearson")
+            *_, (_, _, value) = asked(address, "plugin/scalars/scalars", run=name, tag="study/validation_pearson")
             assert value == pytest.approx(float(row["value"]), rel=1e-6)
         experiment = asked(address, "plugin/hparams/experiment", body={"experimentName": ""})
-        assert "model.optimizer.lr" in {each["name"] for each in experiment["hparamInfos"]}  # by which they compare
+        assert [each["name"] for each in experiment["hparamInfos"]] == ["model.optimizer.lr"]
+        groups = asked(
+            address,
+            "plugin/hparams/session_groups",
+            body={"experimentName": "", "startIndex": 0, "sliceSize": 9, "colParams": [], "allowedStatuses": STATES},
+        )["sessionGroups"]
+        rates = [group["hparams"]["model.optimizer.lr"] for group in groups]
+        assert sorted(rates) == pytest.approx(sorted(float(row["model.optimizer.lr"]) for row in trials.values()))
 
 
 @pytest.mark.slow
