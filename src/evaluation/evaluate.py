@@ -74,8 +74,8 @@ def evaluate_run(
         write_rows(folder / CONTROLS, against)
     warnings += [each.sentence() for each in verdicts if each.known and not each.beaten]
     figures = [
-        *control_figures(folder / "figures", chosen, against, verdicts),
         *score_figures(folder / "figures", chosen, shown_rows, subjects),
+        *control_figures(folder / "figures", chosen, against, verdicts),
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
         *write_findings(folder, parts),
