@@ -44,7 +44,7 @@ def _encode_for(args: Sequence[str]) -> None:
     if answered(args, ENCODE, "calcarine encode"):
         return
     from ..run.cli import build_cli
-    from ..run.stages import encode
+    from ..run.training import encode
 
     quieten()
     encode(build_cli(args))

@@ -2,7 +2,7 @@
 
 from .base import Encoder
 from .gabor import GaborEncoder
-from .joint import JointEncoder
+from .joint import JointEncoder, RandomWeights
 from .open_clip_encoder import OpenClipEncoder
 from .patches import PatchEncoder
 from .pixels import PixelEncoder
@@ -16,6 +16,7 @@ __all__ = [
     "GaborEncoder",
     "PatchEncoder",
     "JointEncoder",
+    "RandomWeights",
     "TorchvisionEncoder",
     "TimmEncoder",
     "OpenClipEncoder",

@@ -60,7 +60,15 @@ class JointEncoder(Encoder):
         return self._by_layer({name: part.feature_shapes() for name, part in self.parts().items()})
 
     def randomised(self) -> Encoder:
-        return JointEncoder({name: encoder.randomised() for name, encoder in self._named().items()})
+        """Each part with random weights; one that has none to randomise stays as it is, where another has."""
+        named = self._named()
+        with_weights = [name for name, each in named.items() if _has_weights(each)]
+        return JointEncoder(
+            {
+                name: each.randomised() if name in with_weights or not with_weights else each
+                for name, each in named.items()
+            }
+        )
 
     def settings(self) -> dict[str, object]:
         return {"parts": {name: part.identity() for name, part in self.parts().items()}}
@@ -71,6 +79,11 @@ class JointEncoder(Encoder):
     @staticmethod
     def _by_layer(by_part: Mapping[str, Mapping[str, T]]) -> dict[str, T]:
         return {part_layer(part, layer): value for part, own in by_part.items() for layer, value in own.items()}
+
+
+def _has_weights(encoder: Encoder) -> bool:
+    """Whether weights were learnt elsewhere; while they follow, an encoder says that they are random."""
+    return encoder.fetched or (following() and any(True for _ in encoder.parameters()))
 
 
 class RandomControl(JointEncoder):
@@ -85,3 +98,34 @@ class RandomControl(JointEncoder):
 
     def __init__(self, encoder: Encoder) -> None:
         super().__init__({"pretrained": encoder, "random": encoder.randomised()})
+
+
+class RandomWeights(Encoder):
+    """An encoder's architecture with random weights, and its layers' own names: what training the weights brought is
+    what the encoder predicts better.
+
+    Args:
+        encoder: The encoder with its weights.
+
+    Raises:
+        InputError: It has no weights, or random ones.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder.randomised()
+
+    def parts(self) -> dict[str, Encoder]:
+        return self.encoder.parts()
+
+    def forward(self, images: Tensor) -> Features:
+        return self.encoder(images)
+
+    def feature_shapes(self) -> FeatureShapes:
+        return self.encoder.feature_shapes()
+
+    def preprocessing(self) -> str:
+        return self.encoder.preprocessing()
+
+    def settings(self) -> dict[str, object]:
+        return {"encoder": self.encoder.identity()}

@@ -1,6 +1,7 @@
 """Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
 
 from .challenge import algonauts2023_score, noise_normalised, write_submission_2021, write_submission_2023
+from .controls import Control
 from .evaluate import evaluate_run
 from .figures.training import History
 from .predicted import SplitPredictions
@@ -9,6 +10,7 @@ from .summary import Summary
 from .tables import read_scores, write_rows, write_targets
 
 __all__ = [
+    "Control",
     "History",
     "SplitPredictions",
     "Summary",

@@ -10,7 +10,8 @@ import numpy as np
 from ..fsaverage import MESH_VERTICES
 from ..names import HEMISPHERES
 from ..recording import Recording
-from .figures import cortex, distribution, pairs, per_roi, training
+from .controls import ControlRow, Verdict
+from .figures import controls, cortex, distribution, pairs, per_roi, training
 from .figures.drawing import save_figure
 from .figures.mesh import Mesh, coarsened, load_meshes
 from .figures.residuals import residuals
@@ -42,6 +43,22 @@ def score_figures(folder: Path, split: str, rows: Sequence[ScoreRow], subjects: 
         path = save_figure(distribution.picture(shown), folder / "distribution.png")
         figures.append(ReportFigure("Distribution of correlations", caption, path, distribution.plot(shown)))
     return figures
+
+
+def control_figures(
+    folder: Path, split: str, rows: Sequence[ControlRow], verdicts: Sequence[Verdict]
+) -> list[ReportFigure]:
+    """The run beside its controls, of a run that has any."""
+    if not rows:
+        return []
+    dots = controls.dots_of(rows, {each.control.name: each.control.label for each in verdicts})
+    caption = (
+        f"Mean Pearson correlation over the targets of each ROI, {split} split: of the run, and of the same model "
+        "with shuffled responses, pixels or random weights. Lines: 95 % interval over stimuli. Whether a difference is "
+        "one is told by the intervals of paired differences, in the table below."
+    )
+    path = save_figure(controls.picture(dots), folder / "controls.png")
+    return [ReportFigure("Beside its controls", caption, path, controls.plot(dots))]
 
 
 def training_figures(folder: Path, history: History) -> list[ReportFigure]:

@@ -11,15 +11,15 @@ import numpy as np
 from ..findings import Findings
 from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
-from .drawn import brain_figures, pair_figures, score_figures, training_figures
+from .controls import CONTROLS, Control, control_rows, told, verdicts_of
+from .drawn import brain_figures, control_figures, pair_figures, score_figures, training_figures
 from .figures.training import History
 from .found import write_findings
 from .maps import write_maps
-from .predicted import SplitPredictions
+from .predicted import SplitPredictions, scored
 from .published import published
 from .report import DATA, MODEL, write_report
-from .scores import ScoreRow, TargetScores, score_rows, target_scores
-from .scoring import scoring_of
+from .scores import ScoreRow, TargetScores
 from .stimuli import Extremes, Thumbnails, extremes
 from .summary import FEW_STIMULI, Summary, summarise
 from .tables import write_rows, write_targets
@@ -33,6 +33,7 @@ def evaluate_run(
     facts: Mapping[str, str] | None = None,
     findings: Mapping[str, Findings] | None = None,
     fsaverage: Path | None = None,
+    controls: Sequence[Control] = (),
 ) -> Summary:
     """Score a run and write `scores.csv`, `targets.csv`, `figures/`, `maps/` and `report.html` into its folder.
 
@@ -50,6 +51,7 @@ def evaluate_run(
         facts: What else the report shall say, name and value; `DATA` and `MODEL` stand in the headline too.
         findings: What the model found, by subject; nothing for models that only predict.
         fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices; None draws on fsaverage5.
+        controls: What the run is held against; `controls.csv` holds their scores.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -66,8 +68,14 @@ def evaluate_run(
 
     shown_rows, subjects = _of_split(chosen, rows, tables)
     write_maps(folder / "maps", subjects)
+    against = control_rows(shown, controls)
+    verdicts = verdicts_of(against, controls)
+    if against:
+        write_rows(folder / CONTROLS, against)
+    warnings += [each.sentence() for each in verdicts if each.known and not each.beaten]
     figures = [
         *score_figures(folder / "figures", chosen, shown_rows, subjects),
+        *control_figures(folder / "figures", chosen, against, verdicts),
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
         *write_findings(folder, parts),
@@ -89,7 +97,7 @@ def evaluate_run(
         test_sets.append(summarise(split, count, own_rows, own))
         of_set = score_figures(folder / "figures" / split, split, own_rows, own)
         figures += [replace(figure, title=f"{figure.title}, {split}") for figure in of_set]
-    summary = replace(summary, figures=pictures, about=", ".join(about.values()))
+    summary = replace(summary, figures=pictures, about=", ".join(about.values()), controls=told(verdicts))
     write_report(
         folder / "report.html",
         f"{folder.parent.name}/{folder.name}",
@@ -102,6 +110,8 @@ def evaluate_run(
         stimuli,
         published([recording for recording, _ in subjects], rows, summary),
         test_sets,
+        [each.sentence() for each in verdicts],
+        against,
     )
     return summary
 
@@ -122,10 +132,8 @@ def _scored(
     tables: list[tuple[Recording, str, TargetScores]] = []
     warnings: list[str] = []
     for part in splits:
-        responses = part.recording.responses.gather(part.stimuli)
-        scoring = scoring_of(part.recording)
-        scores = target_scores(part.predictions, responses, part.noise_ceiling, scoring)
-        rows += score_rows(part.recording, part.split, part.predictions, responses, targets=scores)
+        scores, own = scored(part)
+        rows += own
         tables.append((part.recording, part.split, scores))
         warnings += _warnings(part, scores)
     return rows, tables, warnings

@@ -7,6 +7,8 @@ from functools import cached_property
 import numpy as np
 
 from ..recording import Recording
+from .scores import ScoreRow, TargetScores, score_rows, target_scores
+from .scoring import scoring_of
 
 
 @dataclass(frozen=True)
@@ -40,3 +42,10 @@ class SplitPredictions:
     def noise_ceiling(self) -> np.ndarray | None:
         """The ceiling (T,) that scores are held against; None where none is known."""
         return next(iter(self.ceilings.values()), None)
+
+
+def scored(part: SplitPredictions) -> tuple[TargetScores, list[ScoreRow]]:
+    """The scores of one subject's and split's targets, and the rows of `scores.csv`."""
+    responses = part.recording.responses.gather(part.stimuli)
+    scores = target_scores(part.predictions, responses, part.noise_ceiling, scoring_of(part.recording))
+    return scores, score_rows(part.recording, part.split, part.predictions, responses, targets=scores)

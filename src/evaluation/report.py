@@ -13,6 +13,7 @@ from markupsafe import Markup
 
 from ..atomic import replacing
 from ..names import by_importance
+from .controls import ControlRow
 from .figures.drawing import DARK
 from .published import Published
 from .scores import ALL, ScoreRow
@@ -68,6 +69,8 @@ def write_report(
     stimuli: Sequence[Extremes] = (),
     published: Sequence[Published] = (),
     test_sets: Sequence[Summary] = (),
+    verdicts: Sequence[str] = (),
+    controls: Sequence[ControlRow] = (),
 ) -> None:
     """Write `report.html`.
 
@@ -83,6 +86,8 @@ def write_report(
         stimuli: The best and worst of each ROI.
         published: Figures of others on the same data.
         test_sets: Of each test set with a name of its own, beside which the headline's split is shown.
+        verdicts: Whether the run beats its controls, a sentence each.
+        controls: Rows of `controls.csv`.
     """
     write_page(
         path,
@@ -99,6 +104,8 @@ def write_report(
         fewest=FEWEST,
         published=published,
         test_sets=[summary, *test_sets] if test_sets else [],
+        verdicts=verdicts,
+        controls=_controls(controls),
         scores=_scores(rows),
         config=config,
     )
@@ -138,6 +145,30 @@ def _scores(rows: Sequence[ScoreRow]) -> dict[str, Any]:
         "lines": lines,
         "ceilings": any(row.noise_ceiling_mean is not None for row in rows),
     }
+
+
+def _controls(rows: Sequence[ControlRow]) -> dict[str, Any]:
+    """Heads and lines of the table of controls."""
+    hidden = 0 if len({row.subject for row in rows}) > 1 else 1
+
+    def interval(low: float | None, high: float | None) -> str:
+        return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
+
+    def keys(row: ControlRow) -> list[str]:
+        return [row.subject, _HEMISPHERES.get(row.hemisphere, row.hemisphere), row.roi, row.control.replace("_", " ")]
+
+    lines = [
+        [
+            *keys(row)[hidden:],
+            f"{row.n_scored:,}", number(row.result_mean), interval(row.result_ci_low, row.result_ci_high),
+            number(row.pearson_mean), interval(row.pearson_ci_low, row.pearson_ci_high),
+            number(row.difference), interval(row.difference_ci_low, row.difference_ci_high),
+        ]
+        for row in rows
+    ]  # fmt: skip
+    names = ["subject", "hemisphere", "ROI", "control"][hidden:]
+    figures = ["targets scored", "run r", "95 % interval", "control r", "95 % interval", "difference", "95 % interval"]
+    return {"heads": [*names, *figures], "names": len(names), "lines": lines}
 
 
 def plotly() -> Markup:

@@ -34,6 +34,7 @@ class Summary:
         score: The challenge's score, None where no noise ceiling is known.
         figures: The run's pictures by name.
         about: Which data and which model these are, in a few words.
+        controls: Which controls it beats and which not, in a few words.
     """
 
     split: str
@@ -50,6 +51,7 @@ class Summary:
     score: float | None = None
     figures: Mapping[str, Path] = field(default_factory=dict)
     about: str = ""
+    controls: str = ""
 
     @property
     def caution(self) -> str:
@@ -72,7 +74,7 @@ class Summary:
             line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
         if self.score is not None:
             line += f", {self.scoring.text(self.score)}"
-        return f"{line}; {self.about}" if self.about else line
+        return "; ".join(filter(None, (line, self.controls, self.about)))
 
 
 def summarise(
@@ -100,7 +102,13 @@ def summarise(
         n_scored=int(scored.sum()),
         correlation=float(pearson[scored].mean()) if scored.any() else math.nan,
         scoring=scoring,
-        interval=_pooled_interval([row for row in rows if row.hemisphere == BOTH and row.roi == ALL]),
+        interval=pooled_interval(
+            [
+                (row.n_scored, row.pearson_mean, row.pearson_ci_low, row.pearson_ci_high)
+                for row in rows
+                if row.hemisphere == BOTH and row.roi == ALL
+            ]
+        ),
         fewest_stimuli=min(int(scores.n.max(initial=0)) for _, scores in subjects),
         noise_ceiling=float(ceiling[known].mean()) if known.any() else None,
         ceiling_correlation=float(np.sqrt(ceiling[known]).mean()) if known.any() else None,
@@ -109,19 +117,24 @@ def summarise(
     )
 
 
-def _pooled_interval(subjects: Sequence[ScoreRow]) -> tuple[float, float] | None:
-    """Interval of the mean over the subjects' scored targets.
+def pooled_interval(
+    subjects: Sequence[tuple[int, float | None, float | None, float | None]],
+) -> tuple[float, float] | None:
+    """Interval of the mean over the subjects' scored targets; None where one of them has none.
 
     The subjects' stimuli are resampled independently, so the distances from the mean add in quadrature.
+
+    Args:
+        subjects: Of each its scored targets, their mean, and the ends of its interval.
     """
-    subjects = [row for row in subjects if row.n_scored]
-    total = sum(row.n_scored for row in subjects)
+    subjects = [each for each in subjects if each[0]]
+    total = sum(each[0] for each in subjects)
     mean, below, above = 0.0, 0.0, 0.0
-    for row in subjects:
-        if row.pearson_mean is None or row.pearson_ci_low is None or row.pearson_ci_high is None:
+    for count, own, low, high in subjects:
+        if own is None or low is None or high is None:
             return None
-        weight = row.n_scored / total
-        mean += weight * row.pearson_mean
-        below += (weight * (row.pearson_mean - row.pearson_ci_low)) ** 2
-        above += (weight * (row.pearson_ci_high - row.pearson_mean)) ** 2
+        weight = count / total
+        mean += weight * own
+        below += (weight * (own - low)) ** 2
+        above += (weight * (high - own)) ** 2
     return (mean - math.sqrt(below), mean + math.sqrt(above)) if subjects else None

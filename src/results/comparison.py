@@ -10,11 +10,11 @@ from functools import cached_property
 import numpy as np
 
 from ..errors import InputError
+from ..evaluation.differences import ALPHA, MeanDifference, Paired, adjusted, paired_means, paired_targets
 from ..evaluation.scores import ALL, BOTH, groups_of
 from ..evaluation.summary import FEW_STIMULI
 from ..names import TEST
 from ..recording import Recording
-from .differences import ALPHA, MeanDifference, Paired, adjusted, paired_means, paired_targets
 from .held_out import HeldOut, common_split, read_held_out
 from .responses import read_recordings
 from .run_folder import FinishedRun

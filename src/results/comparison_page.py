@@ -7,12 +7,12 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import InputError
+from ..evaluation.differences import ALPHA
 from ..evaluation.report import number, plotly, write_page
 from ..evaluation.tables import write_rows
 from .comparison import Comparison, RoiRow
 from .comparison_figures import difference_map, differences_per_roi, is_preview, targets_against_each_other
 from .configuration import differing
-from .differences import ALPHA
 from .run_folder import FinishedRun
 from .text_table import Cell, text_table
 

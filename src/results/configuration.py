@@ -3,8 +3,8 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_PLACES = ("name", "runs", "ckpt_path", "config", "trainer.default_root_dir")
-"""Flags that say where a run is, not what."""
+_PLACES = ("name", "runs", "ckpt_path", "config", "controls", "trainer.default_root_dir")
+"""Flags that say where a run is and what stands beside it, not what it is."""
 
 
 def flat(config: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:

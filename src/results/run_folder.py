@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 CONFIG, SCORES, PROVENANCE = "config.yaml", "scores.csv", "run.json"
 
-WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band")
+WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band", "control")
 """Columns of text, in any table: a ROI may be called NA."""
 
 

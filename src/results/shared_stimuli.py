@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
+from ..evaluation.differences import FEWEST
 from ..recording import Recording
-from .differences import FEWEST
 from .held_out import HeldOut
 
 

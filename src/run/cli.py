@@ -1,5 +1,6 @@
 """The command line of a run: LightningCLI, the links from data to model, and one-line errors."""
 
+import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -22,9 +23,12 @@ from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
+from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
 from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
+
+log = logging.getLogger(__name__)
 
 
 class EncodingCLI(LightningCLI):
@@ -68,6 +72,13 @@ class EncodingCLI(LightningCLI):
             "one where the name is new.",
         )
         parser.add_argument(
+            "--controls",
+            type=bool,
+            default=False,
+            help="Train the same model with shuffled responses, with pixels in place of its encoder, and with the "
+            "encoder's weights at random, and hold the result against them; see docs/controls.md.",
+        )
+        parser.add_argument(
             "--report.fsaverage",
             type=Path | None,
             default=None,
@@ -108,10 +119,19 @@ class EncodingCLI(LightningCLI):
             raise InputError(f"--name {name}: expected a name below runs/, found a path out of it")
         self.config.name = name
         checkpoint, version = resume_from(name, self.config.ckpt_path, self.config.runs)
+        return self.write_into(RunLogger(name, version, self.config.runs), checkpoint)
+
+    def write_into(self, logger: RunLogger, checkpoint: Path | None) -> list[Callback]:
+        """What writes into the run's folder.
+
+        Args:
+            logger: Which has the folder.
+            checkpoint: From which the run goes on; None where it starts.
+        """
         self.checkpoint = checkpoint
         self.provenance = Provenance(self.args, about(self.config), self.config.seed_everything)
         self.config.ckpt_path = None  # config.yaml says what the run is, not how it was resumed
-        self.run_logger = RunLogger(name, version, self.config.runs)
+        self.run_logger = logger
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
             callbacks += [HistoryWriter(), PredictionWriter(), self.provenance]
@@ -188,4 +208,7 @@ def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:
     Raises:
         InputError: A flag, a config file or a value is not valid.
     """
-    return EncodingCLI(args)
+    cli = EncodingCLI(args)
+    for change in typed_changes(cli.parser, cli.args, cli.config.as_dict()):
+        log.info("%s", change)
+    return cli

@@ -1,6 +1,7 @@
 """The run's folder `runs/NAME/version_N/`: who names it, and what is written into it while training."""
 
-from collections.abc import Mapping, Sequence
+import csv
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..atomic import replacing
+from ..names import VALIDATION
 from ..where import RUNS
 
 
@@ -27,11 +29,11 @@ class RunLogger(TensorBoardLogger):
 
     Args:
         name: The runs' name.
-        version: An earlier run to go on with; None reserves a new one.
+        version: An earlier run to go on with, or a control's name; None reserves a new one.
         runs: Folder of all runs.
     """
 
-    def __init__(self, name: str, version: int | None = None, runs: Path = RUNS) -> None:
+    def __init__(self, name: str, version: int | str | None = None, runs: Path = RUNS) -> None:
         super().__init__(runs, name=name, version=version, default_hp_metric=False)
 
     def save(self) -> None:
@@ -76,7 +78,10 @@ class EpochSeed(Callback):
 
 
 class HistoryWriter(Callback):
-    """Losses and correlation by epoch, in `history.csv`; carried by checkpoints, so a resumed curve is whole."""
+    """Everything that is logged, by epoch, in `history.csv`: TensorBoard's curves as a table.
+
+    The columns of `COLUMNS` come first, then the others by name. Checkpoints carry it, so a resumed curve is whole.
+    """
 
     COLUMNS = ("epoch", "train/loss", "validation/loss", "validation/pearson")
 
@@ -86,10 +91,10 @@ class HistoryWriter(Callback):
 
     def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self.validation = _logged(trainer, self.COLUMNS[2:])
+            self.validation = _logged(trainer, validation=True)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self.rows.append({"epoch": trainer.current_epoch, **_logged(trainer, self.COLUMNS[1:2]), **self.validation})
+        self.rows.append({"epoch": trainer.current_epoch, **_logged(trainer, validation=False), **self.validation})
         self.validation = {}  # an epoch without validation has none
         self._write(trainer)
 
@@ -99,9 +104,11 @@ class HistoryWriter(Callback):
     def _write(self, trainer: Trainer) -> None:
         folder = folder_of(trainer)
         if trainer.is_global_zero:
-            lines = [",".join(str(row.get(name, "")) for name in self.COLUMNS) for row in self.rows]
-            with replacing(folder / "history.csv") as partial:
-                partial.write_text("\n".join([",".join(self.COLUMNS), *lines]) + "\n")
+            others = sorted({name for row in self.rows for name in row} - set(self.COLUMNS))
+            with replacing(folder / "history.csv") as partial, partial.open("w", newline="") as file:
+                writer = csv.DictWriter(file, [*self.COLUMNS, *others], lineterminator="\n")
+                writer.writeheader()
+                writer.writerows(self.rows)
 
     def state_dict(self) -> dict[str, Any]:
         return {"rows": self.rows}
@@ -110,5 +117,7 @@ class HistoryWriter(Callback):
         self.rows = list(state_dict["rows"])
 
 
-def _logged(trainer: Trainer, names: Sequence[str]) -> dict[str, float]:
-    return {name: float(trainer.callback_metrics[name]) for name in names if name in trainer.callback_metrics}
+def _logged(trainer: Trainer, validation: bool) -> dict[str, float]:
+    """What stands logged of validation, or else of training."""
+    logged = trainer.callback_metrics.items()
+    return {name: float(value) for name, value in logged if name.startswith(VALIDATION) == validation}

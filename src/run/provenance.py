@@ -53,8 +53,9 @@ class Provenance(Callback):
         self._begin(trainer, pl_module)  # of a model that was assembled, not trained
 
     def end(self, folder: Path) -> dict[str, str]:
-        """Add the wall time; returns what the report shows of it all, name and value."""
-        self.content["wall_time_s"] = round(time.time() - self.start, 1)
+        """Add the wall time, once: controls take time of their own; returns what the report shows, name and value."""
+        if self.content["wall_time_s"] is None:
+            self.content["wall_time_s"] = round(time.time() - self.start, 1)
         self._write(folder)
         return facts(self.content)
 

@@ -4,59 +4,60 @@ from __future__ import annotations
 
 import csv
 import logging
-import re
 import resource
 import shlex
-import shutil
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 import yaml
-from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch.trainer.states import TrainerStatus
 from PIL import Image
 
-from ..errors import InputError, one_line
-from ..evaluation import History, SplitPredictions, Summary, evaluate_run
+from ..evaluation import Control, History, Summary, evaluate_run
 from ..findings import Findings
 from ..models import RoiEarlyStopping
-from ..names import HEMISPHERES, WITHHELD
+from ..names import HEMISPHERES
 from ..results.configuration import flat
 from ..tensor_file import read_tensors
-from .folder import folder_of, rank
-from .predictions import by_recording
+from .controls import plan_controls, run_controls
+from .folder import rank
 from .resume import CHECKPOINTS, LAST
 from .submissions import write_submission
+from .training import predicted_splits, train
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
 
 log = logging.getLogger(__name__)
 
-BEST = "best.ckpt"
-
-_OTHER_WEIGHTS = re.compile(r"Error\(s\) in loading state_dict|loaded state dict (has|contains)")
-"""What torch says of a checkpoint of another model, or of another optimiser's parameters."""
-
 
 def run(cli: EncodingCLI) -> None:
-    """Train, evaluate and write the run's folder; the last line says where it is and how well it did."""
+    """Train, evaluate and write the run's folder; the last line says where it is and how well it did.
+
+    A run with controls is whole before they are begun, and is evaluated once more beside them.
+    """
+    plan = plan_controls(cli) if cli.config.controls else None
     try:
         folder = train(cli, keep=True)
+        if folder is None:
+            return
+        if cli.trainer.is_global_zero:
+            evaluate(cli, folder, last=plan is None)
+        if plan is not None:
+            controls = run_controls(cli, folder, plan)
+            if cli.trainer.is_global_zero:
+                evaluate(cli, folder, controls)
     except KeyboardInterrupt:
         _say_how_to_go_on(cli)
         raise
-    if folder is not None and cli.trainer.is_global_zero:
-        evaluate(cli, folder)
 
 
 def _say_how_to_go_on(cli: EncodingCLI) -> None:
     """Where an interrupted run is, and the command that goes on with it."""
-    folder = Path(cli.run_logger.root_dir) / f"version_{cli.run_logger.version}"
+    folder = Path(cli.run_logger.log_dir)
     if rank() != 0:
         return
     if not (folder / CHECKPOINTS / LAST).is_file():
@@ -71,71 +72,15 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
     log.warning("interrupted: %s holds %d epochs; to go on: train.py %s", folder, epochs, again)
 
 
-def train(cli: EncodingCLI, keep: bool) -> Path | None:
-    """Fit, restore the best and write the predictions of the held-out stimuli.
+def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), last: bool = True) -> None:
+    """Score the predictions of a run, and write all that people read of it into its folder.
 
     Args:
         cli: The run.
-        keep: Write the restored model's checkpoint.
-
-    Returns:
-        The run's folder; None where it was to be tried out alone.
-
-    Raises:
-        InputError: A flag cannot be obeyed, or the training diverged.
-        KeyboardInterrupt: It was interrupted.
+        folder: The run's.
+        controls: What it is held against.
+        last: Whether this is all that is said of it.
     """
-    trainer, model, data = cli.trainer, cli.model, cli.datamodule
-    try:
-        trainer.fit(model, data, ckpt_path=cli.checkpoint and str(cli.checkpoint), weights_only=True)
-        if cli.config.trainer.fast_dev_run:
-            log.info("fast_dev_run: one batch of each split ran, nothing was written")
-            return None
-        folder = folder_of(trainer)
-        if keep:
-            trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
-        trainer.test(model, data, verbose=False)
-    except BaseException as error:
-        _discard_if_empty(cli)
-        if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:
-            raise KeyboardInterrupt from None
-        if isinstance(error, MisconfigurationException):  # what a model that solves by itself cannot obey, as clipping
-            raise InputError(f"--trainer: {one_line(error)}") from error
-        if isinstance(error, (RuntimeError, ValueError)) and cli.checkpoint and _OTHER_WEIGHTS.search(str(error)):
-            raise InputError(
-                f"--ckpt_path {cli.checkpoint}: expected this model's weights, found another's; resume with that run's "
-                "own --model flags, or start anew without --ckpt_path"
-            ) from error
-        raise
-    return folder
-
-
-def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
-    """What a trained run predicts for each subject, of each split with responses."""
-    data = cli.datamodule
-    return [
-        SplitPredictions(recording, split, stimuli, predicted)
-        for split in data.evaluated
-        if split != WITHHELD
-        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions")
-    ]
-
-
-def _discard_if_empty(cli: EncodingCLI) -> None:
-    """Remove the folder of a run that its input ended before it began."""
-    folder = Path(cli.run_logger.root_dir) / f"version_{cli.run_logger.version}"
-    if folder.is_dir() and not (folder / CHECKPOINTS).is_dir() and rank() == 0:
-        shutil.rmtree(folder)
-
-
-def encode(cli: EncodingCLI) -> None:
-    """Fill the embedding cache and stop."""
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup()
-
-
-def evaluate(cli: EncodingCLI, folder: Path) -> None:
-    """Score the predictions of a run, and write all that people read of it into its folder."""
     splits = predicted_splits(cli, folder)
     categories = _categories(cli)
     facts = {**categories, "Peak memory": peak_memory(), **cli.provenance.end(folder)}
@@ -147,10 +92,14 @@ def evaluate(cli: EncodingCLI, folder: Path) -> None:
         facts,
         _findings(cli),
         fsaverage=cli.config.report.fsaverage,
+        controls=controls,
     )
     cli.provenance.conclude(folder, summary)
-    _log_final(cli, summary)
     submission = write_submission(cli.datamodule, folder / "predictions", folder)
+    if not last:
+        log.info("%s: %s; its controls follow", folder, summary.headline())
+        return
+    _log_final(cli, summary)
     if submission:
         log.info("%s", submission)
     for name, value in categories.items():

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
-from itertools import pairwise
 
 import optuna
 import yaml
@@ -15,7 +14,8 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError
 from ..names import VALIDATION
 from ..run.flags import parse_flags
-from ..run.stages import encode
+from ..run.own_defaults import Config, class_changes, typed_changes, typed_flags
+from ..run.training import encode
 from .crew import MEMBER
 from .ledger.heartbeat import Watch
 from .ledger.identity import remember
@@ -24,7 +24,7 @@ from .ledger.storage import file_lock, open_storage, place_of
 from .outcome.results import TRIALS
 from .per_roi import RoiRows, check_rows
 from .search.choosing import make_plan, make_pruner
-from .search.flags import Config, check_flags, class_changes, make_flags, own_values
+from .search.flags import check_flags, make_flags, own_values
 from .search.options import Options
 from .search.space import SearchSpace, read_space
 from .session import Session, as_yaml
@@ -106,11 +106,9 @@ def _check_flags(parser: ArgumentParser, args: Sequence[str], space: SearchSpace
         return parse_flags(parser, flags).as_dict()
 
     corners = check_flags(space, config, lambda flags: parsed([*args, *flags]))
-    pairs = list(pairwise(["", *args, ""]))
-    files = [flag for before, flag in pairs if flag.startswith("--config") or before == "--config"]
-    asked = {*space.parameters, *(part.removeprefix("--") for pair in pairs for part in (pair[1], "=".join(pair)))}
     whole = parsed(args)
-    changes = [*class_changes(parsed(files), whole, asked)]
+    asked = typed_flags(args) | set(space.parameters)
+    changes = typed_changes(parser, args, whole, space.parameters)
     for corner in corners:
         changes += class_changes(whole, corner, asked)
     for change in dict.fromkeys(changes):

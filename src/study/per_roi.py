@@ -27,7 +27,8 @@ from ..names import VALIDATION
 from ..run.cli import EncodingCLI
 from ..run.folder import HistoryWriter, folder_of
 from ..run.resume import CHECKPOINTS
-from ..run.stages import BEST, evaluate, predicted_splits
+from ..run.stages import evaluate
+from ..run.training import BEST, predicted_splits
 from ..tensor_file import read_tensors
 from .ledger.attributes import PER_ROI
 from .ledger.storage import file_lock

@@ -29,7 +29,7 @@ from ..names import TEST, VALIDATION
 from ..run.cli import EncodingCLI
 from ..run.folder import RunLogger
 from ..run.predictions import PredictionWriter
-from ..run.stages import predicted_splits, train
+from ..run.training import predicted_splits, train
 from .ledger.attributes import DEFAULT, TEST_SCORE
 from .search.flags import Config, make_flags
 from .search.space import SearchSpace

@@ -4,8 +4,17 @@ import json
 
 import pytest
 import torch
-from calcarine.encoders import GaborEncoder, JointEncoder, PatchEncoder, PixelEncoder, TimmEncoder, TorchvisionEncoder
+from calcarine.encoders import (
+    GaborEncoder,
+    JointEncoder,
+    PatchEncoder,
+    PixelEncoder,
+    RandomWeights,
+    TimmEncoder,
+    TorchvisionEncoder,
+)
 from calcarine.errors import InputError
+from calcarine.recipe import make, recipe_of
 
 IMAGES = torch.randint(0, 256, (2, 3, 40, 40), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
 
@@ -66,6 +75,23 @@ def test_the_random_control_is_the_same_architecture_with_random_weights(tmp_pat
     assert list(joint.feature_shapes()) == [f"{kind}:layer{n}" for kind in ("pretrained", "random") for n in (1, 2)]
     nested = JointEncoder({"a": JointEncoder({"b": encoder})}).randomised()
     assert nested.parts()["a:b"].fingerprint() == control.fingerprint()
+    mixed = JointEncoder({"pixels": PixelEncoder(), "a": encoder}).randomised()  # what has no weights stays
+    assert mixed.parts()["a"].fingerprint() == control.fingerprint()
+    assert mixed.parts()["pixels"].fingerprint() == PixelEncoder().fingerprint()
+
+
+@torch.no_grad()
+def test_random_weights_alone_keep_the_layers_names_and_are_made_again(tmp_path) -> None:
+    torch.save(resnet(seed=5).network.state_dict(), tmp_path / "own.pth")
+    encoder = resnet(str(tmp_path / "own.pth"))
+    alone = RandomWeights(encoder).eval()
+    assert alone.feature_shapes() == encoder.feature_shapes()
+    assert torch.equal(alone(IMAGES)["layer2"], encoder.randomised().eval()(IMAGES)["layer2"])
+    assert [part.fingerprint() for part in alone.parts().values()] == [resnet("random").fingerprint()]  # and its cache
+    again = make(recipe_of(alone, weights_saved=False))
+    assert again.fingerprint() == alone.fingerprint()
+    with pytest.raises(InputError, match="compares weights with random ones"):
+        RandomWeights(resnet("random"))
 
 
 def test_the_random_control_keeps_the_weights_own_input(tmp_path) -> None:

@@ -16,7 +16,7 @@ from calcarine.models import EncodingModule, RidgeModule, SimilarityModule
 from calcarine.names import TEST
 from calcarine.run.cli import build_cli
 from calcarine.run.predictions import by_recording
-from calcarine.run.stages import train
+from calcarine.run.training import train
 from lightning.pytorch import Trainer
 from planted import Identity, Planted
 from torchvision.models import resnet18

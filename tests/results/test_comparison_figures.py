@@ -3,10 +3,10 @@
 from dataclasses import replace
 
 import numpy as np
+from calcarine.evaluation.differences import Paired
 from calcarine.recording import Recording, Responses
 from calcarine.results.comparison import ComparedSubject
 from calcarine.results.comparison_figures import difference_map, is_preview
-from calcarine.results.differences import Paired
 from calcarine.results.truth import UnseenStimuli
 
 

@@ -15,7 +15,7 @@ from calcarine.names import TEST
 from calcarine.run.cli import build_cli
 from calcarine.run.main import main
 from calcarine.run.predictions import by_recording
-from calcarine.run.stages import train
+from calcarine.run.training import train
 from trees import write_algonauts2021, write_clip
 
 VIDEOS = Path("data/AlgonautsVideos268_All_30fpsmax")

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from calcarine.commands.main import main as calcarine
+from calcarine.run.cli import build_cli
 from calcarine.run.main import main
 from places import REPOSITORY
 from trees import write_folder
@@ -67,6 +68,20 @@ def test_simulate_says_what_to_run_next(capsys):
     assert calcarine(["simulate", "data", "--format=folder", "--images=20", "--targets=20"]) == 0
     command = capsys.readouterr().out.splitlines()[-1].split()
     assert command[:4] == ["calcarine", "train", "--data.source.root", "data"]
+
+
+def test_a_class_that_is_typed_in_place_of_a_configs_says_with_what_it_starts(caplog):
+    def told(*flags: str) -> list[str]:
+        caplog.clear()
+        with caplog.at_level("INFO"):
+            build_cli([*FLAGS, *flags])
+        return [line for line in caplog.messages if "has its own defaults" in line]
+
+    (line,) = told("--model.optimizer", "AdamW", "--model.optimizer.weight_decay=0.1")
+    assert line.startswith("model.optimizer AdamW: has its own defaults, not what SGD had: lr 0.0001 (0.0003)")
+    assert "weight_decay" not in line  # which was typed
+    assert told("--model.optimizer=AdamW", "--model.optimizer.lr=0.0001", "--model.optimizer.weight_decay=0") == []
+    assert told() == []
 
 
 @pytest.mark.slow

@@ -10,13 +10,13 @@ from pathlib import Path
 import optuna
 import pytest
 from calcarine.errors import InputError
+from calcarine.run.own_defaults import class_changes
 from calcarine.study import crew
 from calcarine.study.ledger.attributes import DEFAULT, LOST, REASON
 from calcarine.study.ledger.heartbeat import BEAT, Heart, Watch
 from calcarine.study.ledger.queue import KILLS, MOST_KILLS, RETRY_OF, bury, finished
 from calcarine.study.ledger.storage import file_lock, open_storage, place_of
 from calcarine.study.search.choosing import make_plan, make_pruner
-from calcarine.study.search.flags import class_changes
 from calcarine.study.search.options import parse
 from calcarine.study.search.space import read_space
 from calcarine.study.worker import TrialOutcome, work

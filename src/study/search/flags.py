@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from ...errors import InputError
+from ...run.own_defaults import Config, as_typed
 from .space import SearchSpace, Value
-
-Config = Mapping[str, Any]
-"""A resolved config as nested plain types, as `config.yaml` holds it."""
 
 
 def find(config: Config, flag: str) -> Any:
@@ -59,7 +57,7 @@ def make_flags(values: Mapping[str, Value], config: Config, searched: Iterable[s
         if int(place) >= len(whole[name]):
             raise InputError(f"--search: {flag}: expected a place in a list of {len(whole[name])}, found {place}")
         whole[name][int(place)] = value
-    return [f"--{flag}={_text(value)}" for flag, value in sorted(whole.items(), key=lambda item: item[0].count("."))]
+    return [f"--{flag}={as_typed(value)}" for flag, value in sorted(whole.items(), key=lambda item: item[0].count("."))]
 
 
 def _list_at(config: Config, name: str, flags: Iterable[str]) -> list[Any]:
@@ -73,14 +71,6 @@ def _list_at(config: Config, name: str, flags: Iterable[str]) -> list[Any]:
     return [base] * (1 + max(int(flag.rpartition(".")[2]) for flag in flags if flag.rpartition(".")[0] == name))
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, list):
-        return f"[{', '.join(_text(item) for item in value)}]"
-    if value is None:
-        return "null"
-    return str(value).lower() if isinstance(value, bool) else str(value)
-
-
 def own_values(space: SearchSpace, config: Config) -> dict[str, Value] | None:
     """The values that the config itself has; None where the space does not hold them."""
     values: dict[str, Value] = {}
@@ -91,7 +81,7 @@ def own_values(space: SearchSpace, config: Config) -> dict[str, Value] | None:
             value = find(config, flag)
         except KeyError:
             return None
-        value = _text(value) if isinstance(value, list) else value  # choices name lists as text
+        value = as_typed(value) if isinstance(value, list) else value  # choices name lists as text
         if parameter.type == "categorical":
             equal = [choice for choice in parameter.choices if _same(choice, value)]
             if not equal:
@@ -103,38 +93,6 @@ def own_values(space: SearchSpace, config: Config) -> dict[str, Value] | None:
 
 def _same(one: Any, other: Any) -> bool:
     return one == other and isinstance(one, bool) == isinstance(other, bool)
-
-
-def class_changes(before: Config, now: Config, asked: Collection[str] = (), flag: str = "") -> Iterator[str]:
-    """Where another class starts from its own defaults, and so without what was set for the one before it.
-
-    Args:
-        before: Plain types, as both.
-        now: The config whose classes are meant.
-        asked: What needs no telling, "FLAG" or "FLAG=VALUE".
-        flag: Of the two, where they are parts of a config.
-
-    Yields:
-        A line for each such class.
-    """
-    if "class_path" in now and now["class_path"] != before.get("class_path", now["class_path"]):
-        old, new = ((each.get("init_args") or {}) for each in (before, now))
-        changed = [
-            f"{name} {_text(new[name])} ({_text(value)})"
-            for name, value in old.items()
-            if value is not None
-            and new.get(name, value) != value
-            and not isinstance(value, Mapping)
-            and not {f"{flag}.{name}", f"{flag}.{name}={_text(new[name])}"} & set(asked)
-        ]
-        if changed:
-            one, other = (each["class_path"].rpartition(".")[2] for each in (now, before))
-            yield f"{flag} {one}: has its own defaults, not what {other} had: {', '.join(changed)}"
-        return
-    for part, value in now.items():
-        if isinstance(value, Mapping) and isinstance(before.get(part), Mapping):
-            inner = flag if part == "init_args" else f"{flag}.{part}".strip(".")
-            yield from class_changes(before[part], value, asked, inner)
 
 
 def check_flags(space: SearchSpace, config: Config, parse: Callable[[Sequence[str]], Config]) -> list[Config]:

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.special import stdtr, stdtrit
 
-from ..evaluation.bootstrap import bootstrap_means, draw_weights
-from ..evaluation.interval import correlations_without, fisher_z
-from ..evaluation.scores import target_scores
+from .bootstrap import bootstrap_means, draw_weights
+from .interval import correlations_without, fisher_z
+from .scores import target_scores
 
 FEWEST = 4
 """Stimuli: Williams's t has three degrees of freedom fewer."""
@@ -130,7 +130,8 @@ def paired_means(
     known = np.flatnonzero(scored.any(axis=0))
     spread = np.zeros(groups.shape[1])
     spread[known] = np.nanstd((two - one)[:, known], axis=0, ddof=1)
-    reach = stdtrit(n - 1, 0.975) * spread * np.sqrt(n / (n - 1))
+    freedom = max(n - 1, 1)  # one stimulus has no correlation, and so no interval
+    reach = stdtrit(freedom, 0.975) * spread * np.sqrt(n / freedom)
     found: list[MeanDifference | None] = []
     for members, own in zip(scored.T, reach.tolist(), strict=True):
         if not members.any():

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 import scipy.stats
-from calcarine.results.differences import ALPHA, adjusted, paired_means, paired_targets
+from calcarine.evaluation.differences import ALPHA, adjusted, paired_means, paired_targets
 
 
 def two_models(

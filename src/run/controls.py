@@ -1,0 +1,179 @@
+"""Controls: the same model trained on what should predict less, in folders of their own inside the run's.
+
+A control is a run with other flags. What it shares with the run, the split above all, it reads again from the same
+source; what it changes is one thing.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import yaml
+from lightning.pytorch import Callback
+
+from ..arguments import class_path
+from ..encoders import Encoder, PixelEncoder, RandomWeights
+from ..errors import InputError, one_line
+from ..evaluation import Control, write_rows
+from ..evaluation.predicted import scored
+from ..results.run_folder import SCORES
+from .cli import EncodingCLI
+from .folder import RunLogger
+from .resume import CHECKPOINTS, LAST
+from .training import predicted_splits, train
+
+CONTROLS = "controls"
+"""Folder inside the run's, with a folder for each control."""
+
+SHUFFLED = Control("shuffled", "shuffled responses", "what it predicts may be chance")
+"""The pairs of stimulus and response are broken in training: what is still predicted is chance, or a leak."""
+PIXELS = Control("pixels", "pixels", "its features are not shown to tell more than small pixels do")
+RANDOM_WEIGHTS = Control("random_weights", "random weights", "what its weights have learnt is not shown to matter")
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A control that is to be trained, or why there is none.
+
+    Args:
+        control: What it is, of which nothing is predicted yet; its name is its folder's too.
+        flags: What it has beside the run's own flags.
+    """
+
+    control: Control
+    flags: Sequence[str] = ()
+
+
+class ControlCLI(EncodingCLI):
+    """The objects of one control: those of `train.py`, in a folder inside the run's.
+
+    Args:
+        args: The run's flags and the control's own.
+        folder: The run's.
+        name: The control's.
+    """
+
+    def __init__(self, args: Sequence[str], folder: Path, name: str) -> None:
+        self.place_inside = folder
+        self.control = name
+        super().__init__(args)
+
+    def place(self) -> list[Callback]:
+        last = self.place_inside / CONTROLS / self.control / CHECKPOINTS / LAST
+        self.config.name = self.config.name or self.place_inside.parent.name
+        return self.write_into(
+            RunLogger(CONTROLS, self.control, self.place_inside), checkpoint=last if last.is_file() else None
+        )
+
+
+def plan_controls(cli: EncodingCLI) -> list[Planned]:
+    """Which controls a run can have, before anything is trained.
+
+    Raises:
+        InputError: It can have none.
+    """
+    if cli.config.trainer.fast_dev_run:
+        raise InputError(
+            "--controls true: a rehearsal has no scores to hold against others; leave out --trainer.fast_dev_run or it"
+        )
+    plan = [
+        _planned(SHUFFLED, _shuffled(cli)),
+        _planned(PIXELS, _pixels(cli)),
+        _planned(RANDOM_WEIGHTS, _random_weights(cli)),
+    ]
+    if not any(each.flags for each in plan):
+        reasons = "; ".join(f"no {each.control.label}: {each.control.left_out}" for each in plan)
+        raise InputError(f"--controls true: expected a run that can be controlled, found {reasons}; leave it out")
+    return plan
+
+
+def _planned(control: Control, found: Sequence[str] | str) -> Planned:
+    return Planned(replace(control, left_out=found)) if isinstance(found, str) else Planned(control, found)
+
+
+def run_controls(cli: EncodingCLI, folder: Path, plan: Sequence[Planned]) -> list[Control]:
+    """Train each control, or go on with it, on all ranks; returns what each predicts of the run's held-out stimuli.
+
+    One that the run's other flags do not allow, as a readout of a layer that pixels do not have, is left out too.
+
+    Args:
+        cli: The run, trained.
+        folder: The run's.
+        plan: From `plan_controls`.
+    """
+    found = []
+    for each in plan:
+        control = each.control
+        if each.flags:
+            log.info("control with %s: %s", control.label, " ".join(each.flags))
+            try:
+                _train(cli, folder, each)
+            except InputError as error:
+                control = replace(control, left_out=f"its training says {one_line(error)!r}")
+        if control.left_out:
+            log.info("no control with %s: %s", control.label, control.left_out)
+        elif cli.trainer.is_global_zero:
+            control = replace(control, splits=predicted_splits(cli, folder / CONTROLS / control.name))
+            write_rows(
+                folder / CONTROLS / control.name / SCORES, [row for part in control.splits for row in scored(part)[1]]
+            )
+        found.append(control)
+    return found
+
+
+def _train(cli: EncodingCLI, folder: Path, planned: Planned) -> None:
+    try:
+        control = ControlCLI([*cli.args, "--controls=false", *planned.flags], folder, planned.control.name)
+        own = train(control, keep=True)
+        assert own is not None
+        for split in cli.datamodule.evaluated:  # rows of its predictions are the run's
+            ours, theirs = (each.datamodule.positions(split) for each in (cli, control))
+            assert np.array_equal(ours, theirs), f"{planned.control.name} has another {split} split than its run"
+        if control.trainer.is_global_zero:
+            control.provenance.end(own)
+    finally:
+        gc.collect()  # a trainer and its module hold each other, and the GPU's memory
+
+
+def _shuffled(cli: EncodingCLI) -> list[str] | str:
+    source = cli.config.data.source
+    if "shuffle" not in (source.get("init_args") or {}):
+        return f"{_short(source.class_path)} has no setting `shuffle`"
+    return "the run's own are shuffled" if cli.datamodule.source.shuffle else ["--data.source.shuffle=true"]
+
+
+def _pixels(cli: EncodingCLI) -> list[str] | str:
+    """A backbone gives way to cached pixels, which the model standardises as it does any features."""
+    reader = _reader(cli)
+    if reader is not None and all(isinstance(part, PixelEncoder) for part in reader.parts().values()):
+        return "they are the run's own features"
+    backbone = [] if cli.model.backbone is None else ["--model.backbone=null", "--model.finetuning=null"]
+    return [*backbone, "--data.random_control=false", f"--data.encoder={class_path(PixelEncoder)}"]
+
+
+def _random_weights(cli: EncodingCLI) -> list[str] | str:
+    reader = _reader(cli)
+    if reader is None or not reader.fetched:
+        return "the run's own features come from no weights that were trained before"
+    config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))
+    frozen = cli.datamodule.encoder is not None
+    part = config["data"]["encoder"] if frozen else config["model"]["init_args"]["backbone"]
+    wrapped = json.dumps({"class_path": class_path(RandomWeights), "init_args": {"encoder": part}})
+    return ["--data.random_control=false", f"--data.encoder={wrapped}" if frozen else f"--model.backbone={wrapped}"]
+
+
+def _reader(cli: EncodingCLI) -> Encoder | None:
+    """What reads the images: the frozen encoder or the model's backbone."""
+    return cli.datamodule.encoder or cli.model.backbone
+
+
+def _short(path: str) -> str:
+    return path.rpartition(".")[2]

@@ -1,0 +1,92 @@
+"""Fit, restore the best, and predict the held-out stimuli: what a run, a control and a study's trial have in common."""
+
+from __future__ import annotations
+
+import logging
+import re
+import shutil
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.trainer.states import TrainerStatus
+
+from ..errors import InputError, one_line
+from ..evaluation import SplitPredictions
+from ..names import WITHHELD
+from .folder import folder_of, rank
+from .predictions import by_recording
+from .resume import CHECKPOINTS
+
+if TYPE_CHECKING:
+    from .cli import EncodingCLI
+
+log = logging.getLogger(__name__)
+
+BEST = "best.ckpt"
+
+_OTHER_WEIGHTS = re.compile(r"Error\(s\) in loading state_dict|loaded state dict (has|contains)")
+"""What torch says of a checkpoint of another model, or of another optimiser's parameters."""
+
+
+def train(cli: EncodingCLI, keep: bool) -> Path | None:
+    """Fit, restore the best and write the predictions of the held-out stimuli.
+
+    Args:
+        cli: The run.
+        keep: Write the restored model's checkpoint.
+
+    Returns:
+        The run's folder; None where it was to be tried out alone.
+
+    Raises:
+        InputError: A flag cannot be obeyed, or the training diverged.
+        KeyboardInterrupt: It was interrupted.
+    """
+    trainer, model, data = cli.trainer, cli.model, cli.datamodule
+    try:
+        trainer.fit(model, data, ckpt_path=cli.checkpoint and str(cli.checkpoint), weights_only=True)
+        if cli.config.trainer.fast_dev_run:
+            log.info("fast_dev_run: one batch of each split ran, nothing was written")
+            return None
+        folder = folder_of(trainer)
+        if keep:
+            trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
+        trainer.test(model, data, verbose=False)
+    except BaseException as error:
+        _discard_if_empty(cli)
+        if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:
+            raise KeyboardInterrupt from None
+        if isinstance(error, MisconfigurationException):  # what a model that solves by itself cannot obey, as clipping
+            raise InputError(f"--trainer: {one_line(error)}") from error
+        if isinstance(error, (RuntimeError, ValueError)) and cli.checkpoint and _OTHER_WEIGHTS.search(str(error)):
+            raise InputError(
+                f"--ckpt_path {cli.checkpoint}: expected this model's weights, found another's; resume with that run's "
+                "own --model flags, or start anew without --ckpt_path"
+            ) from error
+        raise
+    return folder
+
+
+def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
+    """What a trained run predicts for each subject, of each split with responses."""
+    data = cli.datamodule
+    return [
+        SplitPredictions(recording, split, stimuli, predicted)
+        for split in data.evaluated
+        if split != WITHHELD
+        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions")
+    ]
+
+
+def _discard_if_empty(cli: EncodingCLI) -> None:
+    """Remove the folder of a run that its input ended before it began."""
+    folder = Path(cli.run_logger.log_dir)
+    if folder.is_dir() and not (folder / CHECKPOINTS).is_dir() and rank() == 0:
+        shutil.rmtree(folder)
+
+
+def encode(cli: EncodingCLI) -> None:
+    """Fill the embedding cache and stop."""
+    cli.datamodule.prepare_data()
+    cli.datamodule.setup()
