@@ -146,15 +146,22 @@ class PreparedTrials:
 def standardise(responses: np.ndarray) -> None:
     """Standardise one session's responses (n_trials, n_targets) in place, as `PreparedTrials` says."""
     for start in range(0, responses.shape[1], _TARGETS):
-        block = responses[:, start : start + _TARGETS].astype(np.float64)
+        columns = slice(start, start + _TARGETS)
+        block = responses[:, columns].astype(np.float64)
         there = ~np.isnan(block)
-        count = np.maximum(there.sum(axis=0), 1)
-        block -= np.sum(block, axis=0, where=there) / count
-        deviation = np.sqrt(np.sum(np.square(block), axis=0, where=there) / count)
+        gaps = not there.all()
+        count = np.maximum(there.sum(axis=0), 1) if gaps else len(block)
+        mean = (np.sum(block, axis=0, where=there) if gaps else block.sum(axis=0)) / count
+        block -= mean
+        if gaps:
+            block[~there] = 0
+        deviation = np.sqrt(np.einsum("nt,nt->t", block, block) / count)
         # A target that stays the same leaves rounding noise beside its level.
-        level = np.abs(responses[:, start : start + _TARGETS]).max(axis=0, initial=0, where=there)
-        still = deviation <= level * np.finfo(np.float64).eps * 4
-        responses[:, start : start + _TARGETS] = np.where(still & there, 0, block / np.where(still, 1, deviation))
+        still = deviation <= np.abs(mean) * np.finfo(np.float64).eps * 4
+        block /= np.where(still, np.inf, deviation)
+        if gaps:
+            block[~there] = np.nan
+        responses[:, columns] = block
 
 
 def mean_over_trials(trials: np.ndarray, table: np.ndarray) -> np.ndarray:
