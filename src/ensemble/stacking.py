@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..errors import InputError
 from .moments import Moments
 from .nonnegative import nonnegative_least_squares
 
@@ -57,17 +56,10 @@ def stack(predictions: Sequence[np.ndarray], responses: np.ndarray) -> Combinati
     A target whose response does not vary here has the average and no intercept.
 
     Args:
-        predictions: Each member's of the validation stimuli (n, T), in the units of the responses.
+        predictions: Each member's of the validation stimuli (n, T), in the units of the responses; n is `FEWEST` or
+            more.
         responses: (n, T), NaN where not measured.
-
-    Raises:
-        InputError: There are fewer than `FEWEST` stimuli.
     """
-    if len(responses) < FEWEST:
-        raise InputError(
-            f"--stack: expected {FEWEST} validation stimuli or more, from which weights are learnt, found "
-            f"{len(responses)}; leave --stack out, or train the members with a larger --data.validation"
-        )
     measured = ~np.isnan(responses)
     origin = np.where(measured, responses, 0).sum(axis=0, dtype=np.float64) / np.maximum(measured.sum(axis=0), 1)
     fold = np.random.default_rng(0).permutation(len(responses)) % FOLDS

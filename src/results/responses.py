@@ -1,5 +1,6 @@
 """The responses that a run was evaluated on, read again through the run's own source."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +27,22 @@ def read_recordings(run: FinishedRun) -> Sequence[Recording]:
         return source.read()
     except InputError as error:
         raise _gone(run.folder / CONFIG, error) from error
+
+
+def read_each(runs: Sequence[FinishedRun]) -> list[Sequence[Recording]]:
+    """The recordings of each run; what several share is read once.
+
+    Raises:
+        InputError: As `read_recordings`.
+    """
+    known: dict[str, Sequence[Recording]] = {}
+    found = []
+    for run in runs:
+        settings = json.dumps(run.config.get("data"), sort_keys=True, default=str)
+        if settings not in known:
+            known[settings] = read_recordings(run)
+        found.append(known[settings])
+    return found
 
 
 def make_source(path: Path, settings: Any) -> data.Source:
