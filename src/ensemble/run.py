@@ -20,7 +20,7 @@ from ..recording import Recording
 from ..results.new_run import check_apart, check_name, check_outside, reserve
 from ..results.prediction_files import FOLDER
 from ..results.provenance import facts, made, result, write_provenance
-from ..results.run_folder import CONFIG, FinishedRun
+from ..results.run_folder import CONFIG, MEMBERS, FinishedRun
 from .beside import AVERAGE, STACK, Contender, contenders, is_stack, scored_splits, told
 from .combined import Combined, averaged, combined, in_units, stacked, write_predictions
 from .members import Members, read_members
@@ -149,7 +149,7 @@ def _about(members: Members, found: Sequence[Contender], learnt: bool) -> dict[s
         "device": f"cpu ({platform.machine()})",
         "data": kind if root is None else f"{kind} {root}",
         "model": f"{STACK if learnt else AVERAGE} of {', '.join(members.names)}",
-        "members": own,
+        MEMBERS: own,
     }
 
 

@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, SCORES, PROVENANCE = "config.yaml", "scores.csv", "run.json"
+MEMBERS = "members"
+"""Of `run.json`, where an ensemble says what it was made of."""
 
 WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band", "member", "control")
 """Columns of text, in any table: a ROI may be called NA."""
