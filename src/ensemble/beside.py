@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..evaluation import SplitPredictions, target_scores
-from ..names import TEST, VALIDATION
+from ..names import TEST, WITHHELD
 from ..results.text_table import Cell, text_table
 from .combined import Combined, averaged, combined, of_member
 from .members import Members
@@ -62,7 +62,7 @@ def is_stack(combinations: Mapping[str, Combination]) -> bool:
 
 def scored_splits(predicted: Combined) -> list[str]:
     """The splits that have responses."""
-    return [split for split in (VALIDATION, TEST) if split in predicted]
+    return [split for split in predicted if split != WITHHELD]
 
 
 def printed(found: Sequence[Contender]) -> str:
@@ -74,7 +74,8 @@ def printed(found: Sequence[Contender]) -> str:
 
 def told(found: Sequence[Contender], combinations: Mapping[str, Combination]) -> dict[str, str]:
     """The same for a report, name and value."""
-    (*_, split) = found[0].correlations
+    splits = list(found[0].correlations)
+    split = TEST if TEST in splits else splits[0]
     lines = {}
     for each in found:
         weight = "" if each.weight is None else f", mean weight {each.weight:.3f}"

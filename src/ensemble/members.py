@@ -8,10 +8,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..errors import InputError
-from ..names import HELD_OUT, TEST, VALIDATION, WITHHELD
+from ..names import TEST, VALIDATION, WITHHELD
 from ..recording import Recording
 from ..results.held_out import HeldOut, predictions_of, read_held_out
-from ..results.prediction_files import FOLDER, read_stimuli, stimuli_file
+from ..results.prediction_files import FOLDER, read_stimuli, splits_in, stimuli_file
 from ..results.responses import read_each
 from ..results.run_folder import FinishedRun, run_names
 from ..results.shared_stimuli import paired
@@ -52,7 +52,7 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
     splits = _common_splits(runs, stacked)
     for split in splits:
         _check_stimuli(runs, names, split)
-    recordings = read_each(runs)
+    recordings = read_each(runs, test_sets=True)
     for own, name in zip(recordings[1:], names[1:], strict=True):
         _check_targets(own, recordings[0], (names[0], name))
     found = {}
@@ -66,21 +66,22 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
 
 def _common_splits(runs: Sequence[FinishedRun], stacked: bool) -> list[str]:
     """Splits that all runs have predictions of."""
-    have = {split: [predictions_of(run, split).is_file() for run in runs] for split in HELD_OUT}
-    for split, own in have.items():
-        if any(own) and not all(own) and (split != VALIDATION or stacked):
-            run, with_it = runs[own.index(False)], runs[own.index(True)]
-            remedy = "train it with --data.validation 0.1" if split == VALIDATION else "take runs of one split"
+    have = [splits_in(run.folder / FOLDER) for run in runs]
+    everything = dict.fromkeys(split for own in have for split in own)
+    for split in everything:
+        without = [run for run, own in zip(runs, have, strict=True) if split not in own]
+        if without and (split != VALIDATION or stacked):
+            remedy = "train it with --data.validation 0.1" if split == VALIDATION else "take runs of the same splits"
             raise InputError(
-                f"{run.folder / FOLDER}: expected {split}.npy, as {with_it.folder} has it, found none; {remedy}"
+                f"{without[0].folder / FOLDER}: expected {split}.npy, as another run has it, found none; {remedy}"
             )
-    if stacked and not any(have[VALIDATION]):
+    if stacked and VALIDATION not in everything:
         raise InputError(
             f"--stack: expected predictions of a validation split, from which weights are learnt, found none in "
             f"{runs[0].folder}; leave --stack out, or train with --data.validation 0.1"
         )
-    splits = [split for split, own in have.items() if all(own)]
-    if splits in ([], [WITHHELD]):
+    splits = [split for split in everything if all(split in own for own in have)]
+    if not set(splits) - {WITHHELD}:
         raise InputError(
             f"{runs[0].folder / FOLDER}: expected {TEST}.npy or {VALIDATION}.npy, which all runs have, found neither; "
             "take runs that were evaluated on one split"

@@ -107,7 +107,7 @@ def _error(parts: Sequence[Moments], whole: Moments, pull: float) -> float:
     varies = _varies(whole)
     if not varies.any():
         return 0.0
-    errors = sum(part.squared_error(*_fit(whole - part, pull)) for part in parts)
+    errors = np.sum([part.squared_error(*_fit(whole - part, pull)) for part in parts], axis=0)  # (T,)
     return float(np.mean(errors[varies] / whole.centred[varies, -1, -1]))
 
 

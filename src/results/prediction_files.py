@@ -5,6 +5,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from ..errors import InputError, one_line
+from ..names import HELD_OUT
 
 FOLDER = "predictions"
 
@@ -19,6 +20,17 @@ def centred(split: str) -> str:
 def stimuli_file(split: str) -> str:
     """Name of the table of a split's stimuli."""
     return f"{split}_stimuli.csv"
+
+
+def splits_in(folder: Path) -> list[str]:
+    """The splits that a run's predictions are of, those of the format first, then test sets by name.
+
+    Args:
+        folder: `predictions/` of the run.
+    """
+    ending = stimuli_file("")
+    found = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    return sorted(found, key=lambda split: HELD_OUT.index(split) if split in HELD_OUT else len(HELD_OUT))
 
 
 def write_stimuli(path: Path, stimuli: Iterable[tuple[str, str]]) -> None:

@@ -13,6 +13,7 @@ import pandas as pd
 import pytest
 import yaml
 from calcarine.commands.main import main
+from calcarine.data import Folder
 from calcarine.ensemble.stacking import stack
 from finished_runs import write_data, write_run
 
@@ -183,6 +184,23 @@ def test_responses_far_from_0_keep_their_digits(tmp_path: Path, monkeypatch: pyt
     told = pd.read_csv("runs/ensemble/version_0/targets.csv")
     assert told.loc[told["split"] == "test", "pearson"].to_numpy() == pytest.approx(own, abs=1e-6)
     assert own.mean() > 0.7
+
+
+def test_test_sets_are_combined_under_their_names(place: Path) -> None:
+    responses = write_data(place / "elsewhere", 30, TARGETS)
+    for seed, run in enumerate(runs("one", "two")):
+        folder = Path(run)
+        config = yaml.safe_load((folder / "config.yaml").read_text())
+        source = {"class_path": "calcarine.data.Folder", "init_args": {"root": str(place / "elsewhere")}}
+        config["data"]["test_sets"] = {"other": source}
+        (folder / "config.yaml").write_text(yaml.safe_dump(config))
+        np.save(folder / "predictions/other.npy", predict(responses, 1, seed))
+        names = [f"other/{name},data" for name in Folder(place / "elsewhere").read()[0].stimuli.names]
+        (folder / "predictions/other_stimuli.csv").write_text("\n".join(["stimulus,subject", *names]) + "\n")
+    assert main(["ensemble", *runs("one", "two"), "--stack"]) == 0
+    table = pd.read_csv("runs/ensemble/version_0/targets.csv")
+    own = correlations(of_run("runs/ensemble/version_0", "other"), responses)
+    assert table.loc[table["split"] == "other", "pearson"].to_numpy() == pytest.approx(own, abs=1e-6)
 
 
 def other_stimuli(place: Path, responses: np.ndarray) -> None:
