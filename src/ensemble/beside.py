@@ -78,9 +78,11 @@ def told(found: Sequence[Contender], combinations: Mapping[str, Combination]) ->
     split = TEST if TEST in splits else splits[0]
     lines = {}
     for each in found:
-        weight = "" if each.weight is None else f", mean weight {each.weight:.3f}"
-        kind = "Member" if each.weight is not None else "Members'"
-        lines[f"{kind} {each.name}"] = f"{split} correlation {each.correlations[split]:.3f}{weight}"
+        figure = f"{split} correlation {each.correlations[split]:.3f}"
+        if each.weight is not None:
+            lines[f"Member {each.name}"] = f"{figure}, mean weight {each.weight:.3f}"
+        elif each.name == AVERAGE and is_stack(combinations):
+            lines["Average of the members"] = figure
     if is_stack(combinations):
         lines["Weights"] = "; ".join(
             f"{subject}: learnt from the validation split, pulled to common ones with strength {each.pull:g}"

@@ -6,6 +6,7 @@ import platform
 import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -78,6 +79,8 @@ def make_ensemble(
         return _write(folder, members, combinations, made(command, start), start, fsaverage)
     except BaseException:
         shutil.rmtree(folder)
+        with suppress(OSError):  # others of this name may be there
+            folder.parent.rmdir()
         raise
 
 
@@ -148,7 +151,7 @@ def _about(members: Members, found: Sequence[Contender], learnt: bool) -> dict[s
     return {
         "device": f"cpu ({platform.machine()})",
         "data": kind if root is None else f"{kind} {root}",
-        "model": f"{STACK if learnt else AVERAGE} of {', '.join(members.names)}",
+        "model": f"{STACK if learnt else AVERAGE} of {len(members.runs)} runs",
         MEMBERS: own,
     }
 

@@ -140,7 +140,7 @@ def test_other_commands_take_an_ensemble_as_a_run(place: Path, capsys: pytest.Ca
     assert main(["runs", "--sort=correlation"]) == 0
     output = capsys.readouterr().out
     assert output.splitlines()[1].startswith("ensemble/version_0")
-    assert "stack of one/version_0, two/version_0" in output
+    assert "stack of 2 runs" in output
     for command in (["export", *runs("ensemble")], ["predict", *runs("ensemble"), "--images=data/images"]):
         assert main(command) == 2
         (line,) = capsys.readouterr().err.splitlines()
