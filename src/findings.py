@@ -14,7 +14,8 @@ SHARED = "shared"
 class Findings:
     """What models hand to evaluation. Every array runs over targets (T,), NaN where a target has none.
 
-    R² here is cross-validated on the training split: no held-out stimulus has a part in it. A field that a model
+    R² here is cross-validated on the training split: no held-out stimulus has a part in it. Weights of an ensemble's
+    members are learnt from the validation split. A field that a model
     knows nothing of is None or empty.
 
     Args:
@@ -27,6 +28,7 @@ class Findings:
         unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
         window: Where in the image a target looks, float32 (T, 3): the window's centre, x from the left and y from the
             top, and its standard deviation, in image widths; (0.5, 0.5, inf) for the whole image.
+        member_weight: Of an ensemble: how much each member counts, by name, each float32 (T,).
     """
 
     penalty: np.ndarray | None = None
@@ -37,6 +39,7 @@ class Findings:
     band_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     unique_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     window: np.ndarray | None = None
+    member_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def of(self, targets: slice) -> "Findings":
         """The part of some targets."""

@@ -29,6 +29,7 @@ data
   --data.reduction CLASS            PrincipalComponents, RandomProjection
   --data.batch_size N               stimuli per batch
   --data.validation, --data.test    shares held out, such as 0.1
+  --data.split_seed N               of which stimuli these are, for models of several seeds on one split
 
 model
   --model CLASS                     EncodingModule (trained), RidgeModule, BandedRidgeModule, ...

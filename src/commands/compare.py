@@ -16,10 +16,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 
 def _run(options: Namespace) -> None:
-    from ..results.comparison import compare_runs, run_names
+    from ..results.comparison import compare_runs
     from ..results.comparison_page import REPORT, folder_for, printed, write_comparison
     from ..results.configuration import differing
-    from ..results.run_folder import FinishedRun
+    from ..results.run_folder import FinishedRun, run_names
 
     runs = [FinishedRun(folder) for folder in (options.first, *options.others)]
     folder = options.out or folder_for(run_names(runs))

@@ -8,6 +8,7 @@ from ..front_door import DEBUG, enter
 from .check import CHECK
 from .command import Command
 from .compare import COMPARE
+from .ensemble import ENSEMBLE
 from .evaluate import EVALUATE
 from .export import EXPORT
 from .layers import LAYERS
@@ -23,6 +24,7 @@ COMMANDS: tuple[RunCommand | Command, ...] = (
     TUNE,
     RUNS_BELOW,
     COMPARE,
+    ENSEMBLE,
     SCORE,
     EVALUATE,
     PREDICT,

@@ -64,7 +64,8 @@ class EncodingDataModule(LightningDataModule):
         test: Share held out for the final scores, where the format has no test split with responses.
         test_sets: More sources to be scored on, by names that they have in scores.csv: --data.test_sets.NAME SOURCE.
             They are of the same subjects; what stands in their test split is scored, or all where they have none.
-        seed: Of the split and of the order of batches; set by --seed_everything.
+        split_seed: Of the split, so that models of several seeds share one; none takes --seed_everything.
+        seed: Of the order of batches, and of the split where it has none of its own; set by --seed_everything.
     """
 
     def __init__(
@@ -82,6 +83,7 @@ class EncodingDataModule(LightningDataModule):
         validation: float = 0.1,
         test: float = 0.2,
         test_sets: dict[str, Source] | None = None,
+        split_seed: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -90,6 +92,8 @@ class EncodingDataModule(LightningDataModule):
             if value is not None and value < 1:
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
         check_shares(validation, test)
+        if split_seed is not None and split_seed < 0:
+            raise InputError(f"--data.split_seed {split_seed}: expected 0 or more")
         if reduction is not None and encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
         if random_control:
@@ -110,6 +114,7 @@ class EncodingDataModule(LightningDataModule):
         self.image_size = image_size
         self.shares = (validation, test)
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
+        self.split_seed = self.seed if split_seed is None else int(split_seed)
         self.recordings: Sequence[Recording] = ()
 
     @property
@@ -207,7 +212,7 @@ class EncodingDataModule(LightningDataModule):
         """Which stimuli are for what, told by their content."""
         for recording in recordings:
             recording.stimuli.digests(self.cache.folder / "digests.json")
-        splits = split_stimuli(recordings, *self.shares, self.seed)
+        splits = split_stimuli(recordings, *self.shares, self.split_seed)
         table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
         leaking = int((table.splits == LEAKING).sum())
         if leaking:

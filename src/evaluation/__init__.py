@@ -6,6 +6,7 @@ from .evaluate import evaluate_run
 from .figures.training import History
 from .predicted import SplitPredictions
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
+from .submission import write_submission
 from .summary import Summary
 from .tables import read_scores, write_rows, write_targets
 
@@ -24,6 +25,7 @@ __all__ = [
     "write_targets",
     "algonauts2023_score",
     "noise_normalised",
+    "write_submission",
     "write_submission_2021",
     "write_submission_2023",
 ]

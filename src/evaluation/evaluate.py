@@ -37,8 +37,8 @@ def evaluate_run(
 ) -> Summary:
     """Score a run and write `scores.csv`, `targets.csv`, `figures/`, `maps/` and `report.html` into its folder.
 
-    What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers or bands,
-    into `layers.csv` and `bands.csv`. Maps are written where targets have a place.
+    What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers, bands or an
+    ensemble's members, into `layers.csv`, `bands.csv` and `members.csv`. Maps are written where targets have a place.
 
     The summary, the figures and the maps are about the test split where it is there, else about validation. A test
     set with a name of its own has its figures in `figures/NAME`, and stands beside the summary in the report.

@@ -11,7 +11,9 @@ from .figures.drawing import save_figure
 from .figures.heat_map import heat_map_of, picture, plot
 from .figures.layers import layer_curves
 from .figures.receptive_fields import LOCATED, MOST_CIRCLES, Windows, receptive_fields, windows_by_side
+from .figures.stacked_bars import colours_of, stacked_bars
 from .layers import LayerRow, is_pair, layer_rows
+from .members import MemberRow, member_rows
 from .report import ReportFigure
 from .tables import write_rows
 
@@ -19,7 +21,7 @@ _R2 = "R² is cross-validated on the training split: no held-out stimulus has a 
 
 
 def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
-    """Write `layers.csv`, `bands.csv` and the figures of what is known of layers, bands and windows.
+    """Write `layers.csv`, `bands.csv` and `members.csv`, and the figures of what is known of these and of windows.
 
     Args:
         folder: The run's folder.
@@ -30,6 +32,7 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
     """
     layers = [row for part in parts for row in layer_rows(*part)]
     bands = [row for part in parts for row in band_rows(*part)]
+    members = [row for part in parts for row in member_rows(*part)]
     figures = []
     if layers:
         write_rows(folder / "layers.csv", layers)
@@ -37,6 +40,9 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
     if bands:
         write_rows(folder / "bands.csv", bands)
         figures += _bands(folder / "figures", bands)
+    if members:
+        write_rows(folder / "members.csv", members)
+        figures += _members(folder / "figures", members)
     return [*figures, *_windows(folder / "figures", parts)]
 
 
@@ -88,6 +94,21 @@ def _bands(folder: Path, rows: Sequence[BandRow]) -> list[ReportFigure]:
         path = save_figure(partition, folder / "variance_partition.png")
         figures.append(ReportFigure("Unique and shared variance", caption, path))
     return figures
+
+
+def _members(folder: Path, rows: Sequence[MemberRow]) -> list[ReportFigure]:
+    names = list(dict.fromkeys(row.member for row in rows))
+    figure = stacked_bars(
+        rows, colours_of(names), lambda row: (row.member, row.weight_mean), dict, "weight, mean over targets"
+    )
+    if figure is None:
+        return []
+    caption = (
+        "How much each member counts in each ROI; the number on a bar is the sum of the weights. A sum below 1 pulls "
+        "predictions towards the mean response. Members that predict alike share their weight by chance. members.csv "
+        "has the numbers, targets.csv each target's."
+    )
+    return [ReportFigure("Weights of the members", caption, save_figure(figure, folder / "members_per_roi.png"))]
 
 
 def _windows(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:

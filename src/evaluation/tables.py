@@ -107,7 +107,7 @@ def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
     of_bands = [field.name for field in fields(findings) if field.name.startswith(("band_", "unique_"))]
     for name in of_bands:
         columns |= {f"{name}_{band}": _as_typed(values) for band, values in getattr(findings, name).items()}
-    return columns
+    return columns | {f"weight_{member}": _as_typed(values) for member, values in findings.member_weight.items()}
 
 
 def chosen_layers(findings: Findings) -> np.ndarray:

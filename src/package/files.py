@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from ..errors import InputError
+from ..results.run_folder import CONFIG, MEMBERS, PROVENANCE, SCORES, FinishedRun
 
 MODEL = "model.json"
 """How the model is made, in plain JSON; what makes a folder a package."""
@@ -15,6 +16,23 @@ CHECKPOINT = Path("checkpoints", "best.ckpt")
 NO_LICENCE = "not stated"
 FORMAT = 1
 """To be raised when `model.json` changes; a package of another format is refused."""
+
+
+def checkpoint_of(run: Path) -> Path:
+    """The checkpoint of a run's trained model.
+
+    Raises:
+        InputError: The run is an ensemble.
+    """
+    path = run / CHECKPOINT
+    if not path.exists() and all((run / name).is_file() for name in (SCORES, PROVENANCE)):
+        members = FinishedRun(run).provenance.get(MEMBERS)
+        if isinstance(members, list):
+            raise InputError(
+                f"{run}: an ensemble has no model of its own; name one of its {len(members)} members, which {CONFIG} "
+                "lists"
+            )
+    return path
 
 
 def check_free(out: Path, *inputs: Path) -> None:

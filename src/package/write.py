@@ -15,7 +15,7 @@ from ..models.saved import PART
 from ..models.targets import targets_table
 from ..results.run_folder import CONFIG, PROVENANCE, SCORES, FinishedRun
 from .card import write_card
-from .files import CARD, CHECKPOINT, FORMAT, MODEL, NO_LICENCE, TARGETS, WEIGHTS, check_free
+from .files import CARD, FORMAT, MODEL, NO_LICENCE, TARGETS, WEIGHTS, check_free, checkpoint_of
 from .plain import to_json
 
 SAID = ("model", "data", "data_fingerprint", "calcarine", "commit", "date", "command")
@@ -35,7 +35,7 @@ def export(run: Path, out: Path, licence: str = NO_LICENCE) -> None:
     """
     check_free(out, run)
     scores = read_scores(run / SCORES)
-    module = EncodingModule.load_from_checkpoint(run / CHECKPOINT)
+    module = EncodingModule.load_from_checkpoint(checkpoint_of(run))
     held = module.description(everything=True)
     if "fault" in held:
         raise InputError(f"{run}: its model is not of plain values and classes: {held['fault']}")

@@ -16,7 +16,7 @@ from ..errors import InputError
 from ..models import EncodingModule
 from ..models.new_stimuli import Images
 from ..models.targets import targets_table
-from ..package.files import CHECKPOINT
+from ..package.files import checkpoint_of
 from ..package.read import is_package, read_package
 
 Shown = str | Path | Sequence[str | Path] | Images
@@ -101,7 +101,7 @@ def load_model(path: str | Path) -> TrainedModel:
         InputError: There is no model.
     """
     path = Path(path)
-    return TrainedModel(path if is_package(path) or not path.is_dir() else path / CHECKPOINT)
+    return TrainedModel(path if is_package(path) or not path.is_dir() else checkpoint_of(path))
 
 
 class Decoded(Sequence[np.ndarray]):

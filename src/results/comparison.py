@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
-from ..errors import InputError
 from ..evaluation.differences import ALPHA, MeanDifference, Paired, adjusted, paired_means, paired_targets
 from ..evaluation.scores import ALL, BOTH, groups_of
 from ..evaluation.summary import FEW_STIMULI
 from ..names import TEST
 from ..recording import Recording
-from .held_out import HeldOut, common_split, read_held_out
-from .responses import read_recordings
-from .run_folder import FinishedRun
+from .held_out import common_split, read_held_out
+from .responses import read_each
+from .run_folder import FinishedRun, run_names
 from .shared_stimuli import Shared, share
 
 
@@ -185,31 +183,11 @@ def compare_runs(runs: Sequence[FinishedRun]) -> list[Comparison]:
     """
     names = run_names(runs)
     split = common_split(runs)
-    known: dict[str, Sequence[Recording]] = {}
-    held: list[dict[str, HeldOut]] = []
-    for run in runs:
-        settings = json.dumps(run.config.get("data"), sort_keys=True, default=str)
-        if settings not in known:
-            known[settings] = read_recordings(run)
-        held.append(read_held_out(run, known[settings], split))
+    held = [read_held_out(run, recordings, split) for run, recordings in zip(runs, read_each(runs), strict=True)]
     return [
         _compared(share(held[0], other, (names[0], name)), names[0], name, split)
         for name, other in zip(names[1:], held[1:], strict=True)
     ]
-
-
-def run_names(runs: Sequence[FinishedRun]) -> list[str]:
-    """What tables call runs: NAME/version_N, or the whole path where that is no name for one alone.
-
-    Raises:
-        InputError: A run stands twice.
-    """
-    folders = [run.folder.resolve() for run in runs]
-    for index, folder in enumerate(folders):
-        if folder in folders[:index]:
-            raise InputError(f"{runs[index].folder}: expected different runs, found this one twice; name it once")
-    short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
-    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 
 def _compared(shared: Sequence[Shared], first: str, second: str, split: str) -> Comparison:

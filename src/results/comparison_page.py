@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
 from ..evaluation.differences import ALPHA
 from ..evaluation.report import number, plotly, write_page
 from ..evaluation.tables import write_rows
 from .comparison import Comparison, RoiRow
 from .comparison_figures import difference_map, differences_per_roi, is_preview, targets_against_each_other
 from .configuration import differing
+from .new_run import check_outside
 from .run_folder import FinishedRun
 from .text_table import Cell, text_table
 
@@ -37,11 +37,7 @@ def write_comparison(folder: Path, runs: Sequence[FinishedRun], comparisons: Seq
     Raises:
         InputError: The folder is one of the runs, or lies in it.
     """
-    for run in runs:
-        if folder.resolve().is_relative_to(run.folder.resolve()):
-            raise InputError(
-                f"--out {folder}: expected a folder outside the runs, found one in {run.folder}; name another"
-            )
+    check_outside(runs, folder, "--out")
     names = [comparisons[0].first, *(each.second for each in comparisons)]
     settings = differing([run.config for run in runs])
     write_rows(folder / "rois.csv", [row for each in comparisons for row in each.rows])

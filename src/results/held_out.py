@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,12 +9,11 @@ from pathlib import Path
 import numpy as np
 
 from ..data.arrays import open_array
-from ..errors import InputError, one_line
+from ..errors import InputError
 from ..names import TEST, VALIDATION
 from ..recording import Recording
+from .prediction_files import FOLDER, centred, read_stimuli, stimuli_file
 from .run_folder import FinishedRun
-
-_COLUMNS = ["stimulus", "subject"]
 
 
 @dataclass(frozen=True)
@@ -48,13 +46,13 @@ def common_split(runs: Sequence[FinishedRun]) -> str:
     Raises:
         InputError: There is none.
     """
-    have = [[split for split in (TEST, VALIDATION) if _predictions(run, split).is_file()] for run in runs]
+    have = [[split for split in (TEST, VALIDATION) if predictions_of(run, split).is_file()] for run in runs]
     for split in (TEST, VALIDATION):
         if all(split in own for own in have):
             return split
     run, own = next((run, own) for run, own in zip(runs, have, strict=True) if TEST not in own)
     raise InputError(
-        f"{run.folder / 'predictions'}: expected {TEST}.npy, as other runs have it, found {', '.join(own) or 'none'}; "
+        f"{run.folder / FOLDER}: expected {TEST}.npy, as other runs have it, found {', '.join(own) or 'none'}; "
         "compare runs that were evaluated on one split"
     )
 
@@ -71,16 +69,16 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
         InputError: A file is damaged, or does not belong to these recordings.
     """
     offset = any(recording.responses.offset is not None for recording in recordings)
-    path = _predictions(run, f"{split}_centred" if offset else split)
+    path = predictions_of(run, centred(split) if offset else split)
     predictions = open_array(path, ("stimuli", "targets"))
-    stimuli = _read_stimuli(path.with_name(f"{split}_stimuli.csv"))
+    stimuli = read_stimuli(path.with_name(stimuli_file(split)))
     targets = sum(recording.num_targets for recording in recordings)
     if predictions.shape != (len(stimuli), targets):
         raise InputError(
-            f"{path}: expected {(len(stimuli), targets)}, the stimuli of {split}_stimuli.csv × the targets of the "
+            f"{path}: expected {(len(stimuli), targets)}, the stimuli of {stimuli_file(split)} × the targets of the "
             f"run's data, found {predictions.shape}; have the data changed since it was trained?"
         )
-    held = {pair for table in path.parent.glob("*_stimuli.csv") for pair in _read_stimuli(table)}
+    held = {pair for table in path.parent.glob(stimuli_file("*")) for pair in read_stimuli(table)}
     found, first = {}, 0
     for recording in recordings:
         rows = [row for row, (_, subject) in enumerate(stimuli) if subject == recording.subject]
@@ -94,7 +92,7 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InputError(
-                f"{path.with_name(f'{split}_stimuli.csv')}: expected stimuli of the run's data, found {unknown[0]!r} "
+                f"{path.with_name(stimuli_file(split))}: expected stimuli of the run's data, found {unknown[0]!r} "
                 f"of {recording.subject}, which is not there; have the data changed since it was trained?"
             )
         block = predictions[:, first : first + recording.num_targets][rows]
@@ -105,19 +103,6 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
     return found
 
 
-def _predictions(run: FinishedRun, name: str) -> Path:
-    return run.folder / "predictions" / f"{name}.npy"
-
-
-def _read_stimuli(path: Path) -> list[tuple[str, str]]:
-    """Name and subject of each row of predictions."""
-    try:
-        with path.open(newline="", encoding="utf-8") as file:
-            head, *rows = list(csv.reader(file))
-    except FileNotFoundError:
-        raise InputError(f"{path}: expected the stimuli of the predictions, found no such file") from None
-    except (ValueError, csv.Error) as error:
-        raise InputError(f"{path}: expected a table of stimuli, found {one_line(error)}; copy it again") from error
-    if head != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
-        raise InputError(f"{path}: expected the columns {','.join(_COLUMNS)}, found {','.join(head)}; copy it again")
-    return [(name, subject) for name, subject in rows]
+def predictions_of(run: FinishedRun, name: str) -> Path:
+    """Where a run's predictions lie, of a split or those that are centred."""
+    return run.folder / FOLDER / f"{name}.npy"

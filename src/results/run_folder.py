@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +15,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, SCORES, PROVENANCE = "config.yaml", "scores.csv", "run.json"
+MEMBERS = "members"
+"""Of `run.json`, where an ensemble says what it was made of."""
 
-WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band", "control")
+WORDS = ("split", "subject", "hemisphere", "roi", "rois", "layer", "band", "member", "control")
 """Columns of text, in any table: a ROI may be called NA."""
 
 
@@ -84,6 +87,20 @@ class FinishedRun:
             InputError: It is missing or no mapping.
         """
         return _mapping(self.folder / PROVENANCE, json.loads, "a run's provenance as train.py writes it")
+
+
+def run_names(runs: Sequence[FinishedRun]) -> list[str]:
+    """What tables call runs: NAME/version_N, or the whole path where that is no name for one alone.
+
+    Raises:
+        InputError: A run stands twice.
+    """
+    folders = [run.folder.resolve() for run in runs]
+    for index, folder in enumerate(folders):
+        if folder in folders[:index]:
+            raise InputError(f"{runs[index].folder}: expected different runs, found this one twice; name it once")
+    short = [f"{folder.parent.name}/{folder.name}" for folder in folders]
+    return short if len(set(short)) == len(short) else [str(folder) for folder in folders]
 
 
 def _mapping(path: Path, parse: Any, expected: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,18 +65,37 @@ def _share(first: HeldOut, second: HeldOut, names: tuple[str, str]) -> Shared:
             f"{names[1]}: expected test stimuli of {subject} that {names[0]} was evaluated on too, found {len(common)} "
             f"of {len(first.names)}; evaluate both on the same test set (the same data, --seed_everything and shares)"
         )
+    one, two, measured = paired(first, second, common, names)
+    return Shared(first.recording, one, two, measured, _notes(first, second, len(common), names))
+
+
+def paired(
+    first: HeldOut, second: HeldOut, common: Sequence[str], names: tuple[str, str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Both runs' predictions of some stimuli, and the responses, each (n, T).
+
+    Args:
+        first: One run's of a subject.
+        second: Another's of the same.
+        common: Names of stimuli that both have.
+        names: What messages call the runs.
+
+    Raises:
+        InputError: They are not of the same targets, or what was measured is not the same.
+    """
+    subject = first.recording.subject
     if first.recording.num_targets != second.recording.num_targets:
         raise InputError(
             f"{names[1]}: expected the {first.recording.num_targets:,} targets of {subject} that {names[0]} has, found "
-            f"{second.recording.num_targets:,}; compare runs of the same hemispheres and ROIs"
+            f"{second.recording.num_targets:,}; take runs of the same hemispheres and ROIs"
         )
     (one, measured), (two, again) = first.rows(common), second.rows(common)
     if not np.array_equal(_with_offset(first, measured), _with_offset(second, again), equal_nan=True):
         raise InputError(
             f"{names[1]}: expected the responses of {subject} that {names[0]} was evaluated on, found others to the "
-            "same stimuli; compare runs of the same data"
+            "same stimuli; take runs of the same data"
         )
-    return Shared(first.recording, one, two, measured, _notes(first, second, len(common), names))
+    return one, two, measured
 
 
 def _with_offset(held_out: HeldOut, responses: np.ndarray) -> np.ndarray:

@@ -18,6 +18,7 @@ from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
 from ..evaluation.figures.mesh import load_meshes
 from ..models import EncodingModule, RoiEarlyStopping
+from ..results.new_run import check_apart, check_name
 from ..where import DEFAULT_CONFIG, RUNS
 from .constructors import as_input
 from .epoch_lines import EpochLines
@@ -106,7 +107,9 @@ class EncodingCLI(LightningCLI):
 
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
-        _check_places(self.config)
+        data = self.config.data
+        written = {"--runs": self.config.runs, "--data.cache_dir": data.cache_dir}
+        check_apart((data.source.get("init_args") or {}).get("root"), written)
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
@@ -115,8 +118,7 @@ class EncodingCLI(LightningCLI):
         """Choose the run's folder; returns what writes into it."""
         files = self.config.get("config") or [DEFAULT_CONFIG]
         name = self.config.name or Path(str(files[-1])).stem
-        if Path(name).is_absolute() or ".." in Path(name).parts:
-            raise InputError(f"--name {name}: expected a name below runs/, found a path out of it")
+        check_name(name)
         self.config.name = name
         checkpoint, version = resume_from(name, self.config.ckpt_path, self.config.runs)
         return self.write_into(RunLogger(name, version, self.config.runs), checkpoint)
@@ -185,18 +187,6 @@ def _check_trainer(trainer: Any) -> None:
         )
     if trainer.accelerator == "auto" and torch.backends.mps.is_available():
         trainer.accelerator = "cpu"  # metrics are summed in float64, which Apple's GPUs lack
-
-
-def _check_places(config: Any) -> None:
-    """Refuse to write into a folder that was named as input."""
-    given = (config.data.source.get("init_args") or {}).get("root")
-    for root in given if isinstance(given, list) else [given]:
-        for flag, folder in (("--runs", config.runs), ("--data.cache_dir", config.data.cache_dir)):
-            if root is not None and Path(folder).resolve().is_relative_to(Path(str(root)).resolve()):
-                raise InputError(
-                    f"--data.source.root {root}: expected a folder that is only read, found that {folder} would be "
-                    f"written into it; start in another folder, or name one with {flag}"
-                )
 
 
 def build_cli(args: Sequence[str] | None = None) -> EncodingCLI:

@@ -14,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 
 from ..atomic import replacing
 from ..names import VALIDATION
+from ..results.new_run import reserve
 from ..where import RUNS
 
 
@@ -42,16 +43,7 @@ class RunLogger(TensorBoardLogger):
             self.experiment.flush()
 
     def _get_next_version(self) -> int:
-        version = super()._get_next_version()
-        if rank() != 0:
-            return version  # never used: folders come from rank 0 through Trainer.log_dir
-        while True:
-            try:
-                (Path(self.root_dir) / f"version_{version}").mkdir(parents=True)
-            except FileExistsError:
-                version += 1
-            else:
-                return version
+        return reserve(Path(self.root_dir)) if rank() == 0 else 0  # the others' folder comes from rank 0
 
 
 def folder_of(trainer: Trainer) -> Path:

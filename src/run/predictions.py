@@ -1,6 +1,5 @@
 """A run's predictions of held-out stimuli: written by all ranks, read by recording."""
 
-import csv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from ..batch import Batch
 from ..data.datamodule import EncodingDataModule
 from ..npy import create_array
 from ..recording import Recording
+from ..results.prediction_files import FOLDER, centred, stimuli_file, write_stimuli
 from .folder import folder_of
 
 
@@ -24,7 +24,7 @@ def by_recording(
     Predictions are less the responses' offset, as what they are compared with is, unless the recording's units are
     asked for.
     """
-    name = split if in_units or data.offset is None else _centred(split)
+    name = split if in_units or data.offset is None else centred(split)
     predicted = np.load(predictions / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     recording_of, stimuli = data.locate(data.positions(split))
     for index in np.unique(recording_of):
@@ -42,7 +42,7 @@ class PredictionWriter(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
-        self.folder = folder_of(trainer) / "predictions"
+        self.folder = folder_of(trainer) / FOLDER
         if trainer.is_global_zero:
             self.folder.mkdir(parents=True, exist_ok=True)
             for name, split in _files(data).items():
@@ -75,7 +75,7 @@ class PredictionWriter(Callback):
                 self.arrays[split][rows[own], targets] = prediction[own, targets]
             else:
                 self.arrays[split][rows[own], targets] = prediction[own, targets] + data.offset[targets]
-                self.arrays[_centred(split)][rows[own], targets] = prediction[own, targets]
+                self.arrays[centred(split)][rows[own], targets] = prediction[own, targets]
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
@@ -94,19 +94,12 @@ class PredictionWriter(Callback):
         return self.folder / f"{name}.npy.partial"
 
     def _write_stimuli(self, data: EncodingDataModule, split: str) -> None:
-        with (self.folder / f"{split}_stimuli.csv").open("w", newline="") as file:
-            writer = csv.writer(file)
-            writer.writerow(("stimulus", "subject"))
-            for recording, index in zip(*data.locate(data.positions(split)), strict=True):
-                of = data.recordings[recording]
-                writer.writerow((of.stimuli.names[index], of.subject))
+        located = zip(*data.locate(data.positions(split)), strict=True)
+        named = ((data.recordings[recording], index) for recording, index in located)
+        write_stimuli(self.folder / stimuli_file(split), ((of.stimuli.names[index], of.subject) for of, index in named))
 
 
 def _files(data: Any) -> dict[str, str]:
     """The split that each file of predictions is of."""
     files = {split: split for split in data.evaluated}
-    return files if data.offset is None else files | {_centred(split): split for split in data.evaluated}
-
-
-def _centred(split: str) -> str:
-    return f"{split}_centred"
+    return files if data.offset is None else files | {centred(split): split for split in data.evaluated}

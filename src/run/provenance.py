@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import json
-import math
 import platform
-import re
 import shlex
-import shutil
-import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, requires, version
 from pathlib import Path
 from typing import Any
 
@@ -20,16 +14,13 @@ import torch
 from jsonargparse import Namespace
 from lightning.pytorch import Callback, LightningModule, Trainer
 
-from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
 from ..encoders import Encoder
 from ..evaluation import Summary
-from ..evaluation.report import DATA, IMAGES, MODEL
+from ..evaluation.report import DATA, MODEL
+from ..results.provenance import facts, made, result, write_provenance
+from ..results.run_folder import PROVENANCE
 from .folder import folder_of
-
-FILE = "run.json"
-TOLD = ("torch", "lightning", "numpy", "timm", "torchvision", "open_clip_torch")
-"""Packages whose versions the report tells; run.json has all."""
 
 
 class Provenance(Callback):
@@ -56,33 +47,20 @@ class Provenance(Callback):
         """Add the wall time, once: controls take time of their own; returns what the report shows, name and value."""
         if self.content["wall_time_s"] is None:
             self.content["wall_time_s"] = round(time.time() - self.start, 1)
-        self._write(folder)
+        write_provenance(folder, self.content)
         return facts(self.content)
 
     def conclude(self, folder: Path, summary: Summary) -> None:
         """Add what came of it, for `calcarine runs`."""
-        self.content["result"] = {
-            "split": summary.split,
-            "correlation": None if math.isnan(summary.correlation) else summary.correlation,
-            "ceiling_share": summary.explained,
-            "score": summary.score,
-            "scoring": summary.scoring.name,
-        }
-        self._write(folder)
+        self.content["result"] = result(summary)
+        write_provenance(folder, self.content)
 
     def _begin(self, trainer: Trainer, pl_module: LightningModule) -> None:
         folder = folder_of(trainer)
         if self.content or not trainer.is_global_zero:
             return
         data = EncodingDataModule.of(trainer)
-        self.content = {
-            "command": shlex.join(["train.py", *self.args]),
-            "date": datetime.fromtimestamp(self.start, UTC).isoformat(timespec="seconds"),
-            "wall_time_s": None,
-            "calcarine": version("calcarine"),
-            "commit": commit(Path(__file__).parents[2]),
-            "python": platform.python_version(),
-            "packages": packages(),
+        self.content = made(shlex.join(["train.py", *self.args]), self.start) | {
             "device": device(trainer),
             "seed": self.seed,
             "data": self.about[DATA],
@@ -90,33 +68,9 @@ class Provenance(Callback):
             "images": images(data.encoder, pl_module),
             "data_fingerprint": data.identity,
         }
-        if (folder / FILE).exists():
-            self.content["before"] = json.loads((folder / FILE).read_text(encoding="utf-8"))
-        self._write(folder)
-
-    def _write(self, folder: Path) -> None:
-        with replacing(folder / FILE) as partial:
-            partial.write_text(json.dumps(self.content, indent=2) + "\n", encoding="utf-8")
-
-
-def facts(content: Mapping[str, Any]) -> dict[str, str]:
-    """A run's provenance in short lines, name and value."""
-    head, changed = (content["commit"] or "").removesuffix("+"), (content["commit"] or "").endswith("+")
-    commit_text = f", commit {head[:9]}{' with changes' if changed else ''}" if head else ""
-    versions = {"Python": content["python"]} | {name: content["packages"].get(name) for name in TOLD}
-    return {
-        DATA: content["data"],
-        IMAGES: content["images"],
-        MODEL: content["model"],
-        "Command": content["command"],
-        "Date": content["date"],
-        "Made by": f"calcarine {content['calcarine']}{commit_text}",
-        "Versions": ", ".join(f"{name} {found}" for name, found in versions.items() if found),
-        "Data fingerprint": content["data_fingerprint"][:12],
-        "Device": content["device"],
-        "Seed": str(content["seed"]),
-        "Wall time": f"{content['wall_time_s']:.0f} s",
-    }
+        if (folder / PROVENANCE).exists():
+            self.content["before"] = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+        write_provenance(folder, self.content)
 
 
 def about(config: Namespace) -> dict[str, str]:
@@ -148,32 +102,6 @@ def images(encoder: Encoder | None, model: LightningModule) -> str:
     if len(set(told.values())) == 1:
         return next(iter(told.values()))
     return "; ".join(f"{name}: {way}" for name, way in told.items()) or "as they are"
-
-
-def packages() -> dict[str, str]:
-    """Version of each package that calcarine requires."""
-    names = [re.split(r"[^\w.-]", each, maxsplit=1)[0] for each in requires("calcarine") or ()]
-    found = {}
-    for name in names:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def commit(repository: Path) -> str | None:
-    """The commit that is checked out, "+" behind it where files differ; None where there is no repository or git."""
-    if not (repository / ".git").exists() or shutil.which("git") is None:
-        return None
-
-    def git(*args: str) -> str:
-        command = ["git", "-C", str(repository), *args]
-        return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip()
-
-    head = git("rev-parse", "HEAD")
-    changed = "+" if git("status", "--porcelain", "--untracked-files=no") else ""
-    return f"{head}{changed}" if head else None
 
 
 def device(trainer: Trainer) -> str:

@@ -7,7 +7,7 @@ import logging
 import resource
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,16 +16,18 @@ import torch
 import yaml
 from PIL import Image
 
-from ..evaluation import Control, History, Summary, evaluate_run
+from ..evaluation import Control, History, Summary, evaluate_run, write_submission
 from ..findings import Findings
 from ..models import RoiEarlyStopping
 from ..names import HEMISPHERES
+from ..recording import Recording
 from ..results.configuration import flat
+from ..results.prediction_files import FOLDER
 from ..tensor_file import read_tensors
 from .controls import plan_controls, run_controls
 from .folder import rank
+from .predictions import by_recording
 from .resume import CHECKPOINTS, LAST
-from .submissions import write_submission
 from .training import predicted_splits, train
 
 if TYPE_CHECKING:
@@ -95,7 +97,7 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         controls=controls,
     )
     cli.provenance.conclude(folder, summary)
-    submission = write_submission(cli.datamodule, folder / "predictions", folder)
+    submission = _submission(cli, folder)
     if not last:
         log.info("%s: %s; its controls follow", folder, summary.headline())
         return
@@ -106,6 +108,17 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         log.info("%s: %s", name, value)
     log.info("peak memory %s", peak_memory())
     print(f"{folder}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
+
+
+def _submission(cli: EncodingCLI, folder: Path) -> str | None:
+    """Write the challenge's zip where the data are of one; what became of it, in a line."""
+    data = cli.datamodule
+
+    def of_split(split: str) -> Iterator[tuple[Recording, np.ndarray]]:
+        for recording, _, predicted in by_recording(data, split, folder / FOLDER, in_units=True):
+            yield recording, predicted
+
+    return write_submission(folder, data.recordings, data.evaluated, of_split)
 
 
 def _categories(cli: EncodingCLI) -> dict[str, str]:

@@ -45,6 +45,17 @@ def test_one_seed_for_everything():
     assert cli.datamodule.seed == 5
 
 
+def test_models_of_several_seeds_share_a_split(folder):
+    def held_out(*flags: str) -> list[int]:
+        data = build_cli([*folder, *flags]).datamodule
+        data.setup()
+        return [*data.positions("validation"), *data.positions("test")]
+
+    own = held_out("--seed_everything=5")
+    assert held_out("--seed_everything=6") != own
+    assert held_out("--seed_everything=6", "--data.split_seed=5") == own
+
+
 def test_sizes_reach_the_model_before_setup(folder):
     cli = build_cli(folder)
     assert cli.model.head.weight.shape == (20, prod(cli.datamodule.feature_shapes["pixels"]))
@@ -94,6 +105,7 @@ def test_a_class_starts_from_its_own_defaults_not_from_those_of_the_class_before
         (["--trainer.strategy", "ddp_spawn"], r"--trainer\.strategy ddp_spawn: .* use ddp$"),
         (["--trainer.precision", "foo"], r"--trainer\.precision: expected .*bf16-mixed.*found 'foo'"),
         (["--seed_everything", "-1"], r"--seed_everything: expected a number >=0, found '-1'"),
+        (["--data.split_seed", "-1"], r"--data.split_seed -1: expected 0 or more"),
         (["--data.image_size", "0"], r"--data\.image_size 0: expected 1 or more"),
         (["--early_stopping.patience", "0"], r"--early_stopping\.patience 0: expected 1 or more"),
         (["--name", "../x"], r"--name \.\./x: expected a name below runs/"),

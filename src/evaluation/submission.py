@@ -1,35 +1,39 @@
-"""What challenges take of a run's predictions."""
+"""What challenges take of predictions: the zip that a run's folder holds."""
 
-from __future__ import annotations
-
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import numpy as np
 
-from ..evaluation import write_submission_2021, write_submission_2023
 from ..names import HEMISPHERES, TEST, WITHHELD
 from ..recording import Recording
-from .predictions import by_recording
-
-if TYPE_CHECKING:
-    from ..data.datamodule import EncodingDataModule
+from .challenge import write_submission_2021, write_submission_2023
 
 TRACKS: dict[str | None, Literal["mini", "full"]] = {"algonauts2021_mini": "mini", "algonauts2021_full": "full"}
 
 
-def write_submission(data: EncodingDataModule, predictions: Path, folder: Path) -> str | None:
-    """Write the zip of the challenge where the recordings are of one; what became of it, in a line."""
-    (challenge, *others) = {recording.submission for recording in data.recordings}
+def write_submission(
+    folder: Path,
+    recordings: Sequence[Recording],
+    evaluated: Sequence[str],
+    predictions: Callable[[str], Iterable[tuple[Recording, np.ndarray]]],
+) -> str | None:
+    """Write the zip of the challenge where the recordings are of one; what became of it, in a line.
+
+    Args:
+        folder: The run's.
+        recordings: All that were read.
+        evaluated: The splits that there are predictions of.
+        predictions: Of a split, each recording with stimuli in it and its predictions (n, T), in the responses' units.
+    """
+    (challenge, *others) = {recording.submission for recording in recordings}
     if challenge is None or others:
         return None
-    split = WITHHELD if WITHHELD in data.evaluated else TEST
+    split = WITHHELD if WITHHELD in evaluated else TEST
     if challenge in TRACKS and split == TEST:
         return f"no {TRACKS[challenge]}_track.zip: every video has responses, so there is none to predict"
-    parts = [
-        (recording, predicted) for recording, _, predicted in by_recording(data, split, predictions, in_units=True)
-    ]
+    parts = list(predictions(split))
     subjects = ", ".join(recording.subject for recording, _ in parts)
     if challenge in TRACKS:
         reason = _unfit_for(TRACKS[challenge], [recording for recording, _ in parts])

@@ -1,0 +1,53 @@
+"""`calcarine ensemble`: finished runs made one."""
+
+import shlex
+import sys
+from argparse import ArgumentParser, Namespace
+from pathlib import Path
+
+from ..where import RUNS
+from .command import Command
+
+
+def _add_arguments(parser: ArgumentParser) -> None:
+    parser.add_argument("first", type=Path, metavar="RUN", help="a run's folder, such as runs/default/version_0")
+    parser.add_argument("others", type=Path, nargs="+", metavar="RUN", help="what is combined with it")
+    parser.add_argument(
+        "--stack",
+        action="store_true",
+        help="learn weights per target from the validation split; without, predictions are averaged",
+    )
+    parser.add_argument("--name", default="ensemble", help="of the new run; default %(default)s")
+    parser.add_argument(
+        "--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs; default %(default)s"
+    )
+    parser.add_argument(
+        "--fsaverage", type=Path, metavar="DIR", help="FreeSurfer's subjects/fsaverage, to draw all its vertices"
+    )
+
+
+def _run(options: Namespace) -> None:
+    from ..ensemble.beside import printed
+    from ..ensemble.run import make_ensemble
+    from ..results.run_folder import FinishedRun
+
+    folders = [options.first, *options.others]
+    flags = [*(["--stack"] if options.stack else []), f"--name={options.name}", f"--runs={options.runs}"]
+    if options.fsaverage is not None:
+        flags.append(f"--fsaverage={options.fsaverage}")
+    command = shlex.join(["calcarine", "ensemble", *map(str, folders), *flags])
+    runs = [FinishedRun(folder) for folder in folders]
+    made = make_ensemble(runs, options.stack, options.name, options.runs, command, options.fsaverage)
+    sys.stdout.write(printed(made.contenders) + "\n\n")
+    if made.submission is not None:
+        sys.stdout.write(made.submission + "\n")
+    sys.stdout.write(f"{made.folder}: {made.summary.headline()}\n")
+
+
+ENSEMBLE = Command(
+    "ensemble",
+    "average runs, or stack them with weights learnt on the validation split",
+    "calcarine ensemble runs/one/version_0 runs/two/version_0 --stack",
+    _add_arguments,
+    _run,
+)

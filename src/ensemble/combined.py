@@ -1,0 +1,102 @@
+"""What an ensemble predicts: its members' predictions, averaged or stacked, subject by subject."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+
+from ..errors import InputError
+from ..evaluation import SplitPredictions
+from ..names import VALIDATION
+from ..npy import create_array
+from ..recording import Recording
+from ..results.held_out import HeldOut
+from ..results.prediction_files import centred, stimuli_file, write_stimuli
+from .members import Members
+from .stacking import FEWEST, Combination, average, stack
+
+Combined = Mapping[str, Sequence[SplitPredictions]]
+"""Predictions by split, of each subject with stimuli in it; less the responses' offset where they have one."""
+
+
+def averaged(members: Members) -> dict[str, Combination]:
+    """Equal weights of every member, by subject."""
+    return {each.subject: average(len(members.runs), each.num_targets) for each in members.recordings}
+
+
+def stacked(members: Members) -> dict[str, Combination]:
+    """Weights that the validation split alone teaches, by subject.
+
+    Raises:
+        InputError: A subject has too few validation stimuli.
+    """
+    found = {}
+    for recording in members.recordings:
+        held = members.splits[VALIDATION].get(recording.subject, ())
+        names = held[0].names if held else []
+        if len(names) < FEWEST:
+            raise InputError(
+                f"--stack: expected {FEWEST} validation stimuli of {recording.subject} or more, from which weights are "
+                f"learnt, found {len(names)}; leave --stack out, or train with a larger --data.validation"
+            )
+        rows = [each.rows(names) for each in held]
+        found[recording.subject] = stack([predictions for predictions, _ in rows], rows[0][1])
+    return found
+
+
+def combined(
+    members: Members, combinations: Mapping[str, Combination], splits: Sequence[str] | None = None
+) -> Combined:
+    """The ensemble's predictions of some splits, of every one where none is named."""
+    return {
+        split: [
+            _part(held, split, combinations[subject].predict([own.predictions for own in held]))
+            for subject, held in members.splits[split].items()
+        ]
+        for split in (members.splits if splits is None else splits)
+    }
+
+
+def of_member(members: Members, index: int, split: str) -> list[SplitPredictions]:
+    """One member's predictions of a split, as those of an ensemble."""
+    return [_part(held, split, held[index].predictions) for held in members.splits[split].values()]
+
+
+def _part(held: Sequence[HeldOut], split: str, predictions: np.ndarray) -> SplitPredictions:
+    recording = held[0].recording
+    place = {name: index for index, name in enumerate(recording.stimuli.names)}
+    return SplitPredictions(recording, split, np.array([place[name] for name in held[0].names]), predictions)
+
+
+def in_units(part: SplitPredictions) -> np.ndarray:
+    """Predictions (n, T) in the recording's units, float32."""
+    offset = part.recording.responses.offset
+    return part.predictions if offset is None else (part.predictions + offset).astype(np.float32)
+
+
+def write_predictions(folder: Path, recordings: Sequence[Recording], predicted: Combined) -> None:
+    """Write `SPLIT.npy` as a run does, and where responses have an offset `SPLIT_centred.npy`.
+
+    Args:
+        folder: It is made.
+        recordings: All subjects, whose targets stand side by side.
+        predicted: What to write.
+    """
+    folder.mkdir(parents=True)
+    ends = np.cumsum([each.num_targets for each in recordings]).tolist()
+    column = {each.subject: slice(end - each.num_targets, end) for each, end in zip(recordings, ends, strict=True)}
+    offset = any(each.responses.offset is not None for each in recordings)
+    for split, parts in predicted.items():
+        stimuli = [(name, part.recording.subject) for part in parts for name in part.names]
+        write_stimuli(folder / stimuli_file(split), stimuli)
+        files = {split: in_units} | ({centred(split): lambda part: part.predictions} if offset else {})
+        for name, values in files.items():
+            array = create_array(folder / f"{name}.npy", np.dtype(np.float32), (len(stimuli), ends[-1]))
+            array.fill(np.nan)
+            first = 0
+            for part in parts:
+                array[first : first + len(part.stimuli), column[part.recording.subject]] = values(part)
+                first += len(part.stimuli)
+            array.flush()

@@ -1,0 +1,137 @@
+"""The members of an ensemble: finished runs that predict the same targets for the same held-out stimuli."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..errors import InputError
+from ..names import TEST, VALIDATION, WITHHELD
+from ..recording import Recording
+from ..results.held_out import HeldOut, predictions_of, read_held_out
+from ..results.prediction_files import FOLDER, read_stimuli, splits_in, stimuli_file
+from ..results.responses import read_each
+from ..results.run_folder import FinishedRun, run_names
+from ..results.shared_stimuli import paired
+
+
+@dataclass(frozen=True)
+class Members:
+    """Runs that can be made one.
+
+    Args:
+        runs: In the order in which they were named.
+        names: What tables call them.
+        recordings: What all of them predict, one per subject.
+        splits: What they predict of each held-out split that all have, by subject: a `HeldOut` of each run, their
+            stimuli in the same order.
+    """
+
+    runs: Sequence[FinishedRun]
+    names: Sequence[str]
+    recordings: Sequence[Recording]
+    splits: Mapping[str, Mapping[str, Sequence[HeldOut]]]
+
+
+def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
+    """Read what runs predict, and see that they can be made one.
+
+    The validation split is left out where a run has none, unless weights are to be learnt from it.
+
+    Args:
+        runs: Two or more.
+        stacked: Whether weights are to be learnt.
+
+    Raises:
+        InputError: A run has other data, targets or stimuli than the first, has them in another order, or predicts
+            something that is not finite; the message names it.
+    """
+    names = run_names(runs)
+    splits = _common_splits(runs, stacked)
+    for split in splits:
+        _check_stimuli(runs, names, split)
+    recordings = read_each(runs, test_sets=True)
+    for own, name in zip(recordings[1:], names[1:], strict=True):
+        _check_targets(own, recordings[0], (names[0], name))
+    found = {}
+    for split in splits:
+        held = [read_held_out(run, own, split) for run, own in zip(runs, recordings, strict=True)]
+        found[split] = {subject: [own[subject] for own in held] for subject in held[0]}
+        for of_subject in found[split].values():
+            _check_predictions(of_subject, runs, names, split)
+    return Members(runs, names, recordings[0], found)
+
+
+def _common_splits(runs: Sequence[FinishedRun], stacked: bool) -> list[str]:
+    """Splits that all runs have predictions of."""
+    have = [splits_in(run.folder / FOLDER) for run in runs]
+    everything = dict.fromkeys(split for own in have for split in own)
+    for split in everything:
+        without = [run for run, own in zip(runs, have, strict=True) if split not in own]
+        if without and (split != VALIDATION or stacked):
+            remedy = "train it with --data.validation 0.1" if split == VALIDATION else "take runs of the same splits"
+            raise InputError(
+                f"{without[0].folder / FOLDER}: expected {split}.npy, as another run has it, found none; {remedy}"
+            )
+    if stacked and VALIDATION not in everything:
+        raise InputError(
+            f"--stack: expected predictions of a validation split, from which weights are learnt, found none in "
+            f"{runs[0].folder}; leave --stack out, or train with --data.validation 0.1"
+        )
+    splits = [split for split in everything if all(split in own for own in have)]
+    if not set(splits) - {WITHHELD}:
+        raise InputError(
+            f"{runs[0].folder / FOLDER}: expected {TEST}.npy or {VALIDATION}.npy, which all runs have, found neither; "
+            "take runs that were evaluated on one split"
+        )
+    return splits
+
+
+def _check_stimuli(runs: Sequence[FinishedRun], names: Sequence[str], split: str) -> None:
+    """Refuse runs that do not hold out the first one's stimuli, in its order."""
+    first, *others = [read_stimuli(run.folder / FOLDER / stimuli_file(split)) for run in runs]
+    for own, name in zip(others, names[1:], strict=True):
+        if own == first:
+            continue
+        if sorted(own) == sorted(first):
+            what, remedy = "the same in another order", "take runs of the same data"
+        else:
+            common = len(set(own) & set(first))
+            what = f"{len(own):,}, of which {common:,} are the same"
+            remedy = "train them with the same shares and one --data.split_seed"
+        raise InputError(f"{name}: expected the {len(first):,} {split} stimuli of {names[0]}, found {what}; {remedy}")
+
+
+def _check_targets(own: Sequence[Recording], first: Sequence[Recording], names: tuple[str, str]) -> None:
+    """Refuse a run whose subjects, or their targets, are not the first one's."""
+    there, here = ([(each.subject, each.num_targets) for each in recordings] for recordings in (first, own))
+    if there != here:
+        told = [", ".join(f"{subject} with {count:,}" for subject, count in each) for each in (there, here)]
+        raise InputError(
+            f"{names[1]}: expected the subjects and targets of {names[0]} ({told[0]}), found {told[1]}; take runs of "
+            "the same data"
+        )
+
+
+def _check_predictions(held: Sequence[HeldOut], runs: Sequence[FinishedRun], names: Sequence[str], split: str) -> None:
+    """Refuse runs of one subject that were held against other responses than the first, or that diverged."""
+    first = held[0]
+    for own, run, name in zip(held, runs, names, strict=True):
+        if own is not first:
+            paired(first, own, first.names, (names[0], name))
+            if not _same(first.recording.responses.offset, own.recording.responses.offset):
+                raise InputError(
+                    f"{name}: expected responses with the offset of {names[0]}; take runs of the same data"
+                )
+        faulty = int((~np.isfinite(own.predictions)).any(axis=0).sum())
+        if faulty:
+            raise InputError(
+                f"{predictions_of(run, split)}: expected finite predictions, found others at {faulty:,} targets of "
+                f"{first.recording.subject}; its training diverged: leave it out"
+            )
+
+
+def _same(one: np.ndarray | None, two: np.ndarray | None) -> bool:
+    return (one is None) == (two is None) and (one is None or two is None or np.array_equal(one, two))

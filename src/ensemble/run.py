@@ -1,0 +1,162 @@
+"""`calcarine ensemble`: finished runs made one, in a run's folder of its own."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import yaml
+
+from ..evaluation import History, Summary, evaluate_run, write_submission
+from ..evaluation.figures.mesh import load_meshes
+from ..findings import Findings
+from ..recording import Recording
+from ..results.new_run import check_apart, check_name, check_outside, reserve
+from ..results.prediction_files import FOLDER
+from ..results.provenance import facts, made, result, write_provenance
+from ..results.run_folder import CONFIG, MEMBERS, FinishedRun
+from .beside import AVERAGE, STACK, Contender, contenders, is_stack, scored_splits, told
+from .combined import Combined, averaged, combined, in_units, stacked, write_predictions
+from .members import Members, read_members
+from .stacking import Combination
+
+_OF_DATA = ("source", "cache_dir", "validation", "test", "test_sets", "split_seed")
+"""Settings of a member's data that hold for the ensemble, too: what it is evaluated on."""
+_OF_MEMBERS = ("command", "commit", "data", "model", "data_fingerprint")
+"""Of a member's `run.json`, what the ensemble's repeats."""
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """An ensemble that was written.
+
+    Args:
+        folder: Its run's folder.
+        summary: How well it predicts.
+        contenders: It and its members.
+        submission: What became of a challenge's submission, in a line; None where the data are of none.
+    """
+
+    folder: Path
+    summary: Summary
+    contenders: Sequence[Contender]
+    submission: str | None
+
+
+def make_ensemble(
+    runs: Sequence[FinishedRun], learn: bool, name: str, below: Path, command: str, fsaverage: Path | None = None
+) -> Ensemble:
+    """Combine runs, and write, score and report the ensemble as a run.
+
+    Args:
+        runs: Two or more; nothing is written into them.
+        learn: Learn weights from the validation split; otherwise predictions are averaged.
+        name: Of the new run.
+        below: Folder of all runs.
+        command: As typed, for `run.json`.
+        fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices.
+
+    Raises:
+        InputError: The runs cannot be made one, or the new run cannot be written where it would be.
+    """
+    start = time.time()
+    check_name(name)
+    check_outside(runs, below / name, "--runs")
+    if fsaverage is not None:
+        load_meshes(fsaverage)  # before anything is written
+    members = read_members(runs, learn)
+    check_apart(_source(runs[0])[1].get("root"), {"--runs": below})
+    combinations = stacked(members) if learn else averaged(members)
+    folder = below / name / f"version_{reserve(below / name)}"
+    try:
+        return _write(folder, members, combinations, made(command, start), start, fsaverage)
+    except BaseException:
+        shutil.rmtree(folder)
+        with suppress(OSError):  # others of this name may be there
+            folder.parent.rmdir()
+        raise
+
+
+def _write(
+    folder: Path,
+    members: Members,
+    combinations: Mapping[str, Combination],
+    content: dict[str, Any],
+    start: float,
+    fsaverage: Path | None,
+) -> Ensemble:
+    """Everything that a run's folder holds."""
+    predicted = combined(members, combinations)
+    write_predictions(folder / FOLDER, members.recordings, predicted)
+    found = contenders(members, combinations, predicted)
+    config = _config(folder, members, found, is_stack(combinations))
+    (folder / CONFIG).write_text(config, encoding="utf-8")
+    content |= _about(members, found, is_stack(combinations)) | {"wall_time_s": round(time.time() - start, 1)}
+    summary = evaluate_run(
+        folder,
+        [part for split in scored_splits(predicted) for part in predicted[split]],
+        History(),
+        config,
+        facts(content) | told(found, combinations),
+        {subject: _findings(members, each) for subject, each in combinations.items()},
+        fsaverage,
+    )
+    submission = write_submission(
+        folder, members.recordings, list(predicted), lambda split: _of_split(predicted, split)
+    )
+    write_provenance(folder, content | {"result": result(summary)})
+    return Ensemble(folder, summary, found, submission)
+
+
+def _of_split(predicted: Combined, split: str) -> Iterator[tuple[Recording, np.ndarray]]:
+    for part in predicted[split]:
+        yield part.recording, in_units(part)
+
+
+def _findings(members: Members, combination: Combination) -> Findings:
+    weights = combination.weights.astype(np.float32)
+    return Findings(member_weight=dict(zip(members.names, weights, strict=True)))
+
+
+def _config(folder: Path, members: Members, found: Sequence[Contender], learnt: bool) -> str:
+    """`config.yaml`: the data, which later commands read again, and the members with their mean weights."""
+    data = members.runs[0].config["data"]
+    own = [{"run": str(run.folder), "weight": each.weight} for run, each in zip(members.runs, found, strict=False)]
+    config = {
+        "name": folder.parent.name,
+        "data": {name: data[name] for name in _OF_DATA if name in data},
+        "ensemble": {"members": own, "stack": learnt},
+    }
+    return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
+
+
+def _about(members: Members, found: Sequence[Contender], learnt: bool) -> dict[str, Any]:
+    """What `run.json` says of an ensemble alone."""
+    kind, arguments = _source(members.runs[0])
+    root = arguments.get("root")
+    own = []
+    for run, each in zip(members.runs, found, strict=False):
+        origin = run.provenance
+        own.append(
+            {"run": str(run.folder), "weight": each.weight}
+            | {name: origin[name] for name in _OF_MEMBERS if name in origin}
+        )
+    return {
+        "device": f"cpu ({platform.machine()})",
+        "data": kind if root is None else f"{kind} {root}",
+        "model": f"{STACK if learnt else AVERAGE} of {len(members.runs)} runs",
+        MEMBERS: own,
+    }
+
+
+def _source(run: FinishedRun) -> tuple[str, Mapping[str, Any]]:
+    """Class and arguments of a run's source, as its configuration has them."""
+    settings = run.config["data"]["source"]
+    return settings["class_path"].rpartition(".")[2], settings.get("init_args") or {}
