@@ -29,6 +29,7 @@ def train(root: Path, config: str, seed: int, *flags: str) -> str:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_stack_predicts_real_spikes(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """One split of the three that docs/after_training.md speaks of; its two networks take minutes each."""
     monkeypatch.chdir(tmp_path)
