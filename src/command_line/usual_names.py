@@ -36,6 +36,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "smoothl1loss": ("SmoothL1",),
     "srp": ("RandomProjection",),
     "step": ("StepLR",),
+    "things": ("ThingsFmri", "TVSD"),
+    "thingsmua": ("TVSD",),
     "timm": ("TimmEncoder",),
     "torchvision": ("TorchvisionEncoder",),
     "vone": ("VOneEncoder",),

@@ -14,18 +14,24 @@ from .sources.folder import Folder
 from .sources.it_spikes import ItSpikes
 from .sources.nsd.source import NSD
 from .sources.nsd.synthetic import NsdSynthetic
+from .sources.nwb import Nwb
 from .sources.simulated import Simulated
+from .sources.things_fmri import ThingsFmri
+from .sources.tvsd import TVSD
 
 __all__ = [
     "NSD",
+    "TVSD",
     "Algonauts2021",
     "Algonauts2023",
     "Folder",
     "ItSpikes",
     "NsdSynthetic",
+    "Nwb",
     "PrincipalComponents",
     "RandomProjection",
     "Reduction",
     "Simulated",
     "Source",
+    "ThingsFmri",
 ]
