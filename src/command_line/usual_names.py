@@ -4,6 +4,7 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "adagrad": ("Adagrad",),
     "algonauts": ("Algonauts2023",),
     "banded": ("BandedRidgeModule",),
+    "brainio": ("BrainScore",),
     "cnn": ("ShallowCnn",),
     "clip": ("OpenClipEncoder",),
     "cosine": ("CosineAnnealingLR",),

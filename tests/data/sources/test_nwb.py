@@ -319,7 +319,7 @@ def test_check_is_silent_on_a_sound_file_and_names_faults(made, tmp_path):
 def test_a_run_recovers_what_is_planted_and_its_control_does_not(tmp_path, monkeypatch):
     """By the command line, as a user would: the source is found by what the folder holds."""
     (tmp_path / "sessions").mkdir()
-    write_nwb(tmp_path / "sessions" / "day1.nwb", images=250, repetitions=4, units=60)
+    write_nwb(tmp_path / "sessions" / "day1.nwb", images=600, repetitions=3, units=30)
     delete("intervals/trials")(tmp_path / "sessions" / "day1.nwb")
-    flags = ["--data.source.root=sessions", "--data.encoder=PixelEncoder", "--data.test=0.3"]
+    flags = ["--data.source.root=sessions", "--data.encoder=PixelEncoder", "--data.test=0.4"]
     assert_recovered(tmp_path, monkeypatch, flags, roi="IT", least=0.7)
