@@ -23,7 +23,7 @@ def opened(path: Path) -> Iterator[h5py.File]:
             yield file
     except InputError:
         raise
-    except (OSError, RuntimeError, KeyError, ValueError) as error:
+    except (OSError, RuntimeError, KeyError, ValueError, TypeError) as error:  # TypeError: of a kind NumPy has not
         raise InputError(
             f"{path}: expected a complete HDF5 file, found one that cannot be read ({one_line(error)}); copy it again"
         ) from error

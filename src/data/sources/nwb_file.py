@@ -70,14 +70,19 @@ def read_areas(file: h5py.File, column: str | None, units: int) -> np.ndarray | 
     """
     if column is not None:
         return _texts(_column(file, f"units/{column}", units, "--data.source.area"))
-    region, ends = node_in(file, "units/electrodes"), node_in(file, "units/electrodes_index")
-    if region is None or ends is None or node_in(file, _AREA) is None:
+    regions = ("units/electrodes", "units/electrodes_index")
+    if any(node_in(file, name) is None for name in (*regions, _AREA)):
         return None
-    rows, ends = region[()].astype(np.int64), ends[()].astype(np.int64)
+    rows, ends = (dataset_in(file, name)[()].astype(np.int64) for name in regions)
     places = _texts(dataset_in(file, _AREA)[()])
     firsts = np.r_[0, ends[:-1]]
-    if len(ends) != units or (firsts >= ends).any() or ends[-1] > len(rows) or rows.max(initial=0) >= len(places):
-        return None
+    if len(ends) != units or (firsts >= ends).any() or ends[-1] > len(rows):
+        return None  # a unit without an electrode
+    if rows.min(initial=0) < 0 or rows.max(initial=0) >= len(places):
+        raise InputError(
+            f"{file.filename}: expected units/electrodes to name rows of the {len(places)} electrodes, found others; "
+            "write the file again"
+        )
     return places[rows[firsts]]
 
 
@@ -158,6 +163,8 @@ def images_by_index(file: h5py.File, place: str | None) -> list[tuple[str, int |
     Raises:
         InputError: There is none, or a group does not tell the order of its images.
     """
+    import h5py
+
     if place is None:
         there = [each for kind in ("Images", "ImageSeries") for each in _children(file, _TEMPLATES, kind)]
         if len(there) != 1:
@@ -170,8 +177,9 @@ def images_by_index(file: h5py.File, place: str | None) -> list[tuple[str, int |
     if kind_of(node) == "ImageSeries":
         shape = dataset_in(file, f"{place}/data").shape or (0,)
         return [(f"{place}/data", row) for row in range(shape[0])]
-    order = node_in(file, f"{place}/order_of_images") if kind_of(node) == "Images" else None
-    if order is None:
+    told = kind_of(node) == "Images" and node_in(file, f"{place}/order_of_images") is not None
+    order = dataset_in(file, f"{place}/order_of_images") if told else None
+    if order is None or h5py.check_ref_dtype(order.dtype) is not h5py.Reference:
         raise InputError(
             f"{file.filename}: expected {place} to tell the order_of_images that indices count along, found none: "
             "names alone come in alphabetical order (img1, img10, img2); write it, or name the stimuli by text"

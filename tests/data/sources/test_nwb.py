@@ -220,6 +220,11 @@ def link_out(path: Path) -> None:
         file["units/spike_times"] = h5py.ExternalLink("/etc/other.nwb", "/units/spike_times")
 
 
+def numbered(file: Any) -> None:
+    del file["stimulus/templates/pictures/order_of_images"]
+    file["stimulus/templates/pictures/order_of_images"] = np.arange(IMAGES)
+
+
 def deep_images(file: Any) -> None:
     del file["stimulus/templates/pictures/img4"]
     file["stimulus/templates/pictures/img4"] = np.zeros((4, 4, 3))
@@ -253,6 +258,12 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no order of images": (
         delete("stimulus/templates/pictures/order_of_images"), {},
         "order_of_images.*alphabetical order",
+    ),
+    "an order of another kind": (edit(numbered), {}, "order_of_images.*alphabetical order"),
+    "electrodes that are not there": (put("units/electrodes", 1, 9), {}, "to name rows of the 6 electrodes"),
+    "times that are one number": (
+        edit(lambda file: (file.__delitem__("units/spike_times"), file.__setitem__("units/spike_times", 1.0))), {},
+        "expected a complete HDF5 file|expected finite units/spike_times",
     ),
     "no images": (delete("stimulus/templates/pictures"), {}, "in the file itself|to tell the order_of_images"),
     "an image that is not there": (
