@@ -59,7 +59,7 @@ def _names_a_source(config: str | None) -> bool:
 def _recognised(text: str) -> str:
     import yaml
 
-    from ..data.sources.base import known_formats, layouts
+    from ..data.sources.base import known_formats
 
     if not text.strip():
         raise InputError(f"{ROOT}: expected a path, found nothing; name the folder or file")
@@ -78,6 +78,8 @@ def _recognised(text: str) -> str:
     if found:
         names = " and ".join(each.__name__ for each in found)
         raise InputError(f"{ROOT} {text}: {names} know what is there; say which with --data.source")
+    names = ", ".join(sorted(each.__name__ for each in known_formats()))
     raise InputError(
-        f"{ROOT} {text}: expected data of a known format ({layouts()}), found none of them; correct the path"
+        f"{ROOT} {text}: expected data of a known format ({names}), found none of them; correct the path, or ask "
+        f"calcarine check {text} what each looks like"
     )

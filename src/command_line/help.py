@@ -20,7 +20,7 @@ Trains a model of brain responses, evaluates it, and writes runs/NAME/version_N/
   train.py --config configs/clip_ridge.yaml --data.source.root DIR --name clip
 
 data
-  --data.source CLASS               Folder, Algonauts2023, Algonauts2021, ItSpikes, Simulated
+  --data.source CLASS               Folder, Algonauts2023, NSD, TVSD, ItSpikes, Simulated, ...
   --data.source.root DIR            where the data lie; without a source the format is found by looking
   --data.source.subject N           one subject, or several: [1,2]
   --data.encoder CLASS              GaborEncoder, TimmEncoder, TorchvisionEncoder, OpenClipEncoder, ...

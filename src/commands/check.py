@@ -25,11 +25,10 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.formatter_class = RawDescriptionHelpFormatter
     parser.epilog = _ENDS
     parser.add_argument("root", type=Path, metavar="DIR", help="the folder, or the file where the format is one")
-    parser.add_argument(
-        "--format", metavar="NAME", help="Folder, Algonauts2023, Algonauts2021 or ItSpikes; default: by the files"
-    )
+    parser.add_argument("--format", metavar="NAME", help="a source such as Folder or TVSD; default: by the files")
     parser.add_argument("--subject", type=int, nargs="+", metavar="N", help="only these subjects; default all")
     parser.add_argument("--noise_ceiling", type=Path, metavar="PATH", help="as --data.source.noise_ceiling")
+    parser.add_argument("--images", type=Path, metavar="DIR", help="as --data.source.images")
     parser.add_argument("--missing", choices=("refuse", "allow"), default="refuse", help="as --data.source.missing")
     parser.add_argument("--unlisted", choices=("refuse", "drop"), default="refuse", help="as --data.source.unlisted")
     parser.add_argument("--json", action="store_true", help="one JSON object in place of lines")
@@ -40,7 +39,7 @@ def _run(options: Namespace) -> None:
     from ..data.doctor.case import Asked
     from ..data.doctor.examine import examine
 
-    asked = Asked(options.subject, options.noise_ceiling, options.missing, options.unlisted)
+    asked = Asked(options.subject, options.noise_ceiling, options.images, options.missing, options.unlisted)
     found = examine(options.root, options.format, asked)
     sys.stdout.write((_as_json(found) if options.json else _as_lines(found)) + "\n")
     errors, warnings, _ = _totals(found)

@@ -10,12 +10,11 @@ from .command import Command
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; new or empty")
-    parser.add_argument(
-        "--format", choices=("algonauts2023", "folder", "nsd", "nsd-synthetic"), default="algonauts2023"
-    )
-    parser.add_argument("--images", type=int, help="training images per subject; default 1000, of nsd 120")
-    parser.add_argument("--targets", type=int, help="of both hemispheres; default 39548, of nsd 2000")
-    parser.add_argument("--subjects", type=int, default=1, help="default %(default)s")
+    formats = ("algonauts2023", "folder", "nsd", "nsd-synthetic", "tvsd", "things-fmri")
+    parser.add_argument("--format", choices=formats, default=formats[0], help="default %(default)s")
+    parser.add_argument("--images", type=int, help="training images per subject; default 1000, of single trials fewer")
+    parser.add_argument("--targets", type=int, help="of both hemispheres; default 39548, of single trials fewer")
+    parser.add_argument("--subjects", type=int, help="default 1, of tvsd both monkeys")
     parser.add_argument("--seed", type=int, default=0, help="default %(default)s")
     parser.add_argument(
         "--test_responses", action="store_true", help="algonauts2023: also write the test responses, which it withholds"

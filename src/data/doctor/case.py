@@ -23,10 +23,12 @@ class Asked:
         noise_ceiling: As the source takes it.
         missing: As `Folder` takes it.
         unlisted: As `Folder` takes it.
+        images: The folder of stimuli, where a format does not hold them itself.
     """
 
     subjects: list[int] | None = None
     noise_ceiling: Path | None = None
+    images: Path | None = None
     missing: Literal["refuse", "allow"] = "refuse"
     unlisted: Literal["refuse", "drop"] = "refuse"
 

@@ -2,7 +2,7 @@
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from functools import partial
 from operator import is_
 from pathlib import Path
@@ -11,14 +11,18 @@ from ...errors import InputError
 from ..sources.algonauts2021 import Algonauts2021
 from ..sources.algonauts2023 import Algonauts2023
 from ..sources.base import Source, known_formats, layouts
+from ..sources.brain_score import BrainScore
 from ..sources.folder import Folder
 from ..sources.it_spikes import ItSpikes
 from ..sources.nsd.source import NSD
+from ..sources.nwb import Nwb
+from ..sources.things_fmri import ThingsFmri
+from ..sources.tvsd import TVSD
 from . import ceilings, drift, duplicates, files, numbers, order, pictures, places, repeats, rois, room, scale, splits
 from . import summary as counts
 from .case import Asked, Case
 from .gallery import Gallery
-from .opened import algonauts2021, algonauts2023, folder, it_spikes, nsd
+from .opened import algonauts2021, algonauts2023, brain_score, folder, it_spikes, nsd, nwb, things_fmri, tvsd
 from .symptom import Chart, Symptom
 
 
@@ -43,6 +47,10 @@ FORMATS: dict[type[Source], Format] = {
     Algonauts2021: Format(algonauts2021.own_files, algonauts2021.cases, ("subjects",)),
     ItSpikes: Format(it_spikes.own_files, it_spikes.cases),
     NSD: Format(nsd.own_files, nsd.cases, ("subjects",)),
+    BrainScore: Format(brain_score.own_files, brain_score.cases, ("images",)),
+    Nwb: Format(nwb.own_files, nwb.cases, ("images",)),
+    TVSD: Format(tvsd.own_files, tvsd.cases, ("images",)),
+    ThingsFmri: Format(things_fmri.own_files, things_fmri.cases, ("subjects", "images")),
 }
 
 
@@ -122,7 +130,7 @@ def _folders(root: Path) -> list[Path]:
 
 def _examined(root: Path, source: type[Source], asked: Asked) -> Examination:
     examination, reader = Examination(root, source.__name__), FORMATS[source]
-    for flag in ("subjects", "noise_ceiling", "missing", "unlisted"):
+    for flag in (each.name for each in fields(Asked)):
         if getattr(asked, flag) != getattr(Asked(), flag) and flag not in reader.flags:
             typed = {"subjects": "subject"}.get(flag, flag)
             raise InputError(f"--{typed}: expected a flag of {source.__name__}, which has none such; leave it out")

@@ -16,13 +16,14 @@ _TARGETS = 300
 
 def check(case: Case) -> Iterator[Symptom]:
     """Responses against the mean over repetitions, target by target, and the repetitions' own gaps."""
-    repeats, tables = case.repeats, case.tables
+    repeats = case.repeats
     if repeats is None:
         return
     yield from _presentations(case, repeats)
-    if not tables or tables[0].path == case.repeats_file or repeats.shape[::2] != tables[0].array.shape:
+    alike = [table for table in case.tables if table.array.shape == repeats.shape[::2]]
+    if not alike or alike[0].path == case.repeats_file:
         return
-    table = tables[0]
+    table = alike[0]
     varying = np.flatnonzero(~table.measures.constant & (table.measures.gaps < len(table.array) / 2))
     targets = np.sort(np.random.default_rng(0).permutation(varying)[:_TARGETS])
     if not len(targets):

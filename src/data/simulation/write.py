@@ -16,13 +16,25 @@ from .cortex import ROI_CLASSES, Patch
 from .nsd import write_nsd
 from .planted import Truth
 from .subject import RowWriter, SaveImage, SimulatedSubject, check_flags, visual_patches
+from .things_fmri import write_things_fmri
+from .tvsd import write_tvsd
 
 _NSD_IMAGES = 100_000  # image numbers have five digits
 _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
 
 
-IMAGES = {"algonauts2023": 1000, "folder": 1000, "nsd": 120, "nsd-synthetic": 120}
-"""The formats that are written, and how many images of each where no number is given."""
+THINGS = {"tvsd": write_tvsd, "things-fmri": write_things_fmri}
+"""Formats that show images of THINGS."""
+
+USUAL = {
+    "algonauts2023": (1000, 39_548, 1),
+    "folder": (1000, 39_548, 1),
+    "nsd": (120, 2000, 1),
+    "nsd-synthetic": (120, 2000, 1),
+    "tvsd": (300, 1024, 2),
+    "things-fmri": (360, 600, 1),
+}
+"""The formats that are written, and their images, targets and subjects where no number is given."""
 
 
 def simulate(
@@ -30,7 +42,7 @@ def simulate(
     format: str = "algonauts2023",
     images: int | None = None,
     targets: int | None = None,
-    subjects: int = 1,
+    subjects: int | None = None,
     seed: int = 0,
     test_responses: bool = False,
     surfaces: bool = True,
@@ -45,11 +57,13 @@ def simulate(
         out: The folder to make.
         format: "algonauts2023" (the challenge's tree), "folder" (images/, responses.npy and tables; with several
             subjects one folder each), "nsd" (the Natural Scenes Dataset as it is downloaded; its trials hold whole
-            surfaces, 1.3 MB each), or "nsd-synthetic" (that with NSD-synthetic of the same subjects).
+            surfaces, 1.3 MB each), "nsd-synthetic" (that with NSD-synthetic of the same subjects), "tvsd" (the THINGS
+            ventral stream spiking dataset), or "things-fmri".
         images: Training images per subject; a fifth as many test images come on top, 159 at most as in the challenge.
-            Of "nsd", images that a subject was to see three times, a tenth of them shared.
-        targets: Of both hemispheres together; 39,548 where not given, of "nsd" 2,000.
-        subjects: How many; each has its own images.
+            Of "nsd", images that a subject was to see three times, a tenth of them shared. Of "tvsd" and "things-fmri",
+            100 test images at most.
+        targets: Of both hemispheres together, or channels; where not given, see `USUAL`.
+        subjects: How many; each has its own images, but those that see THINGS see the same.
         seed: Determines everything.
         test_responses: In the challenge's tree, write the responses to the test images too, which it withholds. Other
             formats always have them.
@@ -59,16 +73,19 @@ def simulate(
         InputError: A number is out of range, or the folder is there already.
     """
     out = Path(out)
-    if format not in IMAGES:
-        raise InputError(f"--format: expected {', '.join(IMAGES)}, found {format!r}")
+    if format not in USUAL:
+        raise InputError(f"--format: expected {', '.join(USUAL)}, found {format!r}")
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise InputError(f"{out}: expected a new or empty folder, found that it has content; name another")
-    images = IMAGES[format] if images is None else images
+    given = zip((images, targets, subjects), USUAL[format], strict=True)
+    images, targets, subjects = (usual if each is None else each for each, usual in given)
     with whole_folder(out.resolve()) as folder:
         if format in ("nsd", "nsd-synthetic"):
-            truths = write_nsd(folder, images, targets or 2000, subjects, seed, format == "nsd-synthetic", surfaces)
+            truths = write_nsd(folder, images, targets, subjects, seed, format == "nsd-synthetic", surfaces)
+        elif format in THINGS:
+            truths = THINGS[format](folder, images, targets, subjects, seed)
         else:
-            truths = _write_images(folder, format, images, targets or 39_548, subjects, seed, test_responses)
+            truths = _write_images(folder, format, images, targets, subjects, seed, test_responses)
         (folder / "truth").mkdir()
         for name, truth in truths.items():
             truth.write(folder / "truth" / f"{name}.npz")

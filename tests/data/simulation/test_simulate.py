@@ -243,7 +243,10 @@ def test_folder_format(tmp_path):
 @pytest.mark.parametrize(
     ("flags", "message"),
     [
-        ({"format": "bids"}, "--format: expected algonauts2023 or folder, found 'bids'"),
+        (
+            {"format": "bids"},
+            "--format: expected algonauts2023, folder, nsd, nsd-synthetic, tvsd, things-fmri, found 'bids'",
+        ),
         ({"images": 3}, "--images: expected 10 to 9999"),
         ({"targets": 5}, "--targets: expected 20 to 65536"),
         ({"subjects": 0}, "--subjects: expected 1 to"),

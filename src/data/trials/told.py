@@ -1,0 +1,39 @@
+"""ToldBeside: noise ceilings that a data set's authors give, beside those that the repeats tell."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ...recording import Repeats
+
+
+@dataclass(frozen=True)
+class Told:
+    """Noise ceilings of some stimuli's responses, as they were averaged.
+
+    Args:
+        name: What tells them, such as "nc_testset of the file".
+        ceiling: float64 (n_targets,), a share of variance, NaN where unknown.
+        stimuli: Of which stimuli's responses, bool (n_stimuli,).
+    """
+
+    name: str
+    ceiling: np.ndarray
+    stimuli: np.ndarray
+
+
+class ToldBeside:
+    """Implements `Repeats` of src/recording.py.
+
+    Args:
+        repeats: What comes first.
+        told: What stands beside it, for exactly the stimuli that it is about.
+    """
+
+    def __init__(self, repeats: Repeats, told: Sequence[Told]) -> None:
+        self._repeats, self._told = repeats, told
+
+    def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
+        beside = {each.name: each.ceiling for each in self._told if each.stimuli[stimuli].all()}
+        return {**self._repeats.ceilings(stimuli), **beside}
