@@ -8,6 +8,7 @@ from typing import Any
 
 from jsonargparse import ArgumentParser
 
+from ..errors import InputError
 from .flags import parse_flags
 
 Config = Mapping[str, Any]
@@ -26,7 +27,11 @@ def typed_changes(parser: ArgumentParser, args: Sequence[str], whole: Config, al
     files = [flag for before, flag in pairwise(["", *args]) if flag.startswith("--config") or before == "--config"]
     if len(files) == len(args):
         return []
-    return list(class_changes(parse_flags(parser, files).as_dict(), whole, typed_flags(args) | set(also)))
+    try:
+        before = parse_flags(parser, files).as_dict()
+    except InputError:  # settings of a class that only a flag names
+        return []
+    return list(class_changes(before, whole, typed_flags(args) | set(also)))
 
 
 def typed_flags(args: Sequence[str]) -> set[str]:
