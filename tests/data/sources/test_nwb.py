@@ -24,7 +24,7 @@ PERIOD, WINDOW = 0.5, (0.05, 0.2)
 
 
 def write_nwb(
-    path: Path, images: int = IMAGES, repetitions: int = 4, units: int = UNITS, level: float = 12.0
+    path: Path, images: int = IMAGES, repetitions: int = 4, units: int = UNITS, level: float = 12.0, across: int = 2
 ) -> dict[str, Any]:
     """A file with images in it, a table of trials and a series of indices; spikes are as a Poisson process has them.
 
@@ -36,7 +36,7 @@ def write_nwb(
     from pynwb.image import IndexSeries, RGBImage
 
     rng = np.random.default_rng(5)
-    pixels, made_of = pictures(images, seed=6)
+    pixels, made_of = pictures(images, seed=6, across=across)
     signal = made_of @ rng.standard_normal((made_of.shape[1], units))
     rate = level * np.exp(0.4 * (signal - signal.mean(axis=0)) / signal.std(axis=0))  # spikes per window
     shown = rng.permutation(np.r_[np.repeat(np.arange(images), repetitions), np.arange(3), BLANK, BLANK])
@@ -330,7 +330,7 @@ def test_check_is_silent_on_a_sound_file_and_names_faults(made, tmp_path):
 def test_a_run_recovers_what_is_planted_and_its_control_does_not(tmp_path, monkeypatch):
     """By the command line, as a user would: the source is found by what the folder holds."""
     (tmp_path / "sessions").mkdir()
-    write_nwb(tmp_path / "sessions" / "day1.nwb", images=600, repetitions=3, units=30)
+    write_nwb(tmp_path / "sessions" / "day1.nwb", images=600, repetitions=3, units=30, across=6)
     delete("intervals/trials")(tmp_path / "sessions" / "day1.nwb")
-    flags = ["--data.source.root=sessions", "--data.encoder=PixelEncoder", "--data.test=0.4"]
+    flags = ["--data.source.root=sessions", "--data.encoder=PixelEncoder", "--data.encoder.size=12", "--data.test=0.4"]
     assert_recovered(tmp_path, monkeypatch, flags, roi="IT", least=0.7)
