@@ -281,7 +281,9 @@ class Recording:
             rois.append(Roi(roi.name, roi.hemisphere, np.sort(own[own >= 0])))
         responses, offset = self.responses, self.responses.offset
         chosen = responses.gather(np.arange(responses.shape[0]))[:, targets]
-        parts = [Part(0, 0, chosen if offset is None else chosen + offset[targets])]
+        everything = chosen if offset is None else chosen + offset[targets]
+        edges = np.flatnonzero(np.diff(responses.measured, prepend=False, append=False))  # of what was measured
+        parts = [Part(int(start), 0, everything[start:end]) for start, end in edges.reshape(-1, 2)]
         return replace(
             self,
             responses=Responses(chosen.shape, parts, None if offset is None else offset[targets], responses.gaps),

@@ -58,7 +58,12 @@ class FilledArray:
         if file.exists() or self.complete:
             return
         own = self.partial / f".{uuid4().hex}.npy"
-        create_array(own, self.dtype, self.shape)
+        try:
+            create_array(own, self.dtype, self.shape)
+        except FileNotFoundError:
+            if self.complete:  # another process finished it meanwhile
+                return
+            raise
         try:
             os.link(own, file)  # unlike a rename, never replaces the file that another process writes to
         except FileExistsError:

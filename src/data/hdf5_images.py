@@ -85,7 +85,8 @@ class BrickImages:
             found: dict[tuple[Brick, int], str] = {}
             for brick in dict.fromkeys(brick for brick, _ in self._rows):
                 own = sorted({row for each, row in self._rows if each == brick})
-                part = digest_bytes(np.array(own).data)
+                seen = "" if self._prepare is None else f"{self._prepare.__module__}.{self._prepare.__qualname__}"
+                part = digest_bytes(np.array(own).tobytes() + seen.encode())
                 text = remembered_digests([brick.path], lambda _: self._digest_rows(brick, own), memo, part)[0]  # noqa: B023
                 found |= dict(zip(((brick, row) for row in own), text.split(), strict=True))
             self._digests = [found[each] for each in self._rows]

@@ -1,5 +1,6 @@
 """Test sets by name: stimuli of other sources that a model of the same subjects is scored on."""
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -12,13 +13,21 @@ from ..recording import Part, Recording, Repeats, Responses
 from .sources.base import Source
 from .stimulus_views import JoinedStimuli, StimulusView
 
+log = logging.getLogger(__name__)
 
-def check_names(names: Sequence[str]) -> None:
-    """Raise InputError where a test set has a name that stands for something else, or cannot name a file."""
+
+def check_names(names: Sequence[str], flag: str = "") -> None:
+    """Raise InputError where a test set has a name that stands for something else, or cannot name a file.
+
+    Args:
+        names: Of test sets.
+        flag: That was given the name, where it is no part of the flag itself.
+    """
     for name in names:
         if not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9_-]*", name) or name in OWN_SPLITS or name.endswith("_centred"):
+            where = f"{flag} {name}" if flag else f"--data.test_sets.{name}"
             raise InputError(
-                f"--data.test_sets.{name}: expected a name of letters, digits, - and _ that is no split's own "
+                f"{where}: expected a name of letters, digits, - and _ that is no split's own "
                 f"({', '.join(filter(None, OWN_SPLITS))}); give another"
             )
 
@@ -34,17 +43,40 @@ def with_test_sets(recordings: Sequence[Recording], sources: Mapping[str, Source
         InputError: A test set has none of the subjects, or other targets.
     """
     for name, source in sources.items():
-        own = {each.subject: each for each in source.read()}
-        subjects = [each.subject for each in recordings]
-        if len(own) == len(recordings) == 1:  # folders of one subject need not have one name
-            own = {subjects[0]: next(iter(own.values()))}
-        if not set(own) & set(subjects):
-            raise InputError(
-                f"--data.test_sets.{name}: expected recordings of {', '.join(subjects)}, found {', '.join(own)}; read "
-                "the same subjects"
-            )
-        recordings = [_joined(each, own[each.subject], name) if each.subject in own else each for each in recordings]
+        flag = f"--data.test_sets.{name}"
+        own = by_subject(source.read(), [each.subject for each in recordings], source, flag)
+        recordings = [
+            _joined(each, own[each.subject], name, flag) if each.subject in own else each for each in recordings
+        ]
     return recordings
+
+
+def by_subject(
+    recordings: Sequence[Recording], subjects: Sequence[str], source: Source, flag: str
+) -> dict[str, Recording]:
+    """Recordings of some subjects, by their names.
+
+    A format that names no subjects, as a folder does, may call the one subject that it holds what it likes.
+
+    Args:
+        recordings: What the source read.
+        subjects: That are sought.
+        source: Whose names they are.
+        flag: That named the source, for messages.
+
+    Raises:
+        InputError: There is none of them.
+    """
+    own = {each.subject: each for each in recordings}
+    if len(own) == len(subjects) == 1 and not source.own_subjects:
+        (name,) = own
+        if name != subjects[0]:
+            log.info("%s: %s is taken as %s", flag, name, subjects[0])
+        return {subjects[0]: own[name]}
+    found = {subject: own[subject] for subject in subjects if subject in own}
+    if not found:
+        raise InputError(f"{flag}: expected {', '.join(subjects)}, found {', '.join(own)}; read the same subjects")
+    return found
 
 
 def scored_part(recording: Recording) -> np.ndarray:
@@ -103,19 +135,19 @@ def aligned(recording: Recording, stimuli: np.ndarray, columns: np.ndarray) -> n
     return np.where(columns < 0, np.nan, responses[:, columns])
 
 
-def _joined(recording: Recording, other: Recording, name: str) -> Recording:
+def _joined(recording: Recording, other: Recording, name: str, flag: str) -> Recording:
     if recording.stimuli.frames != other.stimuli.frames:
-        raise InputError(
-            f"--data.test_sets.{name}: expected stimuli of one kind, found images and clips, or clips of another length"
-        )
-    columns = columns_of(recording, other, f"--data.test_sets.{name}")
+        raise InputError(f"{flag}: expected stimuli of one kind, found images and clips, or clips of another length")
+    columns = columns_of(recording, other, flag)
     chosen, before = scored_part(other), len(recording.stimuli)
+    if not len(chosen):
+        raise InputError(f"{flag}: expected measured responses of {recording.subject}, found none; give other data")
     responses = aligned(other, chosen, columns)
     if recording.responses.offset is None:
         responses = responses.astype(np.float32)
     names = [f"{name}/{other.stimuli.names[index]}" for index in chosen]
     own = recording.responses
-    categories = None
+    categories = None  # those of the test set are other names, of which the model has learnt none
     if recording.categories is not None:
         categories = np.concatenate([recording.categories, np.full(len(chosen), "")])
     return replace(
@@ -148,4 +180,5 @@ class _JoinedRepeats(Repeats):
         if (stimuli < self._before).any():
             return {}
         told = self._other.ceilings(self._chosen[stimuli - self._before])
+        told = told or {"nothing": np.full(self._other.num_targets, np.nan)}  # and not the recording's own
         return {name: np.where(self._columns < 0, np.nan, ceiling[self._columns]) for name, ceiling in told.items()}

@@ -12,9 +12,10 @@ from jsonargparse import ArgumentParser
 from ..atomic import whole_folder
 from ..batch import DIGITS, Facts
 from ..data.sources.base import Source
-from ..data.test_sets import check_names, places_of, scored_part
+from ..data.test_sets import by_subject, check_names, places_of, scored_part
 from ..errors import InputError
 from ..evaluation import History, SplitPredictions, evaluate_run
+from ..evaluation.report import DATA, MODEL
 from ..names import TEST
 from ..package.files import check_free
 from ..recording import Recording, Stimuli
@@ -40,21 +41,22 @@ def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch
             written then.
     """
     if name != TEST:
-        check_names([name])
-    source = _source(flags)
+        check_names([name], "--name")
+    source, data = _source(flags)
     check_free(out, path)
     model = load_model(path)
     source.prepare()
-    parts = list(_scored(model, source.read(), name))
+    parts = list(_scored(model, source, name))
     with whole_folder(out.absolute()) as partial:
         (partial / "predictions").mkdir()
         splits = [_predicted(model, part, name, partial, batch_size) for part in parts]
-        facts = {"Data": f"{type(source).__name__} {getattr(source, 'root', '')}".strip(), "Model": str(path)}
+        facts = {DATA: data, MODEL: str(path)}
         summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts)
     print(f"{out}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
 
 
-def _source(flags: Sequence[str]) -> Source:
+def _source(flags: Sequence[str]) -> tuple[Source, str]:
+    """The source that flags name, and what it reads, for people."""
     parser = ArgumentParser("calcarine evaluate", exit_on_error=False, parser_mode=MODE, allow_abbrev=False)
     parser.add_subclass_arguments(Source, "data.source", required=True)
     parser.add_argument("--data.cache_dir", type=Path, default=Path("cache"))
@@ -71,26 +73,16 @@ def _source(flags: Sequence[str]) -> Source:
             raise
         raise fault from None
     source.keep_in(parsed.data.cache_dir)
-    return source
+    settings = parsed.data.source.init_args
+    return source, f"{type(source).__name__} {settings.get('root', '')}".strip()
 
 
-def _scored(
-    model: TrainedModel, recordings: Sequence[Recording], name: str
-) -> Iterator[tuple[Recording, np.ndarray, torch.Tensor]]:
+def _scored(model: TrainedModel, source: Source, name: str) -> Iterator[tuple[Recording, np.ndarray, torch.Tensor]]:
     """What is scored of each subject: a recording of the targets that the model has too, stimuli, and those targets."""
     facts = model.module.facts
-    own = {each.subject: each for each in recordings}
-    if len(own) == len(facts.subjects) == 1:  # folders of one subject need not have one name
-        own = {next(iter(facts.subjects)): next(iter(own.values()))}
-    both = [subject for subject in facts.subjects if subject in own]
-    if not both:
-        raise InputError(
-            f"--data.source: expected recordings of {', '.join(facts.subjects)}, which the model was trained on, found "
-            f"{', '.join(own)}; read the same subjects"
-        )
-    for subject in both:
-        recording, targets = own[subject], facts.subjects[subject]
-        of_model, columns = _common(facts, targets, recording)
+    own = by_subject(source.read(), list(facts.subjects), source, "--data.source")
+    for subject, recording in own.items():
+        of_model, columns = _common(facts, facts.subjects[subject], recording)
         stimuli, seen = scored_part(recording), set(facts.seen)
         digests = recording.stimuli.digests()
         new = np.array([index for index in stimuli if digests[index][:DIGITS] not in seen], dtype=np.int64)

@@ -31,7 +31,8 @@ def typed_changes(parser: ArgumentParser, args: Sequence[str], whole: Config, al
         before = parse_flags(parser, files).as_dict()
     except InputError:  # settings of a class that only a flag names
         return []
-    return list(class_changes(before, whole, typed_flags(args) | set(also)))
+    changes = class_changes(before, whole, typed_flags(args) | set(also))
+    return [line for line in changes if not line.startswith("data.source ")]  # another format has no settings in common
 
 
 def typed_flags(args: Sequence[str]) -> set[str]:

@@ -140,7 +140,7 @@ def test_a_control_that_means_nothing_or_that_the_model_cannot_take_is_left_out_
     assert "shuffled responses (" in said
     assert "pixels" not in said
     assert "no control with random weights: the run's own features come from no weights" in caplog.text
-    assert "no control with pixels: its training says '--model.bands" in caplog.text
+    assert 'no control with pixels: its training says "--model.bands' in caplog.text
     assert [path.name for path in (RUN / "controls").iterdir()] == ["shuffled"]
     page = (RUN / "report.html").read_text()
     assert page.count("There is no control with ") == 2

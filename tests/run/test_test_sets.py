@@ -72,7 +72,7 @@ def test_what_it_was_trained_on_is_left_out(run, tmp_path):
     ("flags", "message"),
     [
         ([], "--data.source: expected the data to score the model on"),
-        (["--name=train", "--data.source.root=ONE"], "--data.test_sets.train: expected a name"),
+        (["--name=train", "--data.source.root=ONE"], "--name train: expected a name"),
         (["--data.source.root=NONE"], "expected a folder or a file of data"),
         (["--data.source.root=ONE", "--data.sauce=1"], "--data.sauce"),
         (["--data.source.root=FEW"], "expected the 40 targets of few that the model has, found 20"),

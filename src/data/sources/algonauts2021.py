@@ -17,7 +17,7 @@ from ...recording import Grid, Part, Recording, Responses, Roi
 from ..clips import ClipFiles, list_clips
 from ..reliability import mean_over_repetitions, split_half_reliability
 from ..unpickle import load_pickle
-from .base import OWN_NAMES, Source
+from .base import OWN_NAMES, Source, subject_numbers
 
 Track = Literal["mini", "full"]
 
@@ -65,9 +65,7 @@ class Algonauts2021(Source):
         self.root = Path(root)
         self.track: Track = track
         self.frames = self._frames = frames
-        numbers = [subject] if isinstance(subject, int) else list(subject)
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+        numbers = subject_numbers(subject)
         self.subjects = [_Subject(self._folder(number), rois) for number in numbers]
         self._num_targets = sum(subject.num_targets for subject in self.subjects)
 

@@ -21,7 +21,7 @@ from ..noise_ceiling import read_noise_ceiling
 from ..offsets import measured
 from ..stimuli import ImageFiles, list_images
 from .algonauts2023_rois import read_labels, read_rois
-from .base import Source
+from .base import Source, subject_numbers
 
 Hemisphere = Literal["lh", "rh"]
 
@@ -68,9 +68,7 @@ class Algonauts2023(Source):
         super().__init__(shuffle)
         self.root = Path(root)
         self.noise_ceiling = None if noise_ceiling is None else Path(noise_ceiling)
-        numbers = [subject] if isinstance(subject, int) else list(subject)
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+        numbers = subject_numbers(subject)
         hemispheres: tuple[Hemisphere, ...] = (hemisphere,) if hemisphere else HEMISPHERES
         self.folders = [self._folder(number) for number in numbers]
         self.hemispheres = hemispheres

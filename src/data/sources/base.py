@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import ClassVar
 
 from ...arguments import KeepsArguments
+from ...errors import InputError
 from ...recording import Recording
 
 OWN_NAMES = ("all", "none")
@@ -24,6 +25,9 @@ class Source(KeepsArguments, ABC):
 
     layout: ClassVar[str] = ""
     """What a root of this format holds, in a few words; "" where the source reads no root."""
+
+    own_subjects: ClassVar[bool] = True
+    """Whether the format names its subjects: then another name is another subject."""
 
     frames: int | None = None
     """Frames of each clip; None where stimuli are images."""
@@ -57,6 +61,18 @@ class Source(KeepsArguments, ABC):
         Raises:
             InputError: A file is missing, extra, or not what the format says.
         """
+
+
+def subject_numbers(subject: int | list[int]) -> list[int]:
+    """The subjects that a flag names.
+
+    Raises:
+        InputError: One is named twice, or none is.
+    """
+    numbers = [subject] if isinstance(subject, int) else list(subject)
+    if not numbers or len(set(numbers)) < len(numbers):
+        raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+    return numbers
 
 
 def known_formats() -> list[type[Source]]:

@@ -50,6 +50,7 @@ class BrainScore(Source):
     """
 
     layout = "*.nc and a *.csv of its stimuli"
+    own_subjects = False
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

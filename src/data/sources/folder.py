@@ -52,6 +52,7 @@ class Folder(Source):
     """
 
     layout = "images/ and responses.npy"
+    own_subjects = False
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

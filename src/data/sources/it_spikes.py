@@ -49,6 +49,7 @@ class ItSpikes(Source):
     """
 
     layout = FILE
+    own_subjects = False
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

@@ -48,6 +48,7 @@ class Nwb(Source):
     """
 
     layout = f"*{SUFFIX}"
+    own_subjects = False
 
     @classmethod
     def recognises(cls, root: Path) -> bool:

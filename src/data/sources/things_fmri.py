@@ -23,7 +23,7 @@ from ..stimuli import ImageFiles
 from ..trials.prepared import PreparedTrials
 from ..trials.repeats import REPEATS, TrialRepeats, trial_table
 from ..trials.told import Told, ToldBeside
-from .base import Source
+from .base import Source, subject_numbers
 from .things_fmri_tables import TrialTable, VoxelTable, read_trials, read_voxels
 from .things_images import find_images, things_folder
 
@@ -79,9 +79,7 @@ class ThingsFmri(Source):
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
-        numbers = [subject] if isinstance(subject, int) else list(subject)
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+        numbers = subject_numbers(subject)
         root = Path(root)
         self.images = things_folder(root, None if images is None else Path(images))
         wanted = [targets] if isinstance(targets, str) else targets
@@ -127,7 +125,7 @@ class TrialColumns:
     def identity(self) -> object:
         stat = self.block.path.stat()
         chosen = [digest_bytes(np.ascontiguousarray(places).data) for places in (self.rows, self.columns)]
-        return [self.block.path.name, stat.st_size, stat.st_mtime_ns, *chosen]
+        return [str(self.block.path.resolve()), stat.st_size, stat.st_mtime_ns, *chosen]
 
     def read(self) -> np.ndarray:
         """See `Session`.

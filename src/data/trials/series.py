@@ -53,9 +53,9 @@ class Series(ABC):
         return math.prod(self.shape)
 
     def stamp(self) -> list[object]:
-        """What tells this file from another: its name, size and time of change."""
+        """What tells this file from another: its place, for files of other subjects have its name; size and time."""
         stat = self.path.stat()
-        return [self.path.name, stat.st_size, stat.st_mtime_ns]
+        return [str(self.path.resolve()), stat.st_size, stat.st_mtime_ns]
 
     def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
         """Read the first trials at some places.

@@ -194,6 +194,30 @@ def test_repeats_lie_on_one_side_of_the_split(tree, tmp_path):
     assert len(set(found.stimuli.names)) == len(found.stimuli)
 
 
+def test_subjects_keep_responses_of_their_own_in_one_cache(tree, tmp_path):
+    """Files of all subjects have the same names and sizes, and an archive may give them the same times."""
+    for path in tree.glob("nsddata_betas/ppdata/subj*/fsaverage/*/*session*"):
+        os.utime(path, ns=(10**18, 10**18))
+    one, other = (read(tree, tmp_path, subject=subject, sessions=[4, 5, 6]) for subject in (1, 2))
+    assert one.trials is not None
+    assert other.trials is not None
+    assert one.num_targets == other.num_targets
+    assert not np.array_equal(one.trials.responses, other.trials.responses)
+
+
+def test_the_shared_images_of_all_subjects_are_the_same_in_each(tree, tmp_path):
+    tested = []
+    for subject in (1, 2):
+        found = read(tree, tmp_path, subject=subject, split="shared515")
+        tested.append({name for name, own in zip(found.stimuli.names, found.splits, strict=True) if own == "test"})
+    assert tested[1] <= tested[0]  # subject 2 has a session that is not there
+    assert tested[0] != set(read(tree, tmp_path).stimuli.names)
+
+
+def test_the_challenges_split_of_volumes(tree, tmp_path):
+    assert read(tree, tmp_path, space="func1pt8mm", split="algonauts2023").num_targets == TARGETS
+
+
 def test_sessions_are_standardised_apart(tree, tmp_path):
     trials = read(tree, tmp_path).trials
     assert trials is not None
@@ -346,6 +370,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "one hemisphere only": (
         lambda root: (betas(root) / "rh.betas_session04.mgh").unlink(), {}, "rh.betas_session04.mgh: expected a series",
     ),
+    "no sessions": (None, {"sessions": []}, r"--data.source.sessions \[\]: expected some sessions"),
     "no design": (
         lambda root: (root / "nsddata/experiments/nsd/nsd_expdesign.mat").unlink(), {}, "nsd_expdesign.mat: expected",
     ),

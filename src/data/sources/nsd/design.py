@@ -13,8 +13,6 @@ from .tree import NsdTree
 _SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
 _TRIALS = 30_000  # of the whole design
 
-_FIRST_SESSIONS = 30  # that every subject has
-
 
 @dataclass(frozen=True)
 class Design:
@@ -25,12 +23,14 @@ class Design:
         shared: Ids of the images that every subject sees, sorted.
         sessions: How many the subject has, whichever are on disk.
         trials_per_session: Trials of each.
+        fewest_sessions: That any subject has.
     """
 
     image: np.ndarray
     shared: np.ndarray
     sessions: int
     trials_per_session: int
+    fewest_sessions: int
 
     def trials_of(self, session: int) -> range:
         """Planned trials of a session, which is counted from 1."""
@@ -50,9 +50,9 @@ class Design:
     def shared_by_all(self) -> np.ndarray:
         """Ids of the shared images whose three trials lie in every subject's sessions, sorted: 515 of them.
 
-        Every subject sees the shared images in the same trials, so the first 30 sessions tell.
+        Every subject sees the shared images in the same trials, so the sessions that all have tell.
         """
-        early = self.image[: min(_FIRST_SESSIONS, self.sessions) * self.trials_per_session]
+        early = self.image[: self.fewest_sessions * self.trials_per_session]
         planned, seen = (np.bincount(trials, minlength=self.image.max() + 1) for trials in (self.image, early))
         return self.shared[seen[self.shared] == planned[self.shared]]
 
@@ -90,7 +90,8 @@ def read_design(tree: NsdTree, trials_per_session: int) -> Design:
         )
     image = own[order - 1] - 1
     sessions = _count_sessions(tree, image, trials_per_session)
-    return Design(image, np.sort(shared - 1), sessions, trials_per_session)
+    fewest = min(_SESSIONS.values()) if len(image) == _TRIALS else min([sessions, *_recorded_sessions(tree)])
+    return Design(image, np.sort(shared - 1), sessions, trials_per_session, fewest)
 
 
 def read_mat(path: Path, names: tuple[str, ...]) -> dict[str, np.ndarray]:
@@ -132,6 +133,14 @@ def _count_sessions(tree: NsdTree, image: np.ndarray, trials_per_session: int) -
             "found no such file; download it"
         )
     return recorded
+
+
+def _recorded_sessions(tree: NsdTree) -> list[int]:
+    """Sessions of every subject whose record of behaviour is there."""
+    import pandas
+
+    paths = tree.prepared.parent.glob("subj[0-9][0-9]/behav/responses.tsv")
+    return [int(pandas.read_csv(path, sep="\t", usecols=["SESSION"]).to_numpy(np.int64).max()) for path in paths]
 
 
 def _check_behaviour(tree: NsdTree, image: np.ndarray, trials_per_session: int) -> int:

@@ -93,6 +93,8 @@ def find_sessions(folder: Path, space: Space, wanted: Sequence[int] | None) -> d
     there = {int(match[1]) for path in folder.iterdir() if (match := re.fullmatch(pattern, path.name))}
     numbers = sorted(there) if wanted is None else sorted(set(wanted))
     missing = [number for number in numbers if number not in there]
+    if wanted is not None and not numbers:
+        raise InputError("--data.source.sessions []: expected some sessions, found none; leave it out to read all")
     if missing or not numbers:
         found = ", ".join(map(str, sorted(there))) or "none"
         raise InputError(

@@ -14,7 +14,7 @@ from ...noise_ceiling import ceiling_of_snr
 from ...stimulus_views import StimulusView
 from ...trials.prepared import PreparedTrials
 from ...trials.repeats import TrialRepeats, trial_table
-from ..base import Source
+from ..base import Source, subject_numbers
 from .design import Design, read_design
 from .sessions import BetaSession, find_sessions
 from .splits import Split, split_trials
@@ -44,7 +44,8 @@ class NSD(Source):
         betas: Which of the betas, by the name of their folder.
         sessions: Sessions to read, counted from 1; all that are there where not given.
         targets: Which vertices or voxels: an atlas, such as nsdgeneral, ROIs of one, such as streams:ventral, a list
-            of those, or all. Where not given, nsdgeneral; of the split algonauts2023 that and nsdgeneralRSC.
+            of those, or all. Where not given, nsdgeneral; of the split algonauts2023 on
+            fsaverage that and nsdgeneralRSC.
         split: What tests. shared1000: the images that every subject sees. shared515: those of them with three repeats
             in every subject. algonauts2023: as in that challenge, whose tree it makes to the bit.
         rois: Atlases whose ROIs are scored. Where not given, those of prf-visualrois, floc-bodies, floc-faces,
@@ -78,11 +79,9 @@ class NSD(Source):
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
-        numbers = [subject] if isinstance(subject, int) else list(subject)
-        if not numbers or len(set(numbers)) < len(numbers):
-            raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
+        numbers = subject_numbers(subject)
         if targets is None:
-            targets = list(_CHALLENGE) if split == "algonauts2023" else "nsdgeneral"
+            targets = list(_CHALLENGE) if split == "algonauts2023" and space == "fsaverage" else "nsdgeneral"
         self.split: Split = split
         self.average_repeats = average_repeats
         wanted = [targets] if isinstance(targets, str) else list(targets)

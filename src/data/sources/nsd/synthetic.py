@@ -18,7 +18,7 @@ from ...hdf5_images import Brick, BrickImages
 from ...trials.prepared import PreparedTrials
 from ...trials.repeats import TrialRepeats, trial_table
 from ...trials.series import Hdf5Series, ImageSeries, Series
-from ..base import Source
+from ..base import Source, subject_numbers
 from .design import read_mat
 from .sessions import BetaSession
 from .targets import NsdTargets
@@ -64,7 +64,7 @@ class NsdSynthetic(Source):
         shuffle: bool = False,
     ) -> None:
         super().__init__(shuffle)
-        numbers = [subject] if isinstance(subject, int) else list(subject)
+        numbers = subject_numbers(subject)
         wanted = [targets] if isinstance(targets, str) else list(targets)
         self.root, self.zscore = Path(root), zscore
         self.task: Task = task

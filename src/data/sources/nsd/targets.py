@@ -122,7 +122,7 @@ class NsdTargets:
 
     def read_rois(self) -> list[Roi]:
         found = []
-        for name in self.rois or ROIS:
+        for name in ROIS if self.rois is None else self.rois:
             try:
                 atlas = read_atlas(self.tree, self.space, name)
             except InputError:
