@@ -95,12 +95,18 @@ class PreparedTrials:
         todo = [number for number in range(len(self.sessions)) if not array.has(number)]
         if len(todo) < len(self.sessions):
             log.info("%d of %d sessions are prepared already", len(self.sessions) - len(todo), len(self.sessions))
-        with tqdm(total=len(todo), desc="preparing responses", unit="session") as progress:
+        progress = tqdm(total=len(todo), desc="preparing responses", unit="session")
+        with progress, ThreadPoolExecutor(1) as pool:
+            written: list[Future[None]] = []  # the session before, while this one is standardised
             for number, responses in self._read_ahead(todo):
                 if self.zscore:
                     standardise(responses)
-                array.write(number, self.rows[number], responses)
+                for before in written[-1:]:
+                    before.result()
+                written.append(pool.submit(array.write, number, self.rows[number], responses))
                 progress.update()
+            for last in written[-1:]:
+                last.result()
         array.finish()
 
     def load(self) -> np.ndarray:

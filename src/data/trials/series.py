@@ -73,10 +73,11 @@ class Series(ABC):
         count = self.num_trials if trials is None else trials
         # The files have the first axis fastest, HDF5 files of reversed axes too.
         places = np.ravel_multi_index(np.unravel_index(values, self.shape), self.shape, order="F")
-        found = np.empty((count, len(values)), dtype=np.float32)
+        kept = np.empty((count, len(values)), dtype=np.float32 if self.scaled else self.dtype)
+        bits = f"u{kept.dtype.itemsize}"  # taken as they lie, and turned into numbers of this machine at once
         for trial, volume in enumerate(self._volumes(count)):
-            found[trial] = volume[places]
-        return found
+            np.take(volume.view(bits), places, out=kept[trial].view(bits), mode="clip")
+        return kept.astype(np.float32)
 
     @abstractmethod
     def _volumes(self, count: int) -> Iterator[np.ndarray]:

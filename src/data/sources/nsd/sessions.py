@@ -3,7 +3,9 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -68,13 +70,16 @@ class BetaSession:
         return (self.files.get(str(self.chosen.sides[target])) or next(iter(self.files.values()))).path
 
     def _read(self, trials: int | None) -> np.ndarray:
-        parts = []
-        for side, series in self.files.items():
-            values = series.read(self.chosen.on(side) if side else self.chosen.places, trials)
-            if series.dtype.kind in "iu" and not series.scaled:
-                values /= STORED_PER_PER_CENT
-            parts.append(values)
+        with ThreadPoolExecutor(len(self.files)) as pool:
+            parts = list(pool.map(partial(self._read_side, trials), self.files))
         return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
+
+    def _read_side(self, trials: int | None, side: str) -> np.ndarray:
+        series = self.files[side]
+        values = series.read(self.chosen.on(side) if side else self.chosen.places, trials)
+        if series.dtype.kind in "iu" and not series.scaled:
+            values /= STORED_PER_PER_CENT
+        return values
 
 
 def find_sessions(folder: Path, space: Space, wanted: Sequence[int] | None) -> dict[int, dict[str, Series]]:
