@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -87,14 +88,14 @@ class BrickImages:
                 own = sorted({row for each, row in self._rows if each == brick})
                 seen = "" if self._prepare is None else f"{self._prepare.__module__}.{self._prepare.__qualname__}"
                 part = digest_bytes(np.array(own).tobytes() + seen.encode())
-                text = remembered_digests([brick.path], lambda _: self._digest_rows(brick, own), memo, part)[0]  # noqa: B023
+                text = remembered_digests([brick.path], partial(self._digest_rows, brick.name, own), memo, part)[0]
                 found |= dict(zip(((brick, row) for row in own), text.split(), strict=True))
             self._digests = [found[each] for each in self._rows]
         return self._digests
 
-    def _digest_rows(self, brick: Brick, rows: Sequence[int]) -> str:
-        with opened(brick.path) as file:
-            dataset = dataset_in(file, brick.name)
+    def _digest_rows(self, name: str, rows: Sequence[int], path: Path) -> str:
+        with opened(path) as file:
+            dataset = dataset_in(file, name)
             images = (dataset[row] for row in rows)
             return " ".join(digest_bytes(np.ascontiguousarray(self._seen(image)).data) for image in images)
 
