@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from ..names import HELD_OUT, OWN_SPLITS, TRAIN
+from ..names import HELD_OUT, OWN_SPLITS, TRAIN, VALIDATION
 from ..recording import Recording
 
 
@@ -14,7 +14,8 @@ class StimulusTable:
     Args:
         recordings: All of them.
         splits: Split of each recording's stimuli, from `split_stimuli`.
-        shuffle: Seed with which each recording's responses are permuted over its training stimuli; None leaves them.
+        shuffle: Seed with which each recording's responses are permuted over its training stimuli, and over its
+            validation stimuli, so that nothing is chosen by true pairs either; None leaves them.
 
     Attributes:
         splits: Of each position, str (n_stimuli,).
@@ -35,7 +36,7 @@ class StimulusTable:
         self.subject = self.locate(np.arange(len(self.splits)))[0]
         self.response_rows = np.arange(len(self.splits))
         if shuffle is not None:
-            self._shuffle_training(shuffle)
+            self._shuffle(shuffle)
         self.categories = category_names(recordings)
         self.category = category_indices(recordings, self.categories) if self.categories else None
         offsets = [(each.responses.offset, each.num_targets) for each in recordings]
@@ -88,11 +89,12 @@ class StimulusTable:
             out[own, self.targets_of(index)] = recording.responses.gather(local[own])
         return out
 
-    def _shuffle_training(self, seed: int) -> None:
+    def _shuffle(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
-        for index in range(len(self.recordings)):
-            own = self.positions_of(index, TRAIN)
-            self.response_rows[own] = rng.permutation(own)
+        for split in (TRAIN, VALIDATION):
+            for index in range(len(self.recordings)):
+                own = self.positions_of(index, split)
+                self.response_rows[own] = rng.permutation(own)
 
 
 def category_names(recordings: Sequence[Recording]) -> list[str]:

@@ -29,6 +29,8 @@ def averaged(members: Members) -> dict[str, Combination]:
 def stacked(members: Members) -> dict[str, Combination]:
     """Weights that the validation split alone teaches, by subject.
 
+    Of controls on shuffled responses it teaches shuffled pairs, too: true ones would choose among what chance made.
+
     Raises:
         InputError: A subject has too few validation stimuli.
     """
@@ -42,7 +44,10 @@ def stacked(members: Members) -> dict[str, Combination]:
                 f"learnt, found {len(names)}; leave --stack out, or train with a larger --data.validation"
             )
         rows = [each.rows(names) for each in held]
-        found[recording.subject] = stack([predictions for predictions, _ in rows], rows[0][1])
+        responses = rows[0][1]
+        if members.shuffled:
+            responses = np.random.default_rng(0).permutation(responses)
+        found[recording.subject] = stack([predictions for predictions, _ in rows], responses)
     return found
 
 

@@ -27,12 +27,14 @@ class Members:
         recordings: What all of them predict, one per subject.
         splits: What they predict of each held-out split that all have, by subject: a `HeldOut` of each run, their
             stimuli in the same order.
+        shuffled: Whether they are controls, trained on shuffled responses.
     """
 
     runs: Sequence[FinishedRun]
     names: Sequence[str]
     recordings: Sequence[Recording]
     splits: Mapping[str, Mapping[str, Sequence[HeldOut]]]
+    shuffled: bool
 
 
 def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
@@ -45,14 +47,15 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
         stacked: Whether weights are to be learnt.
 
     Raises:
-        InputError: A run has other data, targets or stimuli than the first, has them in another order, or predicts
-            something that is not finite; the message names it.
+        InputError: A run has other data, targets or stimuli than the first, has them in another order, is a control
+            where the first is none, or predicts something that is not finite; the message names it.
     """
     names = run_names(runs)
     splits = _common_splits(runs, stacked)
     for split in splits:
         _check_stimuli(runs, names, split)
     recordings = read_each(runs, test_sets=True)
+    shuffled = _common_shuffling(runs, names)
     for own, name in zip(recordings[1:], names[1:], strict=True):
         _check_targets(own, recordings[0], (names[0], name))
     found = {}
@@ -61,7 +64,20 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
         found[split] = {subject: [own[subject] for own in held] for subject in held[0]}
         for of_subject in found[split].values():
             _check_predictions(of_subject, runs, names, split)
-    return Members(runs, names, recordings[0], found)
+    return Members(runs, names, recordings[0], found, shuffled)
+
+
+def _common_shuffling(runs: Sequence[FinishedRun], names: Sequence[str]) -> bool:
+    """Whether all are controls; refuse some among others."""
+    first, *others = [bool((run.config["data"]["source"].get("init_args") or {}).get("shuffle")) for run in runs]
+    for own, name in zip(others, names[1:], strict=True):
+        if own != first:
+            known = ("true pairs of stimulus and response", "shuffled ones")
+            raise InputError(
+                f"{name}: expected a run trained on {known[first]}, as {names[0]} is, found one of {known[own]}; "
+                "a control's ensemble is one of controls alone"
+            )
+    return first
 
 
 def _common_splits(runs: Sequence[FinishedRun], stacked: bool) -> list[str]:

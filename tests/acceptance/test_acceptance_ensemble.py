@@ -20,7 +20,7 @@ def correlation_of(run: str) -> float:
 
 
 def train(root: Path, config: str, seed: int, *flags: str) -> str:
-    """A member on split 0; the run's folder."""
+    """A member, on split 0 unless flags say otherwise; the run's folder."""
     name = f"{config}_{seed}"
     held_out = ["--data.split_seed=0", "--data.validation=0.1", f"--seed_everything={seed}"]
     given = [f"--config={CONFIGS / f'{config}.yaml'}", f"--data.source.root={root}", f"--name={name}"]
@@ -44,10 +44,14 @@ def test_a_stack_predicts_real_spikes(shared_data: Path, tmp_path: Path, monkeyp
 def test_a_stack_of_shuffled_responses_predicts_nothing(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Of one shuffle a stack of few members may correlate by chance, as one feature does with all neurons."""
     monkeypatch.chdir(tmp_path)
     root = shared_data / "macaque_v4/190923"
-    shuffled = ["--data.source.shuffle=true", "--trainer.max_epochs=3"]
-    runs = [train(root, "v4_gabor", seed, *shuffled) for seed in (0, 10)]
-    runs.append(train(root, "v4_ridge", 0, *shuffled[:1]))
-    assert calcarine(["ensemble", *runs, "--stack"]) == 0
-    assert np.abs(correlation_of("runs/ensemble/version_0")) <= 0.05
+    reached = []
+    for split in range(3):
+        shuffled = ["--data.source.shuffle=true", f"--data.split_seed={split}"]
+        runs = [train(root, "v4_gabor", 10 * split + seed, *shuffled, "--trainer.max_epochs=3") for seed in (0, 1)]
+        runs.append(train(root, "v4_ridge", split, *shuffled))
+        assert calcarine(["ensemble", *runs, "--stack"]) == 0
+        reached.append(correlation_of(f"runs/ensemble/version_{split}"))
+    assert np.abs(np.mean(reached)) <= 0.05

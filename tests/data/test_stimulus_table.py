@@ -1,9 +1,11 @@
 """StimulusTable: several recordings in one row of stimuli and one of targets, with and without shuffling."""
 
+from itertools import product
+
 import numpy as np
 import pytest
 from calcarine.data.stimulus_table import StimulusTable
-from calcarine.names import HELD_OUT, TRAIN
+from calcarine.names import HELD_OUT, TRAIN, VALIDATION
 from calcarine.recording import Recording, Responses
 
 STIMULI, TARGETS = (20, 11), (3, 2)
@@ -46,16 +48,16 @@ def test_each_recording_answers_for_its_own_stimuli_and_targets():
     assert [own.tolist() for own in table.of_each_recording("test")] == [[5, 10, 15], [5, 10]]
 
 
-def test_shuffling_permutes_training_responses_within_each_recording():
+def test_shuffling_permutes_what_is_learnt_and_chosen_from_within_each_recording():
     plain, shuffled = (StimulusTable(recordings(), splits(), seed) for seed in (None, 0))
-    training = plain.positions(TRAIN)
-    for index, own in enumerate(training[plain.subject[training] == index] for index in (0, 1)):
+    for split, index in product((TRAIN, VALIDATION), (0, 1)):
+        own = plain.positions_of(index, split)
         before, after = plain.respond(own), shuffled.respond(own)
         assert not np.array_equal(before, after, equal_nan=True)
         columns = plain.targets_of(index)
         np.testing.assert_array_equal(np.sort(after[:, columns], axis=0), before[:, columns])
         assert np.isnan(after).sum() == np.isnan(before).sum()
-    for split in HELD_OUT:
+    for split in set(HELD_OUT) - {VALIDATION}:
         held_out = plain.positions(split)
         np.testing.assert_array_equal(shuffled.respond(held_out), plain.respond(held_out))
     again = StimulusTable(recordings(), splits(), 0)

@@ -56,6 +56,33 @@ def correlations(predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
     return np.array([np.corrcoef(p, y)[0, 1] for p, y in zip(predictions.T, responses.T, strict=True)])
 
 
+def shuffle(name: str) -> None:
+    """Let a run be a control."""
+    path = Path(f"runs/{name}/version_0/config.yaml")
+    config = yaml.safe_load(path.read_text())
+    config["data"]["source"]["init_args"]["shuffle"] = True
+    path.write_text(yaml.safe_dump(config))
+
+
+def test_a_stack_of_controls_learns_its_weights_from_shuffled_pairs(place: Path) -> None:
+    for name in ("one", "two"):
+        shuffle(name)
+    assert main(["ensemble", *runs("one", "two"), "--stack"]) == 0
+    responses = np.load(place / "data/responses.npy")[HELD["validation"]]
+    given = [of_run(run, "validation") for run in runs("one", "two")]
+    expected = stack(given, np.random.default_rng(0).permutation(responses))
+    of_test = [of_run(run) for run in runs("one", "two")]
+    assert of_run("runs/ensemble/version_0") == pytest.approx(expected.predict(of_test), abs=1e-6)
+    assert np.abs(expected.weights).max() < 0.9 * np.abs(stack(given, responses).weights).max()
+
+
+def test_a_control_is_no_member_beside_others(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shuffle("two")
+    assert main(["ensemble", *runs("one", "two")]) == 2
+    assert "found one of shuffled ones" in capsys.readouterr().err
+    assert not Path("runs/ensemble").exists()
+
+
 def test_an_average_is_a_run(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = sorted((path, path.stat().st_mtime_ns) for path in (place / "runs").rglob("*") if path.is_file())
     assert main(["ensemble", *runs("one", "two", "three"), "--name=both"]) == 0

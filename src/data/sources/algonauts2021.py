@@ -38,7 +38,7 @@ class Algonauts2021(Source):
         track: "mini" has a file of voxels per ROI, "full" one of the whole brain, `WB.pkl`.
         rois: The ROI files to read, such as `[V1, LOC]`; all where not given.
         frames: Frames per video, those in the middle of so many equal parts of it.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: There is no such subject or ROI, or a file of responses is damaged or disagrees with another.

@@ -44,7 +44,7 @@ class Algonauts2023(Source):
             `subjects/fsaverage/surf`) or `pial_left.gii.gz` and `pial_right.gii.gz` (nilearn's fsaverage), or one
             file per hemisphere, the left first. Where not given, the vertices beyond fsaverage5's are put at the
             middle of the edges that they split, which is about 0.3 mm off.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: There is no such subject, or its training responses are missing.

@@ -19,8 +19,8 @@ class Source(KeepsArguments, ABC):
     Construction checks the flags and reads headers only, so that a model's sizes are known before any array is.
 
     Args:
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0. The data
-            module applies it, because only it knows which stimuli are in training.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
+            The data module applies it, because only it knows which stimuli are in which.
     """
 
     layout: ClassVar[str] = ""

@@ -43,7 +43,7 @@ class BrainScore(Source):
         assembly: The assembly's file name, where the folder holds several.
         time_bin: Which time bin, counted from 0, where the assembly has several.
         region: The coordinate of the neuroids that makes the ROIs.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: A file is missing or damaged, or a flag names what is not there.

@@ -45,7 +45,7 @@ class Folder(Source):
         unlisted: Images that `split.csv` does not name: refuse them, or drop them with their responses.
         missing: NaN in `responses.npy`, or a stimulus without any repetition: refuse it, or allow it as not measured.
             What was not measured is left out of training and scores. Models in closed form need all.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: There is no such folder, it holds no responses, or two have the same name.

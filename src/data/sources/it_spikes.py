@@ -42,7 +42,7 @@ class ItSpikes(Source):
 
     Args:
         root: The folder that holds `IT_data.h5`, or the file itself.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: There is no such file, or its datasets are missing or disagree in shape.

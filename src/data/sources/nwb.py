@@ -41,7 +41,7 @@ class Nwb(Source):
         window: Where counting begins and ends, seconds after the onset; a spike at the end does not count.
         area: The column of the units' table that names each unit's area, which makes the ROIs. Where not given, the
             location of the unit's first electrode.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: There is no such file, or it holds no units or no table of stimuli.

@@ -41,7 +41,7 @@ class Simulated(Source):
         seed: Determines images, models and noise.
         subject: One subject's number, or a list of several; each has its own images.
         hemisphere: One hemisphere; both where not given.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: A number is out of range.

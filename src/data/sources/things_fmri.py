@@ -55,7 +55,7 @@ class ThingsFmri(Source):
         rois: ROIs that are scored, by their columns in the voxels' table. Where not given, all but those of the
             parcellation, whose names begin with glasser-.
         zscore: Standardise each voxel within each session.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: A file is missing or damaged, or a flag names what is not there.

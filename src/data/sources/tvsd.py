@@ -57,7 +57,7 @@ class TVSD(Source):
         root: The folder that holds `monkeyN` or `monkeyF`.
         monkey: One monkey, or a list of both.
         images: The folder of the THINGS images, one folder per concept; `object_images` in the root where not given.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: A file is missing or damaged, or its arrays disagree in shape.

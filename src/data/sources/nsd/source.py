@@ -52,7 +52,7 @@ class NSD(Source):
             floc-places, floc-words and streams that are there.
         average_repeats: Train on the mean over an image's repeats, rather than on single trials. Tests are on means.
         zscore: Standardise each target within each session.
-        shuffle: Permute the responses over the training stimuli: a control that must score about 0.
+        shuffle: Permute the responses within the training and the validation split: a control that must score about 0.
 
     Raises:
         InputError: A file is missing or damaged, or a flag names what is not there.
