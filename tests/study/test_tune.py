@@ -326,16 +326,20 @@ def test_the_best_config_is_whole(flags, alone):
 def test_workers_share_a_study_of_real_processes(flags, capsys):
     """One is killed in the middle of a trial; the study ends as if it had not been."""
 
+    killed = []
+
     def kill_one():
         while not list(Path("runs/mine/trials").glob("version_*")):
             time.sleep(0.2)
-        found = subprocess.run(["pgrep", "-P", str(os.getpid()), "-f", "tune.py"], capture_output=True, text=True)
-        os.kill(int(found.stdout.split()[0]), signal.SIGKILL)
+        pattern = ["pgrep", "-P", str(os.getpid()), "-f", "calcarine tune"]
+        killed.extend(int(line) for line in subprocess.run(pattern, capture_output=True, text=True).stdout.split()[:1])
+        os.kill(killed[0], signal.SIGKILL)
 
     thread = threading.Thread(target=kill_one)
     thread.start()
     assert main([*flags, "--trials=8", "--pruner=none", "--workers=2", "--trainer.max_epochs=40"]) == 0
     thread.join()
+    assert killed
     assert [row["state"] for row in rows()] == ["COMPLETE"] * 8
     study = load()
     assert all(trial.state.is_finished() for trial in study.trials)
