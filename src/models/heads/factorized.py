@@ -5,10 +5,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...batch import FeatureShapes
-from .spatial import SpatialReadout
+from .spatial import MaskedReadout
 
 
-class FactorizedReadout(SpatialReadout):
+class FactorizedReadout(MaskedReadout):
     """A spatial mask of each target times its feature weights (Klindt, Ecker, Euler & Bethge 2017).
 
     The mask is free: one number for each cell of the finest layer; it is averaged for coarser ones. It starts even,
@@ -31,8 +31,8 @@ class FactorizedReadout(SpatialReadout):
     def places(self, batch: int) -> Tensor:
         return self.mask
 
-    def look(self, maps: Tensor, where: Tensor) -> Tensor:
-        grid = maps.shape[-2:]
-        if where.shape[1:] != grid:
-            where = F.interpolate(where[:, None], size=grid, mode="bilinear", antialias=True)[:, 0]
-        return maps.flatten(2) @ where.flatten(1).T / grid.numel()
+    def masks(self, where: Tensor, rows: int, columns: int) -> Tensor:
+        masks = where[:, None]
+        if where.shape[1:] != (rows, columns):
+            masks = F.interpolate(masks, size=(rows, columns), mode="bilinear", antialias=True)
+        return masks.flatten(2) / (rows * columns)

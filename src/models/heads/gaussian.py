@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from ...batch import FeatureShapes
 from ...errors import InputError
-from .spatial import SpatialReadout
+from .spatial import MaskedReadout, SpatialReadout
 from .window_pool import window_weights
 
 
@@ -50,12 +50,16 @@ class GaussianReadout(SpatialReadout):
         drawn_y = self.shear[:, None] * across + self.spread_y[:, None] * down
         return 2 * (middle + self.width * torch.stack([drawn_x, drawn_y], dim=2))
 
-    def look(self, maps: Tensor, where: Tensor) -> Tensor:
-        points = where.transpose(0, 1)[:, :, None]  # (B, t, 1, 2)
-        return F.grid_sample(maps, points.to(maps.dtype), padding_mode="border", align_corners=False)[..., 0]
+    def held(self, layers: Sequence[Tensor]) -> int:
+        return len(layers[0]) * self.weight.shape[1]
+
+    def read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
+        points = where.transpose(0, 1)[:, :, None].to(layers[0].dtype)  # (B, t, 1, 2)
+        sampled = [F.grid_sample(maps, points, padding_mode="border", align_corners=False)[..., 0] for maps in layers]
+        return torch.einsum("bct,tc->bt", torch.cat(sampled, dim=1), weight)
 
 
-class GaussianMaskReadout(SpatialReadout):
+class GaussianMaskReadout(MaskedReadout):
     """Each target reads the means of the maps under Gaussians of its own.
 
     The factorised readout with the masks of a receptive field: each has a learnt centre and standard deviation, and a
@@ -93,11 +97,8 @@ class GaussianMaskReadout(SpatialReadout):
         windows = torch.cat([centers(self.x, self.y) + 0.5, spread[:, None]], dim=1)
         return windows.unflatten(0, (self.num_targets, -1))
 
-    def look(self, maps: Tensor, where: Tensor) -> Tensor:
-        windows = where.transpose(0, 1)  # (Gaussians, t, 3)
-        masks = window_weights(windows.flatten(0, 1), *maps.shape[-2:])  # (Gaussians · t, rows · columns)
-        seen = maps.flatten(2) @ masks.T.to(maps.dtype)
-        return seen.unflatten(2, windows.shape[:2]).flatten(1, 2)  # (B, C · Gaussians, t)
+    def masks(self, where: Tensor, rows: int, columns: int) -> Tensor:
+        return window_weights(where.flatten(0, 1), rows, columns).unflatten(0, where.shape[:2])
 
 
 def centers(x: Tensor, y: Tensor) -> Tensor:

@@ -1,6 +1,8 @@
-"""SpatialReadout: what readouts share that ask where in the image, and what there."""
+"""Readouts that ask where in the image, and what there: what they share, and those that weight cells by masks."""
 
 from abc import abstractmethod
+from collections.abc import Sequence
+from math import prod
 
 import torch
 from torch import Tensor, nn
@@ -10,15 +12,15 @@ from ...batch import Features, FeatureShapes
 from ...errors import InputError
 from .base import Head
 
-SEEN_AT_ONCE = 1 << 25  # numbers, 128 MB: what a chunk of targets sees of a batch
+HELD_AT_ONCE = 1 << 25  # numbers, 128 MB: what is made for a chunk of targets beside their predictions
 
 
 class SpatialReadout(Head):
     """Each target looks at a place, which is the same in all layers, and weights what the maps hold there.
 
     A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. Where
-    targets are many, they come in chunks whose view of the maps is made again for the gradient: 20,000 targets on
-    a batch of 64 with 192 channels would else keep 1 GB.
+    targets are many, they come in chunks, and what is made for a chunk is made again for the gradient: 20,000 targets
+    on a batch of 64 with 192 channels would else keep 1 GB.
 
     It starts where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts
     the weights, not the places, which are vectors.
@@ -43,18 +45,7 @@ class SpatialReadout(Head):
         seen = looks * sum(shape[0] for shape in feature_shapes.values())
         self.weight = nn.Parameter(torch.zeros(num_targets, seen))
         self.bias = nn.Parameter(torch.zeros(num_targets))
-
-    @abstractmethod
-    def look(self, maps: Tensor, where: Tensor) -> Tensor:
-        """What some targets see of one layer.
-
-        Args:
-            maps: (B, C, rows, columns).
-            where: What `places` gives for these targets, (t, *place).
-
-        Returns:
-            (B, looks · C, t).
-        """
+        self.looks = looks
 
     @abstractmethod
     def places(self, batch: int) -> Tensor:
@@ -63,19 +54,51 @@ class SpatialReadout(Head):
     def forward(self, features: Features) -> Tensor:
         layers = list(features.values())
         batch = len(layers[0])
-        size = max(1, SEEN_AT_ONCE // max(1, batch * self.weight.shape[1]))
+        size = max(1, HELD_AT_ONCE // max(1, self.held(layers)))
         pieces = zip(self.places(batch).split(size), self.weight.split(size), strict=True)
         if self.num_targets <= size:
             (piece,) = pieces
-            return self._read_chunk(*piece, *layers) + self.bias
+            return self.read_chunk(*piece, *layers) + self.bias
         # What is random, the places, is drawn outside: the second pass needs no state of the generator.
         read = [
-            checkpoint(self._read_chunk, *piece, *layers, use_reentrant=False, preserve_rng_state=False)
+            checkpoint(self.read_chunk, *piece, *layers, use_reentrant=False, preserve_rng_state=False)
             for piece in pieces
         ]
         return torch.cat(read, dim=1) + self.bias  # (B, num_targets)
 
-    def _read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
-        """Predictions (B, t) but for the bias."""
-        seen = torch.cat([self.look(maps, where) for maps in layers], dim=1)  # (B, looks · channels, t)
-        return torch.einsum("bct,tc->bt", seen, weight)
+    @abstractmethod
+    def held(self, layers: Sequence[Tensor]) -> int:
+        """Numbers that `read_chunk` makes for each target from these maps."""
+
+    @abstractmethod
+    def read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
+        """Predictions (B, t) of some targets but for the bias.
+
+        Args:
+            where: What `places` gives for these targets, (t, *place).
+            weight: Theirs, (t, channels of all layers · looks): the looks at a channel stand side by side.
+            layers: Maps, each (B, C, rows, columns).
+        """
+
+
+class MaskedReadout(SpatialReadout):
+    """Each target weights all cells by masks of its own.
+
+    Weights and masks are multiplied first, to one weight per channel and cell, which then meet the batch in a single
+    product: that takes `looks` times fewer operations than masking the batch's maps, and keeps no masked maps.
+    """
+
+    @abstractmethod
+    def masks(self, where: Tensor, rows: int, columns: int) -> Tensor:
+        """What each cell of a layer counts, (t, looks, rows · columns)."""
+
+    def held(self, layers: Sequence[Tensor]) -> int:
+        return sum(prod(maps.shape[1:]) for maps in layers)
+
+    def read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
+        read = layers[0].new_zeros(())
+        own = weight.split([self.looks * maps.shape[1] for maps in layers], dim=1)
+        for maps, each in zip(layers, own, strict=True):
+            dense = each.unflatten(1, (-1, self.looks)) @ self.masks(where, *maps.shape[-2:])  # (t, C, cells)
+            read = read + maps.flatten(1) @ dense.flatten(1).T.to(maps.dtype)
+        return read

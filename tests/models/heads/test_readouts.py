@@ -81,7 +81,7 @@ def test_targets_in_chunks_give_what_all_at_once_give(kind, monkeypatch):
         ]
 
     whole = passed()
-    monkeypatch.setattr(spatial, "SEEN_AT_ONCE", 2 * 4 * 8)  # two targets' view of 4 stimuli and 8 channels
+    monkeypatch.setattr(spatial, "HELD_AT_ONCE", 2 * readout.held(list(features.values())))  # two targets
     for one, other in zip(whole, passed(), strict=True):
         torch.testing.assert_close(one, other)
 
