@@ -17,6 +17,15 @@ def _add_arguments(parser: ArgumentParser) -> None:
         action="store_true",
         help="learn weights per target from the validation split; without, predictions are averaged",
     )
+    parser.add_argument(
+        "--refitted",
+        type=Path,
+        nargs="+",
+        metavar="RUN",
+        default=[],
+        help="the same models trained again on the validation stimuli too, in the members' order: with --stack they "
+        "predict all else, by the weights that the members learnt",
+    )
     parser.add_argument("--name", default="ensemble", help="of the new run; default %(default)s")
     parser.add_argument(
         "--runs", type=Path, default=RUNS, metavar="DIR", help="folder of all runs; default %(default)s"
@@ -32,12 +41,14 @@ def _run(options: Namespace) -> None:
     from ..results.run_folder import FinishedRun
 
     folders = [options.first, *options.others]
-    flags = [*(["--stack"] if options.stack else []), f"--name={options.name}", f"--runs={options.runs}"]
+    again = ["--refitted", *map(str, options.refitted)] if options.refitted else []
+    flags = [*(["--stack"] if options.stack else []), *again, f"--name={options.name}", f"--runs={options.runs}"]
     if options.fsaverage is not None:
         flags.append(f"--fsaverage={options.fsaverage}")
     command = shlex.join(["calcarine", "ensemble", *map(str, folders), *flags])
     runs = [FinishedRun(folder) for folder in folders]
-    made = make_ensemble(runs, options.stack, options.name, options.runs, command, options.fsaverage)
+    refitted = [FinishedRun(folder) for folder in options.refitted]
+    made = make_ensemble(runs, options.stack, options.name, options.runs, command, options.fsaverage, refitted)
     sys.stdout.write(printed(made.contenders) + "\n\n")
     if made.submission is not None:
         sys.stdout.write(made.submission + "\n")

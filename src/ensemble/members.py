@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -15,6 +15,9 @@ from ..results.prediction_files import FOLDER, read_stimuli, splits_in, stimuli_
 from ..results.responses import read_each
 from ..results.run_folder import FinishedRun, run_names
 from ..results.shared_stimuli import paired
+
+_OF_MODEL = ("encoder", "reduction", "random_control")
+"""Settings of a run's data that are of its model."""
 
 
 @dataclass(frozen=True)
@@ -28,6 +31,8 @@ class Members:
         splits: What they predict of each held-out split that all have, by subject: a `HeldOut` of each run, their
             stimuli in the same order.
         shuffled: Whether they are controls, trained on shuffled responses.
+        refitted: The same models trained on more stimuli, of which the predictions are but for the validation split;
+            empty where they are the runs' own.
     """
 
     runs: Sequence[FinishedRun]
@@ -35,6 +40,7 @@ class Members:
     recordings: Sequence[Recording]
     splits: Mapping[str, Mapping[str, Sequence[HeldOut]]]
     shuffled: bool
+    refitted: Sequence[FinishedRun] = ()
 
 
 def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
@@ -65,6 +71,47 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
         for of_subject in found[split].values():
             _check_predictions(of_subject, runs, names, split)
     return Members(runs, names, recordings[0], found, shuffled)
+
+
+def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
+    """The same members, but for the validation split with the predictions of models trained on more stimuli.
+
+    Args:
+        members: With predictions of a validation split.
+        runs: Of the same models, in the order of the members.
+
+    Raises:
+        InputError: They are more or fewer, of other models, or have not the members' targets and stimuli.
+    """
+    if len(runs) != len(members.runs):
+        raise InputError(
+            f"--refitted: expected {len(members.runs)} runs, one for each member and in their order, found {len(runs)}"
+        )
+    for run, member in zip(runs, members.runs, strict=True):
+        own, first = (_model(each) for each in (run, member))
+        other = [name for name in first if own[name] != first[name]]
+        if other:
+            raise InputError(
+                f"--refitted {run.folder}: expected the model of {member.folder}, trained again with --data.validation "
+                f"0, found another {other[0]}; name the runs in the order of the members"
+            )
+    theirs = read_members(runs, stacked=False)
+    names = run_names([members.runs[0], runs[0]])
+    _check_targets(theirs.recordings, members.recordings, (names[0], names[1]))
+    splits = dict(members.splits)
+    for split in set(splits) - {VALIDATION}:
+        if split not in theirs.splits:
+            raise InputError(f"--refitted {runs[0].folder}: expected predictions of the {split} split, found none")
+        _check_stimuli([members.runs[0], runs[0]], names, split)
+        splits[split] = theirs.splits[split]
+    _common_shuffling([members.runs[0], runs[0]], names)
+    return replace(members, splits=splits, refitted=runs)
+
+
+def _model(run: FinishedRun) -> dict[str, object]:
+    """What makes two runs' models the same."""
+    data = run.config["data"]
+    return {"--model": run.config.get("model")} | {f"--data.{name}": data.get(name) for name in _OF_MODEL}
 
 
 def _common_shuffling(runs: Sequence[FinishedRun], names: Sequence[str]) -> bool:

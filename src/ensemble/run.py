@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ..errors import InputError
 from ..evaluation import History, Summary, evaluate_run, write_submission
 from ..evaluation.figures.mesh import load_meshes
 from ..findings import Findings
@@ -24,7 +25,7 @@ from ..results.provenance import facts, made, result, write_provenance
 from ..results.run_folder import CONFIG, MEMBERS, FinishedRun
 from .beside import AVERAGE, STACK, Contender, contenders, is_stack, scored_splits, told
 from .combined import Combined, averaged, combined, in_units, stacked, write_predictions
-from .members import Members, read_members
+from .members import Members, read_members, with_refitted
 from .stacking import Combination
 
 _OF_DATA = ("source", "cache_dir", "validation", "test", "test_sets", "split_seed")
@@ -51,7 +52,13 @@ class Ensemble:
 
 
 def make_ensemble(
-    runs: Sequence[FinishedRun], learn: bool, name: str, below: Path, command: str, fsaverage: Path | None = None
+    runs: Sequence[FinishedRun],
+    learn: bool,
+    name: str,
+    below: Path,
+    command: str,
+    fsaverage: Path | None = None,
+    refitted: Sequence[FinishedRun] = (),
 ) -> Ensemble:
     """Combine runs, and write, score and report the ensemble as a run.
 
@@ -62,16 +69,21 @@ def make_ensemble(
         below: Folder of all runs.
         command: As typed, for `run.json`.
         fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices.
+        refitted: The runs' models trained again on more stimuli, which predict but for the validation split.
 
     Raises:
         InputError: The runs cannot be made one, or the new run cannot be written where it would be.
     """
     start = time.time()
     check_name(name)
-    check_outside(runs, below / name, "--runs")
+    check_outside([*runs, *refitted], below / name, "--runs")
+    if refitted and not learn:
+        raise InputError("--refitted: only weights that are learnt can be handed on; add --stack, or name these runs")
     if fsaverage is not None:
         load_meshes(fsaverage)  # before anything is written
     members = read_members(runs, learn)
+    if refitted:
+        members = with_refitted(members, refitted)
     check_apart(_source(runs[0])[1].get("root"), {"--runs": below})
     combinations = stacked(members) if learn else averaged(members)
     folder = below / name / f"version_{reserve(below / name)}"
@@ -104,7 +116,7 @@ def _write(
         [part for split in scored_splits(predicted) for part in predicted[split]],
         History(),
         config,
-        facts(content) | told(found, combinations),
+        facts(content) | told(found, combinations) | _refitted(members),
         {subject: _findings(members, each) for subject, each in combinations.items()},
         fsaverage,
     )
@@ -120,6 +132,13 @@ def _of_split(predicted: Combined, split: str) -> Iterator[tuple[Recording, np.n
         yield part.recording, in_units(part)
 
 
+def _refitted(members: Members) -> dict[str, str]:
+    if not members.refitted:
+        return {}
+    folders = ", ".join(str(each.folder) for each in members.refitted)
+    return {"Refitted": f"all but the validation split is predicted by the same models trained again: {folders}"}
+
+
 def _findings(members: Members, combination: Combination) -> Findings:
     weights = combination.weights.astype(np.float32)
     return Findings(member_weight=dict(zip(members.names, weights, strict=True)))
@@ -132,7 +151,8 @@ def _config(folder: Path, members: Members, found: Sequence[Contender], learnt: 
     config = {
         "name": folder.parent.name,
         "data": {name: data[name] for name in _OF_DATA if name in data},
-        "ensemble": {"members": own, "stack": learnt},
+        "ensemble": {"members": own, "stack": learnt}
+        | ({"refitted": [str(each.folder) for each in members.refitted]} if members.refitted else {}),
     }
     return yaml.safe_dump(config, sort_keys=False, allow_unicode=True)
 
@@ -143,17 +163,18 @@ def _about(members: Members, found: Sequence[Contender], learnt: bool) -> dict[s
     root = arguments.get("root")
     own = []
     for run, each in zip(members.runs, found, strict=False):
-        origin = run.provenance
-        own.append(
-            {"run": str(run.folder), "weight": each.weight}
-            | {name: origin[name] for name in _OF_MEMBERS if name in origin}
-        )
+        own.append({"run": str(run.folder), "weight": each.weight} | _origin(run))
+    again = [{"run": str(run.folder)} | _origin(run) for run in members.refitted]
     return {
         "device": f"cpu ({platform.machine()})",
         "data": kind if root is None else f"{kind} {root}",
         "model": f"{STACK if learnt else AVERAGE} of {len(members.runs)} runs",
         MEMBERS: own,
-    }
+    } | ({"refitted": again} if again else {})
+
+
+def _origin(run: FinishedRun) -> dict[str, Any]:
+    return {name: run.provenance[name] for name in _OF_MEMBERS if name in run.provenance}
 
 
 def _source(run: FinishedRun) -> tuple[str, Mapping[str, Any]]:

@@ -56,6 +56,52 @@ def correlations(predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
     return np.array([np.corrcoef(p, y)[0, 1] for p, y in zip(predictions.T, responses.T, strict=True)])
 
 
+@pytest.fixture
+def again(place: Path) -> list[str]:
+    """The models of one and two, trained again without a validation split: they err less."""
+    responses = np.load(place / "data/responses.npy")
+    for name, seed in (("one_again", 11), ("two_again", 12)):
+        own = held(predict(responses, 0.5, seed), {"test": HELD["test"]})
+        write_run(place / f"runs/{name}/version_0", place / "data", own)
+    return runs("one_again", "two_again")
+
+
+def test_weights_of_members_are_handed_on_to_the_same_models_trained_again(place: Path, again: list[str]) -> None:
+    assert main(["ensemble", *runs("one", "two"), "--stack", "--refitted", *again]) == 0
+    responses = np.load(place / "data/responses.npy")[HELD["validation"]]
+    weights = stack([of_run(run, "validation") for run in runs("one", "two")], responses)
+    folder = Path("runs/ensemble/version_0")
+    assert of_run(folder) == pytest.approx(weights.predict([of_run(run) for run in again]), abs=1e-6)
+    own = weights.predict([of_run(run, "validation") for run in runs("one", "two")])
+    assert of_run(folder, "validation") == pytest.approx(own, abs=1e-6)
+    about = json.loads((folder / "run.json").read_text())
+    assert [each["run"] for each in about["refitted"]] == again
+    assert "trained again: runs/one_again/version_0" in (folder / "report.html").read_text()
+    assert main(["ensemble", str(folder), *runs("three"), "--name=more"]) == 0
+
+
+@pytest.mark.parametrize(
+    ("flags", "said"),
+    [
+        (["--refitted", *runs("one_again", "two_again")], "add --stack"),
+        (["--stack", "--refitted", *runs("one_again")], "expected 2 runs, one for each member"),
+        (["--stack", "--refitted", *runs("one_again", "other_model")], "expected the model of runs/two/version_0"),
+        (["--stack", "--refitted", *runs("other_test", "other_test_too")], "expected the 70 test stimuli of one"),
+    ],
+)
+def test_runs_that_cannot_take_the_weights_are_refused(
+    flags: list[str], said: str, place: Path, again: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    responses = np.load(place / "data/responses.npy")
+    test = held(responses, {"test": HELD["test"]})
+    write_run(place / "runs/other_model/version_0", place / "data", test, settings={"model": {"class_path": "Other"}})
+    for name in ("other_test", "other_test_too"):
+        write_run(place / f"runs/{name}/version_0", place / "data", held(responses, {"test": range(30, N)}))
+    assert main(["ensemble", *runs("one", "two"), *flags]) == 2
+    assert said in capsys.readouterr().err
+    assert not Path("runs/ensemble").exists()
+
+
 def shuffle(name: str) -> None:
     """Let a run be a control."""
     path = Path(f"runs/{name}/version_0/config.yaml")
