@@ -4,8 +4,13 @@
 looked up when they are used, so that importing the package itself imports nothing else.
 """
 
+import os
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+# torch reads it with its first tensor. Large tensors then lie in huge pages, where the system leaves that to programs,
+# as Linux does: what is made anew in each step costs a page fault for every 2 MB, not for every 4 KB.
+os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")
 
 if TYPE_CHECKING:  # the same names for editors and type checkers
     from .data import *  # noqa: F403

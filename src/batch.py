@@ -142,6 +142,11 @@ class Facts:
     batch_size: int = 0
     offset: Tensor | None = None
 
+    @property
+    def complete(self) -> bool:
+        """Whether every target was measured for each stimulus of the training and the validation split."""
+        return len(self.subjects) == 1 and not self.gaps
+
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
 

@@ -35,13 +35,15 @@ class Step:
     """What one step makes of a batch.
 
     Args:
-        prediction: In the recording's units, (batch, num_targets).
+        standardised: Predictions of standardised responses, (batch, num_targets).
         losses: Loss of each target on standardised responses, (num_targets,).
+        measured: Stimuli for which each target was measured, (num_targets,).
         features: What the head was given, by layer.
     """
 
-    prediction: Tensor
+    standardised: Tensor
     losses: Tensor
+    measured: Tensor
     features: Features
 
 
@@ -203,10 +205,9 @@ class EncodingModule(PredictingModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
-        losses = step.losses
+        losses, measured = step.losses, step.measured
         # Every measurement weighs the same: a subject of whom a batch has one stimulus does not weigh as one of whom
         # it has sixty, and over an epoch each weighs by its stimuli and its targets.
-        measured = (~batch.response.isnan()).sum(0).to(losses)  # (num_targets,)
         mean = _weighted_mean(losses, measured)
         self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
@@ -223,8 +224,8 @@ class EncodingModule(PredictingModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         step = self._step(batch)
-        self.loss_meter.update(step.losses, batch.response)
-        self.metrics.update(VALIDATION, step.prediction, batch.response)
+        self.loss_meter.update(step.losses, step.measured)
+        self.metrics.update(VALIDATION, self._in_units(step.standardised), batch.response)
         if self.categories is not None:
             self.categories.update(VALIDATION, step.features, batch)
 
@@ -283,7 +284,7 @@ class EncodingModule(PredictingModule):
         features = self._features(batch)
         standardised = self._read(features, batch)
         losses = self.loss(standardised, self.standardize_responses(batch.response))
-        return Step(self._in_units(standardised), losses, features)
+        return Step(standardised, losses, self.loss.measured(batch.response), features)
 
     def _in_units(self, standardised: Tensor) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""

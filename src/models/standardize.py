@@ -64,7 +64,7 @@ class ResponseStandardizer(nn.Module):
 
     def forward(self, response: Tensor) -> Tensor:
         """Standardise (batch, num_targets)."""
-        return (response - self.mean) / self.scale
+        return (response - self.mean).div_(self.scale)
 
     def invert(self, standardised: Tensor) -> Tensor:
         """Back to the recording's units, (batch, num_targets)."""

@@ -20,6 +20,7 @@ from ..evaluation.figures.mesh import load_meshes
 from ..models import EncodingModule, RoiEarlyStopping
 from ..results.new_run import check_apart, check_name
 from ..where import DEFAULT_CONFIG, RUNS
+from .checkpoints import BackgroundCheckpointIO, LastCheckpoint
 from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
@@ -27,7 +28,7 @@ from .folder import EpochSeed, HistoryWriter, RunLogger
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
-from .resume import AtomicCheckpointIO, LastCheckpoint, ResumeGuard, resume_from
+from .resume import ResumeGuard, resume_from
 
 log = logging.getLogger(__name__)
 
@@ -35,11 +36,12 @@ log = logging.getLogger(__name__)
 class EncodingCLI(LightningCLI):
     """Parses the flags of one run and instantiates its data, model and trainer.
 
-    `checkpoint` is the file to resume from, or None.
+    `checkpoint` is the file to resume from, or None; `checkpoint_io` writes others.
     """
 
     def __init__(self, args: Sequence[str] | None) -> None:
         self.args = sys.argv[1:] if args is None else list(args)
+        self.checkpoint_io = BackgroundCheckpointIO()
         super().__init__(
             EncodingModule,
             EncodingDataModule,
@@ -155,7 +157,7 @@ class EncodingCLI(LightningCLI):
         try:
             return super().instantiate_trainer(
                 logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
-                plugins=[*(plugin for plugin in plugins if plugin is not None), AtomicCheckpointIO()],
+                plugins=[*(plugin for plugin in plugins if plugin is not None), self.checkpoint_io],
                 **{"enable_progress_bar": self._shows_bar(), **kwargs},
             )
         except (MisconfigurationException, RuntimeError, ValueError) as error:
@@ -167,7 +169,7 @@ def _check_trainer(trainer: Any) -> None:
     if trainer.enable_checkpointing is False:
         raise InputError(
             "--trainer.enable_checkpointing false: a run keeps its last and its best checkpoint; to write fewer in "
-            "between, set --checkpoint.every_n_epochs"
+            "between, set --checkpoint.every_n_seconds"
         )
     limit = trainer.limit_test_batches  # 1.0 is all batches, 1 is one
     if not trainer.fast_dev_run and limit is not None and (isinstance(limit, int) or limit != 1.0):

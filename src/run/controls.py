@@ -23,9 +23,9 @@ from ..errors import InputError, one_line
 from ..evaluation import Control, write_rows
 from ..evaluation.predicted import scored
 from ..results.run_folder import SCORES
+from .checkpoints import CHECKPOINTS, LAST
 from .cli import EncodingCLI
 from .folder import RunLogger
-from .resume import CHECKPOINTS, LAST
 from .training import predicted_splits, train
 
 CONTROLS = "controls"

@@ -1,23 +1,17 @@
-"""Resuming: which checkpoint goes on, whether it fits the data, and how checkpoints come to disk whole."""
+"""Resuming: which checkpoint goes on, and whether it fits the data."""
 
 import logging
 import re
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any
 
-import torch
-from lightning.fabric.plugins.io.torch_io import TorchCheckpointIO
 from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
 
-from ..atomic import replacing
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError
 from ..tensor_file import read_tensors
+from .checkpoints import CHECKPOINTS, LAST
 
-CHECKPOINTS = "checkpoints"
-LAST = "last.ckpt"
 NEWEST, NEWEST_OR_NEW = "last", "last_or_new"
 """Words for a checkpoint."""
 
@@ -72,35 +66,6 @@ def _near(folder: Path) -> str | None:
     shape = numbers.sub("0", folder.name)
     near = get_close_matches(folder.name, (each for each in others if numbers.sub("0", each) != shape), 1, 0.8)
     return near[0] if near else None
-
-
-class LastCheckpoint(ModelCheckpoint):
-    """Keeps `checkpoints/last.ckpt`, from which a run resumes.
-
-    Args:
-        every_n_epochs: Epochs between checkpoints. One holds the weights three or four times over (the optimiser's
-            state and the best rows so far): for very large heads write it less often.
-    """
-
-    def __init__(self, every_n_epochs: int = 1) -> None:
-        super().__init__(
-            filename=Path(LAST).stem,
-            every_n_epochs=every_n_epochs,
-            save_on_train_epoch_end=True,  # after the epoch's validation and its row in the history
-            enable_version_counter=False,
-        )
-
-
-class AtomicCheckpointIO(TorchCheckpointIO):
-    """Writes a checkpoint beside its place and moves it there.
-
-    Lightning's own passes through memory and the system's temporary folder: on another file system than the run's,
-    its move is a copy, and a kill leaves half a checkpoint.
-    """
-
-    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
-        with replacing(Path(path)) as partial:
-            torch.save(checkpoint, partial)
 
 
 class ResumeGuard(Callback):

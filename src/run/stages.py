@@ -24,10 +24,10 @@ from ..recording import Recording
 from ..results.configuration import flat
 from ..results.prediction_files import FOLDER
 from ..tensor_file import read_tensors
+from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
 from .folder import rank
 from .predictions import by_recording
-from .resume import CHECKPOINTS, LAST
 from .training import predicted_splits, train
 
 if TYPE_CHECKING:

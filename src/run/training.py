@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 import shutil
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,9 +15,9 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..names import WITHHELD
+from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
-from .resume import CHECKPOINTS
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
@@ -53,7 +54,10 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
         if keep:
             trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
         trainer.test(model, data, verbose=False)
+        cli.checkpoint_io.wait()
     except BaseException as error:
+        with suppress(InputError):  # the fault that ended training is the one to tell
+            cli.checkpoint_io.wait()
         _discard_if_empty(cli)
         if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None

@@ -24,9 +24,9 @@ from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known
 from ..models import EncodingModule
 from ..names import VALIDATION
+from ..run.checkpoints import CHECKPOINTS
 from ..run.cli import EncodingCLI
 from ..run.folder import HistoryWriter, folder_of
-from ..run.resume import CHECKPOINTS
 from ..run.stages import evaluate
 from ..run.training import BEST, predicted_splits
 from ..tensor_file import read_tensors

@@ -27,7 +27,7 @@ NAN = float("nan")
 
 
 def facts(ceiling):
-    return plain_facts(len(ceiling), noise_ceiling=torch.tensor(ceiling))
+    return plain_facts(len(ceiling), noise_ceiling=torch.tensor(ceiling), gaps=1)
 
 
 def ceiling_weighted():
@@ -130,6 +130,25 @@ def test_noise_ceilings_weigh_the_squared_errors():
 def test_without_noise_ceilings_nothing_can_be_weighted(ceiling):
     with pytest.raises(InputError, match=r"found none above 0; set --data\.source\.noise_ceiling"):
         NoiseCeilingWeightedMse().fill(facts(ceiling))
+
+
+@pytest.mark.parametrize("name", ["mse", "smooth_l1", "ceiling"])
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+def test_what_is_complete_has_the_loss_and_the_gradient_of_what_is_looked_through(name, dtype):
+    generator = torch.Generator().manual_seed(0)
+    prediction, response = (torch.randn(12, 5, generator=generator, dtype=torch.float64) for _ in range(2))
+    response = response if dtype == torch.float64 else response.float()
+    found = {}
+    for gaps in (0, 1):
+        loss = LOSSES[name]()
+        loss.fill(replace(facts([0.1, 0.2, 0.3, 0.4, 0.0]), gaps=gaps))
+        given = prediction.to(dtype).requires_grad_()
+        losses = loss(given, response)
+        losses.sum().backward()
+        found[gaps] = losses, given.grad, loss.measured(response)
+    assert found[0][1].dtype == dtype
+    for one, other in zip(found[0], found[1], strict=True):
+        torch.testing.assert_close(one, other)
 
 
 def test_a_negative_beta_is_refused():

@@ -98,7 +98,7 @@ def test_a_class_starts_from_its_own_defaults_not_from_those_of_the_class_before
         (["--config", "none.yaml"], r"--config: .*none\.yaml"),
         (["--trainer.max_epoch", "3"], r"--trainer\.max_epoch: no such option; did you mean --trainer\.max_epochs\?"),
         (["--ckpt_path", "none.ckpt"], r"--ckpt_path none\.ckpt: expected 'last' or a checkpoint file"),
-        (["--trainer.enable_checkpointing", "false"], r"set --checkpoint\.every_n_epochs"),
+        (["--trainer.enable_checkpointing", "false"], r"set --checkpoint\.every_n_seconds"),
         (["--trainer.limit_test_batches", "0.5"], r"limit_test_batches 0\.5: every held-out stimulus is evaluated"),
         (["--trainer.precision", "bf16-true"], r"--trainer\.precision bf16-true: .* use bf16-mixed"),
         (["--trainer.devices", "0"], r"--trainer: "),
