@@ -33,6 +33,12 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fsaverage", type=Path, metavar="DIR", help="FreeSurfer's subjects/fsaverage, to draw all its vertices"
     )
+    parser.add_argument(
+        "--min_ceiling",
+        type=float,
+        metavar="SHARE",
+        help="leave targets with a noise ceiling below this share of variance, 0 to 1, out of benchmarks.csv",
+    )
 
 
 def _run(options: Namespace) -> None:
@@ -45,10 +51,21 @@ def _run(options: Namespace) -> None:
     flags = [*(["--stack"] if options.stack else []), *again, f"--name={options.name}", f"--runs={options.runs}"]
     if options.fsaverage is not None:
         flags.append(f"--fsaverage={options.fsaverage}")
+    if options.min_ceiling is not None:
+        flags.append(f"--min_ceiling={options.min_ceiling}")
     command = shlex.join(["calcarine", "ensemble", *map(str, folders), *flags])
     runs = [FinishedRun(folder) for folder in folders]
     refitted = [FinishedRun(folder) for folder in options.refitted]
-    made = make_ensemble(runs, options.stack, options.name, options.runs, command, options.fsaverage, refitted)
+    made = make_ensemble(
+        runs,
+        options.stack,
+        options.name,
+        options.runs,
+        command,
+        options.fsaverage,
+        refitted,
+        options.min_ceiling,
+    )
     sys.stdout.write(printed(made.contenders) + "\n\n")
     if made.submission is not None:
         sys.stdout.write(made.submission + "\n")

@@ -28,13 +28,19 @@ def _evaluate(args: Sequence[str]) -> None:
         "--out", type=Path, help="folder to write, new or empty; default evaluated-NAME in the current folder"
     )
     parser.add_argument("--batch_size", type=int, help="images at a time; without, as many as in training")
+    parser.add_argument(
+        "--min_ceiling",
+        type=float,
+        metavar="SHARE",
+        help="leave targets with a noise ceiling below this share of variance, 0 to 1, out of benchmarks.csv",
+    )
     options, flags = parser.parse_known_args(args)
     from ..python.evaluating import evaluate_model
     from ..run.main import quieten
 
     quieten()
     out = options.out or Path(f"evaluated-{options.name}")
-    evaluate_model(options.model, flags, options.name, out, options.batch_size)
+    evaluate_model(options.model, flags, options.name, out, options.batch_size, options.min_ceiling)
 
 
 EVALUATE = RunCommand("evaluate", _SUMMARY, _EXAMPLE, _main)

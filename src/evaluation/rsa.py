@@ -1,0 +1,161 @@
+"""Representational similarity analysis (Kriegeskorte et al. 2008) of predictions and responses, with what limits it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..recording import Recording
+from .dissimilarity import correlation_distances, rank_correlation
+from .predicted import SplitPredictions
+
+MOST_STIMULI = 1000
+"""Of more so many are drawn: 499,500 pairs, whose matrix takes 4 MB."""
+SEED = 0
+"""Of that draw, and of the halves of the presentations."""
+
+_MOST_HALVINGS = 10
+_PAIRS = 1_000_000  # of all halvings together: of 1,000 stimuli there are 2
+_STIMULI = 8  # whose presentations are held at a time
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """What was predicted and what was measured for the stimuli that are compared, in the recording's units.
+
+    Args:
+        stimuli: Indices in the recording, int64 (n,).
+        predictions: (n, T), NaN where nothing was measured.
+        responses: (n, T), NaN likewise.
+        level: What is to be added to each target's of both, float64 (T,), or None.
+        recording: Whose they are.
+    """
+
+    stimuli: np.ndarray
+    predictions: np.ndarray
+    responses: np.ndarray
+    level: np.ndarray | None
+    recording: Recording
+
+
+def patterns_of(part: SplitPredictions, order: np.ndarray) -> Patterns:
+    """The patterns that are compared: all of a split's, or a draw of them.
+
+    Args:
+        part: The split of a subject.
+        order: In which its stimuli are counted, a permutation (n,); the draw depends on it alone.
+    """
+    rows = order
+    if len(order) > MOST_STIMULI:
+        rows = order[np.sort(np.random.default_rng(SEED).choice(len(order), MOST_STIMULI, replace=False))]
+    responses = part.recording.responses.gather(part.stimuli[rows])
+    predictions = np.where(np.isnan(responses), np.nan, part.predictions[rows])
+    offset = part.recording.responses.offset
+    return Patterns(part.stimuli[rows], predictions, responses, offset, part.recording)
+
+
+def distances_measured(patterns: Patterns, targets: np.ndarray) -> np.ndarray:
+    """The dissimilarity matrix of the responses of some targets, see `correlation_distances`."""
+    return correlation_distances(patterns.responses, targets, patterns.level)
+
+
+def similarity(patterns: Patterns, targets: np.ndarray, measured: np.ndarray) -> float:
+    """Spearman's correlation of the dissimilarity matrices of predictions and of responses.
+
+    A prediction that tells nothing has a correlation of 0, as in all tables: a predicted pattern that does not vary
+    is at distance 1 from all others, and a predicted matrix that does not vary correlates with none.
+
+    Args:
+        patterns: Of a split.
+        targets: Of the ROI.
+        measured: `distances_measured` of these.
+
+    Returns:
+        From −1 to 1; NaN where the responses' matrix does not vary.
+    """
+    predicted = correlation_distances(patterns.predictions, targets, patterns.level)
+    found = rank_correlation(np.where(np.isnan(predicted), 1, predicted), measured)
+    known = measured[~np.isnan(measured)]
+    return 0.0 if np.isnan(found) and len(known) and np.ptp(known) > 0 else found
+
+
+def reliabilities(patterns: Patterns, groups: Sequence[np.ndarray]) -> list[float]:
+    """Split-half reliability of the dissimilarity matrix of each group of targets.
+
+    Each stimulus's presentations are dealt at random into two halves of equal size, ρ is Spearman's correlation of the
+    halves' matrices, and 2ρ/(1 + ρ) (Spearman 1910, Brown 1910) that of all presentations; it is averaged over up to
+    10 deals, fewer the more stimuli there are. Of an odd number of presentations one is left out, and stimuli that
+    were presented once are. The highest correlation that a perfect model can be expected to reach is about the square
+    root.
+
+    Args:
+        patterns: Of a split.
+        groups: Targets of each ROI.
+
+    Returns:
+        NaN where presentations are not known, or too few.
+    """
+    n = len(patterns.stimuli)
+    halvings = int(np.clip(_PAIRS // max(n * (n - 1) // 2, 1), 1, _MOST_HALVINGS))
+    rng = np.random.default_rng(SEED)
+    found = np.full((halvings, len(groups)), np.nan)
+    for row in found:
+        halves = _halves(patterns, rng)
+        if halves is None:
+            break
+        for column, targets in enumerate(groups):
+            one, two = (correlation_distances(half, targets, patterns.level) for half in halves)
+            rho = rank_correlation(one, two)
+            row[column] = 2 * rho / (1 + rho) if rho > -1 else np.nan
+    return [float(np.mean(each)) for each in found.T]
+
+
+def _halves(patterns: Patterns, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray] | None:
+    """Mean responses over either half of the presentations, each (stimuli presented twice, T), less their level.
+
+    A target that one half lacks is missing in both. None where presentations are not known or none is repeated.
+    """
+    halves: list[tuple[np.ndarray, np.ndarray]] = []
+    for start in range(0, len(patterns.stimuli), _STIMULI):
+        presented = patterns.recording.presentations(patterns.stimuli[start : start + _STIMULI])
+        if presented is None:
+            return None
+        for own in presented:  # (presentations, T)
+            there = rng.permutation(np.flatnonzero(~np.isnan(own).all(axis=1)))
+            half = len(there) // 2
+            if half:
+                halves.append(_means(own[there[:half]], own[there[half : 2 * half]], patterns.level))
+    if not halves:
+        return None
+    one, two = (np.stack(each) for each in zip(*halves, strict=True))
+    return one, two
+
+
+def _means(one: np.ndarray, two: np.ndarray, level: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Means (T,) of what each half (presentations, T) has, float32; NaN where either has nothing."""
+    means = []
+    for half in (one, two):
+        count = (~np.isnan(half)).sum(axis=0)
+        mean = np.where(count, np.nansum(half, axis=0), np.nan) / np.maximum(count, 1)
+        means.append((mean if level is None else mean - level).astype(np.float32))
+    lacks = np.isnan(means[0]) | np.isnan(means[1])
+    return np.where(lacks, np.nan, means[0]), np.where(lacks, np.nan, means[1])
+
+
+def bounds_between_subjects(ranks: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Lower and upper bound of the noise ceiling that other subjects tell (Nili et al. 2014), a subject's part each.
+
+    The best model of several subjects is the mean of their matrices, in ranks. The upper bound correlates each
+    subject with the mean of all, itself among them, the lower bound with the mean of the others. The bounds of the
+    model's mean correlation over subjects are the means over subjects.
+
+    Args:
+        ranks: `ranks_of` each subject's dissimilarity matrix, of the same stimuli in the same order, (pairs,).
+
+    Returns:
+        (lower, upper) of each; NaN where there is one subject alone.
+    """
+    if len(ranks) < 2:
+        return [(np.nan, np.nan)] * len(ranks)
+    total: np.ndarray = np.sum(ranks, axis=0, dtype=np.float64)
+    return [(rank_correlation(own, total - own), rank_correlation(own, total)) for own in ranks]
