@@ -9,7 +9,7 @@ from ..errors import InputError
 from .challenge import reliability_normalised
 from .dissimilarity import ranks_of
 from .predicted import SplitPredictions
-from .rsa import MOST_STIMULI, SEED, Patterns, bounds_between_subjects, distances_measured, patterns_of, reliabilities
+from .rsa import SEED, Patterns, bounds_between_subjects, distances_measured, patterns_of, reliabilities
 from .rsa import similarity as similarity_of
 from .scores import TargetScores, groups_of
 
@@ -130,7 +130,7 @@ def _of_part(
             rsa=_known(similarity_of(patterns, own, measured)),
             rsa_targets=len(own),
             rsa_stimuli=len(patterns.stimuli),
-            rsa_seed=SEED if len(part.stimuli) > MOST_STIMULI else None,
+            rsa_seed=SEED if len(patterns.stimuli) < len(part.stimuli) else None,
             rsa_reliability=_known(reliability),
             rsa_ceiling_low=None,
             rsa_ceiling_high=None,
