@@ -39,9 +39,12 @@ def correlation_distances(values: np.ndarray, targets: np.ndarray, level: np.nda
     count, total, power = np.zeros((3, n))
     for block in blocks:
         own = read(block)
-        count += (~np.isnan(own)).sum(axis=1)
-        total += np.nansum(own, axis=1)
-        power += np.nansum(np.square(own), axis=1)
+        there = ~np.isnan(own)
+        if not there.all():
+            own = np.where(there, own, 0)
+        count += there.sum(axis=1)
+        total += own.sum(axis=1)
+        power += np.einsum("nt,nt->n", own, own)
     with np.errstate(invalid="ignore", divide="ignore"):
         centre, floor = total / count, np.square(ROUNDING) * power / count  # of a variance
         centred = (read(block) - centre[:, None] for block in blocks)

@@ -154,7 +154,7 @@ def test_what_is_drawn_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path)
 def test_the_page_s_table_has_what_is_known() -> None:
     table = benchmark_table(list(rows_of(part(), min_ceiling=0.4).values()))
     assert table is not None
-    assert table.heads == ["hemisphere", "ROI", "targets", "median r / √ceiling", "Brain-Score", "RSA"]
+    assert table.heads == ["hemisphere", "ROI", "targets", "r / √ceiling", "Brain-Score", "RSA"]
     assert [line[:3] for line in table.lines][:2] == [["left", "V1", "4"], ["left", "one", "0"]]
     assert "below 0.4 of variance" in table.captions[1]
     assert benchmark_table([]) is None
