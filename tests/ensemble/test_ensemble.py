@@ -370,6 +370,7 @@ def test_runs_that_do_not_belong_together_are_refused_in_one_line(
             r"--runs runs/one/version_0/.*: expected a folder outside",
         ),
         ([*runs("one", "two"), "--runs=data/runs"], r"--data.source.root .*: expected a folder that is only read"),
+        ([*runs("one", "two"), "--min_ceiling=20"], r"--min_ceiling 20: expected .* from 0 to 1"),
     ],
 )
 def test_wrong_flags_are_one_line(place: Path, flags: list[str], message: str, capsys) -> None:
