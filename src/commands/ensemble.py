@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..where import RUNS
-from .command import Command
+from .command import Command, add_min_ceiling
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -33,12 +33,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fsaverage", type=Path, metavar="DIR", help="FreeSurfer's subjects/fsaverage, to draw all its vertices"
     )
-    parser.add_argument(
-        "--min_ceiling",
-        type=float,
-        metavar="SHARE",
-        help="leave targets with a noise ceiling below this share of variance, 0 to 1, out of benchmarks.csv",
-    )
+    add_min_ceiling(parser)
 
 
 def _run(options: Namespace) -> None:

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..front_door import enter
+from .command import add_min_ceiling
 from .training import RunCommand
 
 _SUMMARY = "score a trained model on other data of its subjects"
@@ -28,12 +29,7 @@ def _evaluate(args: Sequence[str]) -> None:
         "--out", type=Path, help="folder to write, new or empty; default evaluated-NAME in the current folder"
     )
     parser.add_argument("--batch_size", type=int, help="images at a time; without, as many as in training")
-    parser.add_argument(
-        "--min_ceiling",
-        type=float,
-        metavar="SHARE",
-        help="leave targets with a noise ceiling below this share of variance, 0 to 1, out of benchmarks.csv",
-    )
+    add_min_ceiling(parser)
     options, flags = parser.parse_known_args(args)
     from ..python.evaluating import evaluate_model
     from ..run.main import quieten

@@ -68,8 +68,8 @@ def evaluate_run(
     shown = [part for part in splits if part.split == chosen]
     rows, tables, warnings = _scored(splits)
     write_rows(folder / "scores.csv", rows)
-    scores = [own for _, _, own in tables]
-    benchmarks = benchmark_rows(list(zip(splits, scores, strict=True)), min_ceiling)
+    of_targets = [scores for _, _, scores in tables]
+    benchmarks = benchmark_rows(list(zip(splits, of_targets, strict=True)), min_ceiling)
     write_rows(folder / "benchmarks.csv", benchmarks)
     findings = findings or {}
     write_targets(folder / "targets.csv", tables, findings)
