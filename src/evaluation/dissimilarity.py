@@ -6,7 +6,6 @@ Of a dissimilarity matrix (n, n) the upper triangle is kept, row by row: a vecto
 from collections.abc import Iterable
 
 import numpy as np
-from scipy.stats import rankdata
 
 from .interval import ROUNDING
 
@@ -28,10 +27,12 @@ def correlation_distances(values: np.ndarray, targets: np.ndarray, level: np.nda
         float64 (n(n − 1)/2,) from 0 to 2; NaN where one of the two patterns does not vary over targets.
     """
     n = len(values)
+    if not len(targets):
+        return np.full(n * (n - 1) // 2, np.nan)
     width = max(_BLOCK_ELEMENTS // max(n, 1), 1)
     blocks = [targets[start : start + width] for start in range(0, len(targets), width)]
     # What all targets have in common is in no correlation, and without it fewer digits are lost.
-    added = np.zeros(values.shape[1]) if level is None else level - level[targets].mean() if len(targets) else level
+    added = np.zeros(values.shape[1]) if level is None else level - level[targets].mean()
 
     def read(block: np.ndarray) -> np.ndarray:
         return values[:, block].astype(np.float64) + added[block]
@@ -91,6 +92,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
     Returns:
         NaN where one of them does not vary.
     """
+    from scipy.stats import rankdata  # a second to import, which commands that rank nothing need not wait for
+
     known = ~(np.isnan(first) | np.isnan(second))
     middle = (known.sum() + 1) / 2  # the mean of all ranks
     one, two = (rankdata(each[known]) - middle for each in (first, second))
@@ -100,6 +103,8 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float:
 
 def ranks_of(distances: np.ndarray) -> np.ndarray:
     """Ranks of distances (pairs,), float32: exact below 8 million pairs. NaN where unknown."""
+    from scipy.stats import rankdata
+
     ranks = np.full(len(distances), np.nan, dtype=np.float32)
     known = ~np.isnan(distances)
     ranks[known] = rankdata(distances[known])
