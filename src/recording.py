@@ -199,6 +199,14 @@ class Repeats(Protocol):
         """
         ...
 
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        """What was measured at each presentation of these stimuli (n,), in the responses' own units.
+
+        Returns:
+            float64 (n, most repetitions, n_targets), NaN where there is none; None where presentations are not known.
+        """
+        ...
+
 
 @dataclass(frozen=True)
 class Recording:
@@ -269,6 +277,10 @@ class Recording:
         told = {} if self.repeats is None else self.repeats.ceilings(stimuli)
         return told or ({} if self.noise_ceiling is None else {"the recording": self.noise_ceiling})
 
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        """As `Repeats.presentations`; None too where the format knows no repeats."""
+        return None if self.repeats is None else self.repeats.presentations(stimuli)
+
     def of_targets(self, targets: np.ndarray) -> "Recording":
         """The recording of some of its targets, int64 (n,), in that order."""
         if np.array_equal(targets, np.arange(self.num_targets)):
@@ -307,6 +319,10 @@ class _SomeRepeats:
 
     def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
         return {name: ceiling[self.targets] for name, ceiling in self.repeats.ceilings(stimuli).items()}
+
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        presented = self.repeats.presentations(stimuli)
+        return None if presented is None else presented[:, :, self.targets]
 
 
 def stopping_groups(recording: Recording) -> tuple[np.ndarray, list[str]]:

@@ -34,3 +34,13 @@ class Command(Listed):
 
     add_arguments: Callable[[ArgumentParser], None]
     run: Callable[[Namespace], None]
+
+
+def add_min_ceiling(parser: ArgumentParser) -> None:
+    """Add the flag of commands that write `benchmarks.csv`; a run has it as --report.min_ceiling."""
+    parser.add_argument(
+        "--min_ceiling",
+        type=float,
+        metavar="SHARE",
+        help="leave targets with a noise ceiling below this share of variance, 0 to 1, out of benchmarks.csv",
+    )

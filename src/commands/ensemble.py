@@ -6,7 +6,7 @@ from argparse import ArgumentParser, Namespace
 from pathlib import Path
 
 from ..where import RUNS
-from .command import Command
+from .command import Command, add_min_ceiling
 
 
 def _add_arguments(parser: ArgumentParser) -> None:
@@ -33,6 +33,7 @@ def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument(
         "--fsaverage", type=Path, metavar="DIR", help="FreeSurfer's subjects/fsaverage, to draw all its vertices"
     )
+    add_min_ceiling(parser)
 
 
 def _run(options: Namespace) -> None:
@@ -45,10 +46,21 @@ def _run(options: Namespace) -> None:
     flags = [*(["--stack"] if options.stack else []), *again, f"--name={options.name}", f"--runs={options.runs}"]
     if options.fsaverage is not None:
         flags.append(f"--fsaverage={options.fsaverage}")
+    if options.min_ceiling is not None:
+        flags.append(f"--min_ceiling={options.min_ceiling}")
     command = shlex.join(["calcarine", "ensemble", *map(str, folders), *flags])
     runs = [FinishedRun(folder) for folder in folders]
     refitted = [FinishedRun(folder) for folder in options.refitted]
-    made = make_ensemble(runs, options.stack, options.name, options.runs, command, options.fsaverage, refitted)
+    made = make_ensemble(
+        runs,
+        options.stack,
+        options.name,
+        options.runs,
+        command,
+        options.fsaverage,
+        refitted,
+        options.min_ceiling,
+    )
     sys.stdout.write(printed(made.contenders) + "\n\n")
     if made.submission is not None:
         sys.stdout.write(made.submission + "\n")

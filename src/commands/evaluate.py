@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ..front_door import enter
+from .command import add_min_ceiling
 from .training import RunCommand
 
 _SUMMARY = "score a trained model on other data of its subjects"
@@ -28,13 +29,14 @@ def _evaluate(args: Sequence[str]) -> None:
         "--out", type=Path, help="folder to write, new or empty; default evaluated-NAME in the current folder"
     )
     parser.add_argument("--batch_size", type=int, help="images at a time; without, as many as in training")
+    add_min_ceiling(parser)
     options, flags = parser.parse_known_args(args)
     from ..python.evaluating import evaluate_model
     from ..run.main import quieten
 
     quieten()
     out = options.out or Path(f"evaluated-{options.name}")
-    evaluate_model(options.model, flags, options.name, out, options.batch_size)
+    evaluate_model(options.model, flags, options.name, out, options.batch_size, options.min_ceiling)
 
 
 EVALUATE = RunCommand("evaluate", _SUMMARY, _EXAMPLE, _main)

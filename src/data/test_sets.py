@@ -166,7 +166,7 @@ def _joined(recording: Recording, other: Recording, name: str, flag: str) -> Rec
 
 
 class _JoinedRepeats(Repeats):
-    """Noise ceilings of a recording's own stimuli, or of a test set's behind them."""
+    """Noise ceilings and presentations of a recording's own stimuli, or of a test set's behind them."""
 
     def __init__(
         self, recording: Recording, other: Recording, before: int, chosen: np.ndarray, columns: np.ndarray
@@ -182,3 +182,11 @@ class _JoinedRepeats(Repeats):
         told = self._other.ceilings(self._chosen[stimuli - self._before])
         told = told or {"nothing": np.full(self._other.num_targets, np.nan)}  # and not the recording's own
         return {name: np.where(self._columns < 0, np.nan, ceiling[self._columns]) for name, ceiling in told.items()}
+
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        if (stimuli < self._before).all():
+            return self._recording.presentations(stimuli)
+        if (stimuli < self._before).any():
+            return None
+        presented = self._other.presentations(self._chosen[stimuli - self._before])
+        return None if presented is None else np.where(self._columns < 0, np.nan, presented[:, :, self._columns])

@@ -15,7 +15,7 @@ import numpy as np
 import yaml
 
 from ..errors import InputError
-from ..evaluation import History, Summary, evaluate_run, write_submission
+from ..evaluation import History, Summary, check_min_ceiling, evaluate_run, write_submission
 from ..evaluation.figures.mesh import load_meshes
 from ..findings import Findings
 from ..recording import Recording
@@ -59,6 +59,7 @@ def make_ensemble(
     command: str,
     fsaverage: Path | None = None,
     refitted: Sequence[FinishedRun] = (),
+    min_ceiling: float | None = None,
 ) -> Ensemble:
     """Combine runs, and write, score and report the ensemble as a run.
 
@@ -70,12 +71,14 @@ def make_ensemble(
         command: As typed, for `run.json`.
         fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices.
         refitted: The runs' models trained again on more stimuli, which predict but for the validation split.
+        min_ceiling: Noise ceiling below which targets are left out of `benchmarks.csv`, from 0 to 1.
 
     Raises:
         InputError: The runs cannot be made one, or the new run cannot be written where it would be.
     """
     start = time.time()
     check_name(name)
+    check_min_ceiling(min_ceiling, "--min_ceiling")
     check_outside([*runs, *refitted], below / name, "--runs")
     if refitted and not learn:
         raise InputError("--refitted: only weights that are learnt can be handed on; add --stack, or name these runs")
@@ -88,7 +91,7 @@ def make_ensemble(
     combinations = stacked(members) if learn else averaged(members)
     folder = below / name / f"version_{reserve(below / name)}"
     try:
-        return _write(folder, members, combinations, made(command, start), start, fsaverage)
+        return _write(folder, members, combinations, made(command, start), start, fsaverage, min_ceiling)
     except BaseException:
         shutil.rmtree(folder)
         with suppress(OSError):  # others of this name may be there
@@ -103,6 +106,7 @@ def _write(
     content: dict[str, Any],
     start: float,
     fsaverage: Path | None,
+    min_ceiling: float | None,
 ) -> Ensemble:
     """Everything that a run's folder holds."""
     predicted = combined(members, combinations)
@@ -119,6 +123,7 @@ def _write(
         facts(content) | told(found, combinations) | _refitted(members),
         {subject: _findings(members, each) for subject, each in combinations.items()},
         fsaverage,
+        min_ceiling=min_ceiling,
     )
     submission = write_submission(
         folder, members.recordings, list(predicted), lambda split: _of_split(predicted, split)

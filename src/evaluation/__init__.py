@@ -1,5 +1,6 @@
 """Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
 
+from .benchmarks import check_min_ceiling
 from .challenge import algonauts2023_score, noise_normalised, write_submission_2021, write_submission_2023
 from .controls import Control
 from .evaluate import evaluate_run
@@ -15,6 +16,7 @@ __all__ = [
     "History",
     "SplitPredictions",
     "Summary",
+    "check_min_ceiling",
     "evaluate_run",
     "ScoreRow",
     "TargetScores",

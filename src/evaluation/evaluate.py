@@ -11,6 +11,8 @@ import numpy as np
 from ..findings import Findings
 from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
+from .benchmark_table import benchmark_table
+from .benchmarks import benchmark_rows
 from .controls import CONTROLS, Control, control_rows, told, verdicts_of
 from .drawn import brain_figures, control_figures, pair_figures, score_figures, training_figures
 from .figures.training import History
@@ -34,8 +36,11 @@ def evaluate_run(
     findings: Mapping[str, Findings] | None = None,
     fsaverage: Path | None = None,
     controls: Sequence[Control] = (),
+    min_ceiling: float | None = None,
 ) -> Summary:
-    """Score a run and write `scores.csv`, `targets.csv`, `figures/`, `maps/` and `report.html` into its folder.
+    """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
+
+    The tables are `scores.csv`, `benchmarks.csv` and `targets.csv`.
 
     What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers, bands or an
     ensemble's members, into `layers.csv`, `bands.csv` and `members.csv`. Maps are written where targets have a place.
@@ -52,6 +57,8 @@ def evaluate_run(
         findings: What the model found, by subject; nothing for models that only predict.
         fsaverage: FreeSurfer's `subjects/fsaverage`, to draw all its vertices; None draws on fsaverage5.
         controls: What the run is held against; `controls.csv` holds their scores.
+        min_ceiling: Noise ceiling below which targets are in no figure of `benchmarks.csv`, a share of variance from 0
+            to 1; None leaves out none.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -61,6 +68,9 @@ def evaluate_run(
     shown = [part for part in splits if part.split == chosen]
     rows, tables, warnings = _scored(splits)
     write_rows(folder / "scores.csv", rows)
+    of_targets = [scores for _, _, scores in tables]
+    benchmarks = benchmark_rows(list(zip(splits, of_targets, strict=True)), min_ceiling)
+    write_rows(folder / "benchmarks.csv", benchmarks)
     findings = findings or {}
     write_targets(folder / "targets.csv", tables, findings)
     recordings = {part.recording.subject: part.recording for part in splits}
@@ -112,6 +122,7 @@ def evaluate_run(
         test_sets,
         [each.sentence() for each in verdicts],
         against,
+        benchmark_table([row for row in benchmarks if row.split in (chosen, *sets)]),
     )
     return summary
 

@@ -27,7 +27,8 @@ DATA, IMAGES, MODEL = "Data", "Images", "Model"
 FIRST = (DATA, IMAGES, MODEL, "Command", "Date", "Made by", "Versions")
 """Facts of the first screen."""
 
-_HEMISPHERES = {"lh": "left", "rh": "right"}
+HEMISPHERE_NAMES = {"lh": "left", "rh": "right"}
+"""For people."""
 _MOST_PICTURES = 3 * 2**20  # bytes of all pictures of a page: what it holds beside Plotly's 5 MB stays below 10
 _TALL = 760  # pixels of a figure beside which two others stand
 
@@ -57,6 +58,23 @@ class ReportFigure:
         return "whole" if self.whole else "tall" if tall else ""
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of a page.
+
+    Args:
+        heads: Of its columns.
+        lines: Its cells.
+        names: How many of its first columns are words.
+        captions: What to know of it, a paragraph each.
+    """
+
+    heads: Sequence[str]
+    lines: Sequence[Sequence[str]]
+    names: int
+    captions: Sequence[str]
+
+
 def write_report(
     path: Path,
     title: str,
@@ -71,6 +89,7 @@ def write_report(
     test_sets: Sequence[Summary] = (),
     verdicts: Sequence[str] = (),
     controls: Sequence[ControlRow] = (),
+    benchmarks: Table | None = None,
 ) -> None:
     """Write `report.html`.
 
@@ -88,6 +107,7 @@ def write_report(
         test_sets: Of each test set with a name of its own, beside which the headline's split is shown.
         verdicts: Whether the run beats its controls, a sentence each.
         controls: Rows of `controls.csv`.
+        benchmarks: What `benchmarks.csv` says of the splits that are shown.
     """
     write_page(
         path,
@@ -107,6 +127,7 @@ def write_report(
         verdicts=verdicts,
         controls=_controls(controls),
         scores=_scores(rows),
+        benchmarks=benchmarks,
         config=config,
     )
 
@@ -132,7 +153,7 @@ def _scores(rows: Sequence[ScoreRow]) -> dict[str, Any]:
     splits = sorted({row.split for row in rows}, key=by_importance)
     lines = [
         {
-            "names": [_HEMISPHERES.get(name, name) for name in key[hidden:-1]],
+            "names": [HEMISPHERE_NAMES.get(name, name) for name in key[hidden:-1]],
             "roi": key[-1],
             "first": next(iter(own.values())),
             "by_split": {split: own.get(split) for split in splits},
@@ -155,7 +176,12 @@ def _controls(rows: Sequence[ControlRow]) -> dict[str, Any]:
         return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
 
     def keys(row: ControlRow) -> list[str]:
-        return [row.subject, _HEMISPHERES.get(row.hemisphere, row.hemisphere), row.roi, row.control.replace("_", " ")]
+        return [
+            row.subject,
+            HEMISPHERE_NAMES.get(row.hemisphere, row.hemisphere),
+            row.roi,
+            row.control.replace("_", " "),
+        ]
 
     lines = [
         [

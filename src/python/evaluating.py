@@ -14,7 +14,7 @@ from ..batch import DIGITS, Facts
 from ..data.sources.base import Source
 from ..data.test_sets import by_subject, check_names, places_of, scored_part
 from ..errors import InputError
-from ..evaluation import History, SplitPredictions, evaluate_run
+from ..evaluation import History, SplitPredictions, check_min_ceiling, evaluate_run
 from ..evaluation.report import DATA, MODEL
 from ..names import TEST
 from ..package.files import check_free
@@ -26,8 +26,15 @@ from .trained import TrainedModel, load_model
 log = logging.getLogger(__name__)
 
 
-def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch_size: int | None = None) -> None:
-    """Write `scores.csv`, `targets.csv`, `predictions/`, figures and `report.html` of a model on other data.
+def evaluate_model(
+    path: Path,
+    flags: Sequence[str],
+    name: str,
+    out: Path,
+    batch_size: int | None = None,
+    min_ceiling: float | None = None,
+) -> None:
+    """Write tables of scores, `predictions/`, figures and `report.html` of a model on other data.
 
     Args:
         path: A run's folder, a package or a checkpoint.
@@ -35,6 +42,7 @@ def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch
         name: Of the test set.
         out: Folder to write; new or empty.
         batch_size: Images at a time; without, as many as in training.
+        min_ceiling: Noise ceiling below which targets are left out of `benchmarks.csv`, from 0 to 1.
 
     Raises:
         InputError: A flag, a file or the model is not what it has to be, or there is nothing to score; nothing is
@@ -42,6 +50,7 @@ def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch
     """
     if name != TEST:
         check_names([name], "--name")
+    check_min_ceiling(min_ceiling, "--min_ceiling")
     source, data = _source(flags)
     check_free(out, path)
     model = load_model(path)
@@ -51,7 +60,7 @@ def evaluate_model(path: Path, flags: Sequence[str], name: str, out: Path, batch
         (partial / "predictions").mkdir()
         splits = [_predicted(model, part, name, partial, batch_size) for part in parts]
         facts = {DATA: data, MODEL: str(path)}
-        summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts)
+        summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts, min_ceiling=min_ceiling)
     print(f"{out}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
 
 

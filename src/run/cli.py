@@ -16,6 +16,7 @@ from lightning.pytorch.loggers import Logger
 
 from ..data.datamodule import EncodingDataModule
 from ..errors import InputError, one_line
+from ..evaluation import check_min_ceiling
 from ..evaluation.figures.mesh import load_meshes
 from ..models import EncodingModule, RoiEarlyStopping
 from ..results.new_run import check_apart, check_name
@@ -88,6 +89,13 @@ class EncodingCLI(LightningCLI):
             help="FreeSurfer's subjects/fsaverage, to draw all 163,842 vertices of a hemisphere, and flat maps where "
             "its surf/ has them; none draws a preview on fsaverage5.",
         )
+        parser.add_argument(
+            "--report.min_ceiling",
+            type=float | None,
+            default=None,
+            help="Noise ceiling below which targets are left out of benchmarks.csv, a share of variance from 0 to 1, "
+            "such as 0.1; none leaves out none. scores.csv is of all targets all the same.",
+        )
         parser.add_lightning_class_args(RoiEarlyStopping, "early_stopping")
         parser.add_lightning_class_args(LastCheckpoint, "checkpoint")
         parser.link_arguments("seed_everything", "data.seed")
@@ -114,6 +122,7 @@ class EncodingCLI(LightningCLI):
         check_apart((data.source.get("init_args") or {}).get("root"), written)
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
+        check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
         self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
 
     def place(self) -> list[Callback]:

@@ -95,6 +95,7 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         _findings(cli),
         fsaverage=cli.config.report.fsaverage,
         controls=controls,
+        min_ceiling=cli.config.report.min_ceiling,
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)

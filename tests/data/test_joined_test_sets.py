@@ -7,6 +7,7 @@ import pytest
 from calcarine.data.sources.base import Source
 from calcarine.data.sources.simulated import ImageArray
 from calcarine.data.test_sets import with_test_sets
+from calcarine.data.trials.repeats import ArrayRepeats
 from calcarine.errors import InputError
 from calcarine.recording import Part, Recording, Responses
 
@@ -74,3 +75,22 @@ def test_some_targets_of_a_recording_keep_what_was_withheld() -> None:
     some = recording("a", 6, responses=Responses((6, 3), parts)).of_targets(np.array([2, 0]))
     assert some.responses.measured.tolist() == [True, True, False, False, True, True]
     np.testing.assert_array_equal(some.responses.gather(np.array([0, 5])), values[[0, 5]][:, [2, 0]])
+
+
+def test_presentations_are_of_the_recording_or_of_the_test_set_and_of_the_targets_of_both() -> None:
+    rng = np.random.default_rng(5)
+    own, others = rng.standard_normal((6, 2, 3)), rng.standard_normal((4, 3, 3))
+    vertices, other_vertices = np.array([7, 8, 9]), np.array([9, 7, 1])
+    main = recording("a", 6, repeats=ArrayRepeats(own, np.arange(6)), vertices=vertices)
+    other = recording("a", 4, 1, repeats=ArrayRepeats(others, np.arange(4)), vertices=other_vertices)
+    (joined,) = with_test_sets([main], {"more": Given([other])})
+    np.testing.assert_array_equal(joined.presentations(np.array([5, 0])), own[[5, 0]])
+    found = joined.presentations(np.array([9, 6]))
+    assert found is not None
+    np.testing.assert_array_equal(found[:, :, [0, 2]], others[[3, 0]][:, :, [1, 0]])
+    assert np.isnan(found[:, :, 1]).all()
+    assert joined.presentations(np.array([5, 6])) is None
+    (bare,) = with_test_sets([main], {"more": Given([recording("a", 4, 1, vertices=other_vertices)])})
+    assert bare.presentations(np.array([6])) is None
+    np.testing.assert_array_equal(main.of_targets(np.array([2])).presentations(np.array([1])), own[[1]][:, :, [2]])
+    assert recording("a", 6).presentations(np.arange(2)) is None

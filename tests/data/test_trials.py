@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from calcarine.data.trials.prepared import mean_over_trials, standardise
 from calcarine.data.trials.repeats import ArrayRepeats, TrialRepeats, trial_table
+from calcarine.data.trials.told import Told, ToldBeside
 from calcarine.recording import Trials
 
 
@@ -72,3 +73,17 @@ def test_without_repeats_the_files_tell():
     assert len(told) == 1
     assert not TrialRepeats(trials, stimulus).ceilings(np.arange(5))
     assert not ArrayRepeats(trials[:, None], np.array([0, -1, 1, 2, 3])).ceilings(np.array([0, 1]))
+
+
+def test_presentations_are_those_of_the_stimuli_asked_for():
+    rng = np.random.default_rng(4)
+    repeats = rng.standard_normal((6, 3, 2))
+    repeats[3, 2] = repeats[4, 1:] = np.nan
+    there = ~np.isnan(repeats[:, :, 0])
+    trials, stimulus = repeats[there], np.repeat(np.arange(6), there.sum(axis=1))
+    asked = np.array([4, 3, 0])
+    rectangle = ArrayRepeats(repeats, np.array([0, 1, 2, 3, 4, -1]))
+    told = Told("the file", np.ones(2), np.ones(6, dtype=bool))
+    for each in (rectangle, TrialRepeats(trials, stimulus), ToldBeside(rectangle, [told])):
+        np.testing.assert_array_equal(each.presentations(asked), repeats[asked])
+    assert rectangle.presentations(np.array([0, 5])) is None  # of which nothing is known

@@ -153,6 +153,7 @@ def test_an_average_is_a_run(place: Path, capsys: pytest.CaptureFixture[str]) ->
         "config.yaml",
         "run.json",
         "report.html",
+        "benchmarks.csv",
         "targets.csv",
         "figures",
     }
@@ -237,6 +238,10 @@ def test_subjects_are_stacked_each_alone(tmp_path: Path, monkeypatch: pytest.Mon
     first = table["subject"] == "s1"
     assert (table.loc[first, "weight_one/version_0"] > table.loc[first, "weight_two/version_0"]).all()
     assert (table.loc[~first, "weight_one/version_0"] < table.loc[~first, "weight_two/version_0"]).all()
+    benchmarks = pd.read_csv("runs/ensemble/version_0/benchmarks.csv")
+    whole = benchmarks[(benchmarks["split"] == "test") & (benchmarks["hemisphere"] == "both")]
+    assert whole["rsa"].min() > 0.3
+    assert (whole["rsa_ceiling_low"] < whole["rsa_ceiling_high"]).all()  # who saw the same images
 
 
 def test_responses_far_from_0_keep_their_digits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -365,6 +370,7 @@ def test_runs_that_do_not_belong_together_are_refused_in_one_line(
             r"--runs runs/one/version_0/.*: expected a folder outside",
         ),
         ([*runs("one", "two"), "--runs=data/runs"], r"--data.source.root .*: expected a folder that is only read"),
+        ([*runs("one", "two"), "--min_ceiling=20"], r"--min_ceiling 20: expected .* from 0 to 1"),
     ],
 )
 def test_wrong_flags_are_one_line(place: Path, flags: list[str], message: str, capsys) -> None:

@@ -107,7 +107,7 @@ def test_a_run_folder_holds_tables_figures_and_a_report(tmp_path: Path) -> None:
     assert list(summary.figures) == names
     files = sorted(f"{name}.{kind}" for name in names for kind in ("png", "svg"))
     assert sorted(path.name for path in (folder / "figures").iterdir()) == files
-    left = ["figures", "maps", "report.html", "scores.csv", "targets.csv"]
+    left = ["benchmarks.csv", "figures", "maps", "report.html", "scores.csv", "targets.csv"]
     assert sorted(path.name for path in folder.iterdir()) == left
 
     page = (folder / "report.html").read_text(encoding="utf-8")

@@ -11,6 +11,7 @@ import pytest
 from calcarine.commands.main import main as calcarine
 from calcarine.data.simulation.write import simulate
 from calcarine.run.main import main
+from scipy.stats import spearmanr
 
 
 def scores(folder: Path) -> dict[tuple[str, ...], dict[str, str]]:
@@ -53,6 +54,31 @@ def test_a_finished_run_is_scored_as_it_scored_itself(run, tmp_path, capsys):
     own, again = scores(run), scores(out)
     assert again == {key: row for key, row in own.items() if key[0] == "test"}
     assert np.array_equal(np.load(out / "predictions/test.npy"), np.load(run / "predictions/test.npy"))
+
+
+def benchmarks(folder: Path) -> dict[tuple[str, ...], dict[str, str]]:
+    with (folder / "benchmarks.csv").open(newline="") as file:
+        return {(row["split"], row["hemisphere"], row["roi"]): row for row in csv.DictReader(file)}
+
+
+def test_benchmarks_stand_beside_the_scores_of_every_split_and_of_a_finished_run(run, tmp_path):
+    root = run.parents[2]
+    own = benchmarks(run)
+    assert own.keys() == scores(run).keys()
+    out = tmp_path / "evaluated"
+    flags = [f"--data.source.root={root / 'one'}", f"--data.cache_dir={tmp_path / 'cache'}", f"--out={out}"]
+    assert calcarine(["evaluate", str(run), *flags, "--min_ceiling=0.5"]) == 0
+    again = benchmarks(out)
+    assert again.keys() == {key for key in own if key[0] == "test"}
+    whole, kept = own["test", "both", "all"], again["test", "both", "all"]
+    assert (whole["min_ceiling"], kept["min_ceiling"]) == ("", "0.5")
+    assert 0 < int(kept["n_kept"]) < int(whole["n_kept"]) <= int(whole["n_targets"])
+    assert "<h2>Benchmarks</h2>" in (run / "report.html").read_text()
+    responses = np.load(root / "one/responses.npy")[60:].astype(np.float64)
+    predicted = np.load(run / "predictions/test.npy").astype(np.float64)
+    matrices = [1 - np.corrcoef(each)[np.triu_indices(len(each), 1)] for each in (predicted, responses)]
+    assert float(whole["rsa"]) == pytest.approx(spearmanr(*matrices)[0], abs=1e-6)
+    assert calcarine(["evaluate", str(run), *flags, "--min_ceiling=50"]) == 2
 
 
 def test_what_it_was_trained_on_is_left_out(run, tmp_path):

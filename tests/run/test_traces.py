@@ -54,6 +54,13 @@ def test_an_fsaverage_that_is_none_is_refused_before_anything_is_written(capsys:
     assert not Path("runs").exists()
 
 
+def test_a_least_ceiling_in_per_cent_is_refused_before_anything_is_written(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main([*FLAGS, "--report.min_ceiling=10"]) == 2
+    said = capsys.readouterr().err
+    assert "--report.min_ceiling 10: expected a noise ceiling as a share of variance, from 0 to 1" in said
+    assert not Path("runs").exists()
+
+
 def test_a_config_that_travels_with_the_package_needs_no_checkout(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):  # the parser's own way to end
         main(["--config=configs/v4_ridge.yaml", *FLAGS, "--print_config"])

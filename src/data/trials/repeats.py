@@ -28,6 +28,12 @@ class ArrayRepeats:
         ceiling = ceiling_of_mean(self._repeats, rows)
         return {} if ceiling is None else {REPEATS: ceiling}
 
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        rows = self._rows[stimuli]
+        if (rows < 0).any():
+            return None
+        return np.asarray(self._repeats[rows], dtype=np.float64)
+
 
 class TrialRepeats:
     """Single trials, any number of each stimulus.
@@ -55,6 +61,9 @@ class TrialRepeats:
         if self._snr is not None:
             found["the files of ncsnr"] = ceiling_of_snr(self._snr, _mean_inverse(counts))
         return found
+
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        return gathered(self._trials, self._table[stimuli])
 
 
 def trial_table(stimulus: np.ndarray) -> np.ndarray:

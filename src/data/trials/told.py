@@ -37,3 +37,6 @@ class ToldBeside:
     def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
         beside = {each.name: each.ceiling for each in self._told if each.stimuli[stimuli].all()}
         return {**self._repeats.ceilings(stimuli), **beside}
+
+    def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:
+        return self._repeats.presentations(stimuli)

@@ -1,0 +1,180 @@
+"""Representational similarity analysis (Kriegeskorte et al. 2008) of predictions and responses, with what limits it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from ..recording import Recording
+from .dissimilarity import correlation_distances, rank_correlation
+from .predicted import SplitPredictions
+
+MOST_STIMULI = 1000
+"""Of more so many are drawn: 499,500 pairs, whose matrix takes 4 MB."""
+SEED = 0
+"""Of that draw, and of the halves of the presentations."""
+
+_MOST_PRESENTED = 500  # stimuli whose presentations are dealt: 124,750 pairs tell a reliability well
+_MOST_DEALS = 10
+_PAIRS = 250_000  # of all deals together: of 500 stimuli there are 2
+_STIMULI = 8  # whose presentations are held at a time
+
+
+@dataclass(frozen=True)
+class Patterns:
+    """What was predicted and what was measured for the stimuli that are compared, in the recording's units.
+
+    Args:
+        stimuli: Indices in the recording, int64 (n,).
+        predictions: (n, T), NaN where nothing was measured.
+        responses: (n, T), NaN likewise.
+        level: What is to be added to each target's of both, float64 (T,), or None.
+        recording: Whose they are.
+    """
+
+    stimuli: np.ndarray
+    predictions: np.ndarray
+    responses: np.ndarray
+    level: np.ndarray | None
+    recording: Recording
+
+
+def patterns_of(part: SplitPredictions, order: np.ndarray) -> Patterns:
+    """The patterns that are compared: all of a split's, or a draw of them.
+
+    Args:
+        part: The split of a subject.
+        order: In which its stimuli are counted, a permutation (n,); the draw depends on it alone.
+    """
+    rows = order
+    if len(order) > MOST_STIMULI:
+        rows = order[np.sort(np.random.default_rng(SEED).choice(len(order), MOST_STIMULI, replace=False))]
+    responses = part.recording.responses.gather(part.stimuli[rows])
+    predictions = np.where(np.isnan(responses), np.nan, part.predictions[rows])
+    offset = part.recording.responses.offset
+    return Patterns(part.stimuli[rows], predictions, responses, offset, part.recording)
+
+
+def distances_measured(patterns: Patterns, targets: np.ndarray) -> np.ndarray:
+    """The dissimilarity matrix of the responses of some targets, see `correlation_distances`."""
+    return correlation_distances(patterns.responses, targets, patterns.level)
+
+
+def similarity(patterns: Patterns, targets: np.ndarray, measured: np.ndarray) -> float:
+    """Spearman's correlation of the dissimilarity matrices of predictions and of responses.
+
+    A prediction that tells nothing has a correlation of 0, as in all tables: a predicted pattern that does not vary
+    is at distance 1 from all others, and a predicted matrix that does not vary correlates with none.
+
+    Args:
+        patterns: Of a split.
+        targets: Of the ROI.
+        measured: `distances_measured` of these.
+
+    Returns:
+        From −1 to 1; NaN where the responses' matrix does not vary.
+    """
+    predicted = correlation_distances(patterns.predictions, targets, patterns.level)
+    found = rank_correlation(np.where(np.isnan(predicted), 1, predicted), measured)
+    known = measured[~np.isnan(measured)]
+    return 0.0 if np.isnan(found) and len(known) and np.ptp(known) > 0 else found
+
+
+def reliabilities(patterns: Patterns, groups: Sequence[np.ndarray]) -> list[float]:
+    """Split-half reliability of the dissimilarity matrix of each group of targets.
+
+    Each stimulus's presentations are dealt at random into two halves of equal size, one being left out where their
+    number is odd. ρ is Spearman's correlation of the halves' matrices, and mρ / (1 + (m − 1)ρ) the reliability of all
+    presentations, which are m times those of a half (Spearman 1910, Brown 1910). It is averaged over up to 10 deals,
+    fewer the more stimuli there are, of which at most 500 are taken. Stimuli that were presented once have no part.
+
+    The correlation of a perfect model is about its root. In simulations the two agree within 0.01 where the noise of a
+    half's mean has at most the signal's standard deviation; where it has twice that the root is 0.04 too low, since
+    the noise of distances falls faster with more presentations than the formula thinks.
+
+    Args:
+        patterns: Of a split.
+        groups: Targets of each ROI.
+
+    Returns:
+        NaN where presentations are not known, or too few.
+    """
+    rng = np.random.default_rng(SEED)
+    stimuli = patterns.stimuli
+    if len(stimuli) > _MOST_PRESENTED:
+        stimuli = stimuli[np.sort(rng.choice(len(stimuli), _MOST_PRESENTED, replace=False))]
+    n = len(stimuli)
+    deals = int(np.clip(_PAIRS // max(n * (n - 1) // 2, 1), 1, _MOST_DEALS))
+    found = np.full((deals, len(groups)), np.nan)
+    for row in found:
+        halves = _halves(patterns, stimuli, rng)
+        if halves is None:
+            break
+        for column, targets in enumerate(groups):
+            rho = rank_correlation(*(correlation_distances(each, targets, patterns.level) for each in halves.means))
+            stepped = 1 + (halves.times - 1) * rho
+            row[column] = halves.times * rho / stepped if stepped > 0 else np.nan
+    return [float(np.mean(each)) for each in found.T]
+
+
+@dataclass(frozen=True)
+class _Halves:
+    """Mean responses over either half of the presentations, less their level.
+
+    Args:
+        means: Two, each float32 (stimuli presented twice, T); a target that one half lacks is NaN in both.
+        times: How often the presentations of a half go into all of them.
+    """
+
+    means: tuple[np.ndarray, np.ndarray]
+    times: float
+
+
+def _halves(patterns: Patterns, stimuli: np.ndarray, rng: np.random.Generator) -> _Halves | None:
+    """Deal the presentations; None where they are not known or no stimulus has two."""
+    means: list[tuple[np.ndarray, np.ndarray]] = []
+    presentations = in_half = 0
+    for start in range(0, len(stimuli), _STIMULI):
+        presented = patterns.recording.presentations(stimuli[start : start + _STIMULI])
+        if presented is None:
+            return None
+        for own in presented:  # (presentations, T)
+            there = rng.permutation(np.flatnonzero(~np.isnan(own).all(axis=1)))
+            half = len(there) // 2
+            if half:
+                means.append(_means(own[there[:half]], own[there[half : 2 * half]], patterns.level))
+                presentations, in_half = presentations + len(there), in_half + half
+    if not means:
+        return None
+    one, two = (np.stack(each) for each in zip(*means, strict=True))
+    return _Halves((one, two), presentations / in_half)
+
+
+def _means(one: np.ndarray, two: np.ndarray, level: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    """Means (T,) of what each half (presentations, T) has, float32; NaN where either has nothing."""
+    means = []
+    for half in (one, two):
+        count = (~np.isnan(half)).sum(axis=0)
+        mean = np.where(count, np.nansum(half, axis=0), np.nan) / np.maximum(count, 1)
+        means.append((mean if level is None else mean - level).astype(np.float32))
+    lacks = np.isnan(means[0]) | np.isnan(means[1])
+    return np.where(lacks, np.nan, means[0]), np.where(lacks, np.nan, means[1])
+
+
+def bounds_between_subjects(ranks: Sequence[np.ndarray]) -> list[tuple[float, float]]:
+    """Lower and upper bound of the noise ceiling that other subjects tell (Nili et al. 2014), a subject's part each.
+
+    The best model of several subjects is the mean of their matrices, in ranks. The upper bound correlates each
+    subject with the mean of all, itself among them, the lower bound with the mean of the others. The bounds of the
+    model's mean correlation over subjects are the means over subjects.
+
+    Args:
+        ranks: `ranks_of` each subject's dissimilarity matrix, of the same stimuli in the same order, (pairs,).
+
+    Returns:
+        (lower, upper) of each; NaN where there is one subject alone.
+    """
+    if len(ranks) < 2:
+        return [(np.nan, np.nan)] * len(ranks)
+    total = np.stack(ranks).astype(np.float64).sum(axis=0)
+    return [(rank_correlation(own, total - own), rank_correlation(own, total)) for own in ranks]
