@@ -63,13 +63,15 @@ class GlmsingleSeries(ArraySeries):
     def __init__(self, path: Path) -> None:
         super().__init__(path)
         with self._array() as array:
-            shape, self.dtype = tuple(array.shape or ()), np.dtype(array.dtype)
+            shape = list(array.shape or ())
+            self.dtype = np.dtype(array.dtype)
         if len(shape) not in (2, 4) or 0 in shape or self.dtype.kind not in "iuf":
             raise InputError(
-                f"{path}: expected {GLMSINGLE} (X, Y, Z, trials) of numbers, found {self.dtype} {shape}; give "
+                f"{path}: expected {GLMSINGLE} (X, Y, Z, trials) of numbers, found {self.dtype} {tuple(shape)}; give "
                 "GLMsingle's single-trial betas, of type B, C or D"
             )
-        self.shape, self.num_trials = shape[:-1] if len(shape) == 4 else (shape[0], 1, 1), shape[-1]
+        *grid, self.num_trials = shape
+        self.shape = (*grid, *(1,) * (3 - len(grid)))
 
     @contextmanager
     def _array(self) -> Iterator[Any]:
@@ -84,9 +86,9 @@ class GlmsingleSeries(ArraySeries):
             return
         with opened(self.path) as file:
             dataset = dataset_in(file, GLMSINGLE)
-            offset = dataset.id.get_offset() if dataset.chunks is None else None
-            plain = offset is not None and dataset.dtype.kind in "iuf" and dataset.size
-            yield np.memmap(self.path, dataset.dtype, "r", offset, dataset.shape) if plain else dataset
+            offset = dataset.id.get_offset() if dataset.chunks is None and dataset.dtype.kind in "iuf" else None
+            plain = offset is not None and dataset.size
+            yield np.memmap(self.path, dataset.dtype, "r", int(offset or 0), dataset.shape) if plain else dataset
 
     @contextmanager
     def _open(self) -> Iterator[Take]:
