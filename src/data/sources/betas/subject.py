@@ -105,13 +105,16 @@ class BetasSubject:
     def num_targets(self) -> int:
         return self.targets.num_targets
 
+    def each_session(self) -> dict[str, SeriesSession]:
+        """The trials of each session, at the targets."""
+        return {
+            key: SeriesSession(f"session {key}", files, self.targets.chosen, self.trials[key].rows)
+            for key, files in self.sessions.items()
+        }
+
     def prepared(self, cache_dir: Path) -> PreparedTrials:
         """The trials of all sessions in the cache."""
-        sessions = [
-            SeriesSession(f"session {key}", files, self.targets.chosen, self.trials[key].rows)
-            for key, files in self.sessions.items()
-        ]
-        return PreparedTrials(cache_dir, sessions, self.num_targets, self.wanted.zscore)
+        return PreparedTrials(cache_dir, list(self.each_session().values()), self.num_targets, self.wanted.zscore)
 
     @property
     def labels(self) -> np.ndarray:
@@ -136,7 +139,7 @@ class BetasSubject:
         trials = Trials(prepared.load(), stimulus, self._session_numbers(), self._runs())
         counts = (table >= 0).sum(axis=1)
         repeats = TrialRepeats(trials.responses, stimulus)
-        told = self._told(counts)
+        told = self.told(counts)
         log.info(
             "%s: sessions %s, %d trials of %d images, %d of them repeated, %d targets",
             self.name, ", ".join(self.trials), (stimulus >= 0).sum(), kept.sum(), (counts > 1).sum(), self.num_targets,
@@ -173,7 +176,7 @@ class BetasSubject:
             return images
         trial = [f"session {key}, trial {row + 1}" for key, trials in self.trials.items() for row in trials.rows]
         rows = [
-            f"{names[row]} in {trial[first]}" if splits[row] == TRAIN else names[row]
+            f"{names[int(row)]} in {trial[first]}" if splits[row] == TRAIN else names[int(row)]
             for row, first in zip(shown.tolist(), table[:, 0].tolist(), strict=True)
         ]
         return StimulusView(images, np.searchsorted(own, shown), rows)
@@ -187,8 +190,12 @@ class BetasSubject:
         runs = [trials.run for trials in self.trials.values()]
         return None if any(run is None for run in runs) else np.concatenate([run for run in runs if run is not None])
 
-    def _told(self, counts: np.ndarray) -> list[Told]:
-        """Ceilings of files; one named after a number of repeats is of images that were shown so often."""
+    def told(self, counts: np.ndarray) -> list[Told]:
+        """Ceilings of files; one named after a number of repeats is of images that were shown so often.
+
+        Args:
+            counts: How often each stimulus was shown, int64 (n_stimuli,).
+        """
         flag = self.wanted.noise_ceiling
         files = self.files.ceilings if flag is None else [Named(path, path.parent) for path in of_both(flag)]
         space = self.targets.space

@@ -63,12 +63,15 @@ def _walk_all(folders: Sequence[Path]) -> Iterator[Path]:
 
 
 def _walk(folder: Path) -> Iterator[Path]:
-    """The files of a folder and of those below it, links included."""
+    """The files of a folder and of those below it, links followed once."""
+    seen: set[Path] = set()
     for place, folders, files in os.walk(folder, followlinks=True):
         depth = len(Path(place).relative_to(folder).parts)
-        folders[:] = sorted(
-            name for name in folders if depth < _DEPTH and name not in _PICTURES and not name.startswith(".")
-        )
+        if Path(place).resolve() in seen or depth > _DEPTH:
+            folders.clear()
+            continue
+        seen.add(Path(place).resolve())
+        folders[:] = sorted(name for name in folders if name not in _PICTURES and not name.startswith("."))
         yield from (Path(place) / name for name in sorted(files) if not name.startswith("."))
 
 
