@@ -91,7 +91,7 @@ def visit_arrays(path: Path, visit: Visit) -> int:
     class Parser(GiftiImageParser):
         """Lets go of each array when it has been shown."""
 
-        seen = 0
+        seen = promised = 0
 
         def StartElementHandler(self, name: str, attrs: dict[str, str]) -> None:
             if name == "DataArray" and attrs.get("ExternalFileName"):
@@ -100,6 +100,8 @@ def visit_arrays(path: Path, visit: Visit) -> int:
                     "GZipBase64Binary"
                 )
             super().StartElementHandler(name, attrs)
+            if name == "GIFTI":  # nibabel would count the arrays that are left, and warn
+                self.promised = self.__dict__.pop("expected_numDA", 0)
 
         def EndElementHandler(self, name: str) -> None:
             super().EndElementHandler(name)
@@ -121,4 +123,4 @@ def visit_arrays(path: Path, visit: Visit) -> int:
         raise InputError(
             f"{path}: expected a complete GIfTI file, found {one_line(error)}; fetch it again, or leave its session out"
         ) from error
-    return int(getattr(parser, "expected_numDA", parser.seen))
+    return parser.promised or parser.seen
