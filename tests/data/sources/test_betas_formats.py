@@ -15,9 +15,22 @@ from calcarine.data.trials.gifti import GiftiSeries
 from calcarine.errors import InputError
 from calcarine.recording import Recording
 from labs import (
-    KINDS, PLACES, SHAPE, SIDES, SURFACES, brain_models, glmsingle, image, read_table, save_betas, save_cifti, save_map,
-    session, write_lab, write_table,
-)  # fmt: skip
+    KINDS,
+    PLACES,
+    SHAPE,
+    SIDES,
+    SURFACES,
+    brain_models,
+    glmsingle,
+    image,
+    read_table,
+    save_betas,
+    save_cifti,
+    save_map,
+    session,
+    write_lab,
+    write_table,
+)
 from nibabel.cifti2.cifti2_axes import LabelAxis, ScalarAxis
 from nibabel.gifti.gifti import GiftiDataArray, GiftiImage
 
@@ -101,8 +114,8 @@ def test_a_file_of_all_sessions_is_counted_through(tmp_path):
         with h5py.File(root / f"TYPE{kind}.hdf5", "w") as file:
             file["betasmd"] = np.zeros((*SHAPE, 60), dtype=np.float32)
     rows = read_table(other / "trials.tsv")
+    (root / "trials.tsv").write_bytes((other / "trials.tsv").read_bytes())
     with pytest.raises(InputError, match=r"expected beta_index to count through the one file .* found 0 in several"):
-        (root / "trials.tsv").write_bytes((other / "trials.tsv").read_bytes())
         read(root, images=root / "there")
     own = [(row["session"], row["run"], place, row["label"]) for place, row in enumerate(rows)]
     write_table(root / "trials.tsv", ("session", "run", "beta_index", "label"), own)

@@ -10,31 +10,7 @@ from functools import cached_property
 from pathlib import Path
 
 from ....names import HEMISPHERES
-
-SERIES = {
-    ".dscalar.nii": "CIFTI",
-    ".dtseries.nii": "CIFTI",
-    ".nii.gz": "NIfTI",
-    ".nii": "NIfTI",
-    ".func.gii": "GIfTI",
-    ".time.gii": "GIfTI",
-    ".shape.gii": "GIfTI",
-    ".gii.gz": "GIfTI",
-    ".gii": "GIfTI",
-    ".mgh": "MGH",
-    ".mgz": "MGH",
-    ".hdf5": "GLMsingle",
-    ".h5": "GLMsingle",
-    ".npy": "GLMsingle",
-}
-"""Endings of files of betas, the longer before the shorter, and what they hold."""
-
-MAPS = {
-    ".dlabel.nii": "CIFTI",
-    ".label.gii": "GIfTI",
-    **{end: kind for end, kind in SERIES.items() if kind != "GLMsingle"},
-}
-"""Endings of masks, ROIs and ceilings."""
+from ...trials.endings import ending_of
 
 _SMALLER = {".nii.gz": ".nii", ".gii.gz": ".gii", ".mgz": ".mgh", ".h5": ".hdf5"}
 _SESSION = re.compile(r"(?:^|[._-])(?:ses-([0-9A-Za-z]+)|ses(?:sion)?[-_]?([0-9]+))(?=[._-]|$)", re.IGNORECASE)
@@ -55,9 +31,8 @@ class Named:
 
     @cached_property
     def ending(self) -> str:
-        """Of those that are known, in lower case; "" of others."""
-        name = self.path.name.lower()
-        return next((end for end in (".dlabel.nii", ".label.gii", *SERIES) if name.endswith(end)), "")
+        """As `ending_of` has it."""
+        return ending_of(self.path)
 
     @cached_property
     def stem(self) -> str:

@@ -8,11 +8,12 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import InputError
+from ...trials.endings import MAPS
+from ...trials.maps import ImageMap, map_on, read_names
 from ...trials.series import Series
 from ...trials.session import Chosen
 from ..base import OWN_NAMES
-from .maps import ImageMap, map_on, read_names
-from .names import MAPS, Named
+from .names import Named
 from .tree import SubjectFiles
 
 log = logging.getLogger(__name__)

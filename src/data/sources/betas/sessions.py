@@ -6,14 +6,12 @@ from pathlib import Path
 import numpy as np
 
 from ....errors import InputError
-from ...trials.arrays import CiftiSeries, GlmsingleSeries
-from ...trials.gifti import GiftiSeries
+from ...trials.arrays import CiftiSeries
+from ...trials.endings import open_series
 from ...trials.series import ImageSeries, Series
-from .names import SERIES, Named, in_order, session_key
+from .names import Named, in_order, session_key
 from .tree import SubjectFiles
 
-_OPEN = {"CIFTI": CiftiSeries, "GIfTI": GiftiSeries, "GLMsingle": GlmsingleSeries, "NIfTI": ImageSeries,
-         "MGH": ImageSeries}  # fmt: skip
 _USUAL = ("singletrial", "typed_fit")
 """What the names of single-trial betas say where others lie beside them: those of GLMsingle's last model."""
 
@@ -109,8 +107,7 @@ def open_sessions(files: Files) -> dict[str, dict[str, Series]]:
         InputError: One is damaged, or they are of different grids.
     """
     opened: dict[str, dict[str, Series]] = {
-        key: {side: _OPEN[SERIES[named.ending]](named.path) for side, named in sides.items()}
-        for key, sides in files.items()
+        key: {side: open_series(named.path) for side, named in sides.items()} for key, sides in files.items()
     }
     first = next(iter(opened.values()))
     for sides in opened.values():

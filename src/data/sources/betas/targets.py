@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from ....errors import InputError
-from ....fsaverage import MESH_VERTICES, mesh_at_level
-from ....recording import Grid, Recording, Roi
+from ....names import HEMISPHERES
+from ....recording import Recording, Roi
 from ...trials.arrays import CiftiSeries
-from ...trials.series import ImageSeries, Series
+from ...trials.maps import ImageMap, map_on, read_map
+from ...trials.places import coordinates_of, grid_of, sides_of, vertices_of
+from ...trials.series import Series
 from ...trials.session import Chosen, SeriesSession
 from ..base import OWN_NAMES
-from .maps import ImageMap, map_on, read_map
 from .names import Named
 from .rois import read_rois
 from .tree import SubjectFiles
@@ -86,27 +87,25 @@ class Targets:
         Args:
             known: What the targets do not tell: stimuli, responses, splits and so on.
         """
-        vertices, grid = self._vertices(), self._grid()
+        vertices = vertices_of(self.files, self.chosen, self.space)
+        grid = grid_of(self.files, self.chosen, self._affine)
         return Recording(
             subject=self.subject.name,
             hemispheres=self.hemispheres,
             rois=self.rois(),
             vertices=vertices,
             grid=grid,
-            coordinates=self._coordinates(vertices, grid),
+            coordinates=coordinates_of(self.chosen, vertices, grid),
             **known,
         )
 
     @property
     def hemispheres(self) -> np.ndarray:
         """Of each target, str (num_targets,): by its file, its structure, or else by ROIs of one hemisphere."""
-        first = next(iter(self.files.values()))
-        if "" not in self.files:
-            return self.chosen.sides
-        if isinstance(first, CiftiSeries):
-            return first.grayordinates.sides[self.chosen.places]
+        if "" not in self.files or isinstance(self.files[""], CiftiSeries):
+            return sides_of(self.files, self.chosen)
         found = np.full(self.num_targets, "", dtype="<U2")
-        for side in ("lh", "rh"):
+        for side in HEMISPHERES:
             own = [each.of(self.chosen) for each in self._members if each.side == side]
             if own:
                 inside = np.logical_or.reduce(own)
@@ -188,30 +187,6 @@ class Targets:
                 f"their grid, found {' and '.join(found) or 'none'}; name one with --data.source.mask"
             )
         return found
-
-    def _vertices(self) -> np.ndarray | None:
-        """fsaverage vertices of the targets, where the betas lie on it."""
-        sizes = {series.size for series in self.files.values()}
-        surface = "" not in self.files and sizes <= set(MESH_VERTICES.values())
-        return self.chosen.places if surface and (not self.space or self.space.startswith("fsaverage")) else None
-
-    def _grid(self) -> Grid | None:
-        """Voxels of the targets, where the betas are volumes."""
-        series = self.files.get("")
-        if series is None or len(series.shape) != 3 or series.shape[1:] == (1, 1):
-            return None
-        voxels = np.stack(np.unravel_index(self.chosen.places, series.shape), axis=1)
-        affine = series.affine if isinstance(series, ImageSeries) else self._affine  # GLMsingle's files have none
-        return Grid((series.shape[0], series.shape[1], series.shape[2]), voxels, affine)
-
-    def _coordinates(self, vertices: np.ndarray | None, grid: Grid | None) -> np.ndarray | None:
-        """Places of the targets in mm, float32 (num_targets, 3)."""
-        if grid is not None and grid.affine is not None:
-            return (grid.voxels @ grid.affine[:3, :3].T + grid.affine[:3, 3]).astype(np.float32)
-        if vertices is None:
-            return None
-        places = [mesh_at_level(side, 7)[1][self.chosen.on(side)] for side in self.files]
-        return np.concatenate(places).astype(np.float32)
 
 
 def of_both(path: Path) -> list[Path]:

@@ -8,7 +8,8 @@ from functools import cached_property
 from pathlib import Path
 
 from ....errors import InputError
-from .names import MAPS, SERIES, Named
+from ...trials.endings import MAPS, SERIES, ending_of
+from .names import Named
 
 _DEPTH = 6
 """Folders below a subject's own that are looked into."""
@@ -21,8 +22,7 @@ _ROI_FOLDERS = ("rois", "roi", "labels", "atlases")
 
 def is_betas(path: Path) -> bool:
     """Whether a file holds single-trial betas, by its name."""
-    known = any(path.name.lower().endswith(end) for end in SERIES)
-    return known and ("betas" in path.name.lower() or bool(_GLMSINGLE.search(path.name)))
+    return ending_of(path) in SERIES and ("betas" in path.name.lower() or bool(_GLMSINGLE.search(path.name)))
 
 
 def is_table(path: Path) -> bool:

@@ -7,12 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import InputError, one_line
-from ...trials.arrays import CiftiSeries, open_cifti
-from ...trials.gifti import visit_arrays
-from ...trials.grayordinates import Grayordinates
-from ...trials.series import ImageSeries, Series
-from .names import MAPS, Named
+from ...errors import InputError, one_line
+from .arrays import CiftiSeries, open_cifti
+from .endings import MAPS, ending_of
+from .gifti import visit_arrays
+from .grayordinates import Grayordinates
+from .series import ImageSeries, Series
 
 _TABLES = (".tsv", ".csv", ".ctab", ".lut", ".txt")
 """Endings of tables of labels."""
@@ -72,15 +72,14 @@ def read_map(path: Path, like: Series) -> ImageMap:
     Raises:
         InputError: The file is missing, damaged, or of another grid.
     """
-    ending = Named(path, path.parent).ending
-    kind = MAPS.get(ending)
-    if kind is None:
+    ending = ending_of(path)
+    if ending not in MAPS:
         raise InputError(f"{path}: expected a map, found a file that is none of {' '.join(MAPS)}; convert it")
     if not path.is_file():
         raise InputError(f"{path}: expected a map, found no such file; put it there or correct the flag")
-    if kind == "CIFTI":
+    if ending in (".dscalar.nii", ".dtseries.nii", ".dlabel.nii"):
         return _read_cifti(path, like)
-    found = _read_gifti(path) if kind == "GIfTI" else _read_volume(path)
+    found = _read_gifti(path) if ".gii" in ending else _read_volume(path)
     _check_grid(found, like)
     return found
 
@@ -168,8 +167,8 @@ def read_names(path: Path) -> dict[int, str] | None:
     Raises:
         InputError: The table cannot be read.
     """
-    named = Named(path, path.parent)
-    for table in (path.with_name(f"{stem}{end}") for stem in (path.name, named.stem) for end in _TABLES):
+    stems = (path.name, path.name[: len(path.name) - len(ending_of(path))])
+    for table in (path.with_name(f"{stem}{end}") for stem in stems for end in _TABLES):
         if table.is_file():
             return _names_in(table)
     return None
