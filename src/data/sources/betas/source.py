@@ -81,7 +81,7 @@ class Betas(Source):
         rois: list[str] | None = None,
         roi_folder: Path | None = None,
         noise_ceiling: Path | None = None,
-        ceiling_in: CeilingIn = "per cent",
+        ceiling_in: CeilingIn = "percent",
         split: str | None = None,
         average_repeats: bool = True,
         zscore: bool = True,

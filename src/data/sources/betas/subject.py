@@ -26,7 +26,7 @@ from .table import Columns, read_tables
 from .targets import Targets, of_both
 from .tree import SubjectFiles
 
-CeilingIn = Literal["per cent", "share"]
+CeilingIn = Literal["percent", "share"]
 
 _ROUNDING = 1e-3
 
@@ -48,7 +48,7 @@ class Wanted:
     rois: Sequence[str] | None = None
     roi_folder: Path | None = None
     noise_ceiling: Path | None = None
-    ceiling_in: CeilingIn = "per cent"
+    ceiling_in: CeilingIn = "percent"
     images: Path | None = None
     split: str | None = None
     average_repeats: bool = True
@@ -230,15 +230,15 @@ def as_share(values: np.ndarray, path: Path, unit: CeilingIn) -> np.ndarray:
     Raises:
         InputError: Some are beyond the unit's range, or seem to be of the other one.
     """
-    most = 100 if unit == "per cent" else 1
+    most, words = (100, "per cent") if unit == "percent" else (1, "shares of 1")
     known = values[~np.isnan(values)]
     highest = known.max(initial=0)
     if ((known < 0) | (known > most * (1 + _ROUNDING))).any():
         raise InputError(
-            f"{path}: expected noise ceilings in {unit}, 0 to {most}, found {known.min():.4g} to {highest:.4g}; "
+            f"{path}: expected noise ceilings in {words}, 0 to {most}, found {known.min():.4g} to {highest:.4g}; "
             "see --data.source.ceiling_in"
         )
-    if unit == "per cent" and 0 < highest <= 1 + _ROUNDING:
+    if unit == "percent" and 0 < highest <= 1 + _ROUNDING:
         raise InputError(
             f"{path}: expected noise ceilings in per cent, found a maximum of {highest:.3g}: shares of 1; set "
             "--data.source.ceiling_in share"
