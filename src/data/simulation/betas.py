@@ -113,9 +113,18 @@ class _Pool:
         return render_image(self.objects, row, _SIZE, (self.seed, 0, _TEXTURES))
 
     @cached_property
-    def luminances(self) -> np.ndarray:
-        """What the models look at, of all images."""
-        return np.stack([luminance(self.render(row)) for row in range(len(self.names))])
+    def _rendered(self) -> list[tuple[bytes, np.ndarray]]:
+        """The JPEG file of each image, and its luminance."""
+        rendered = []
+        for row in range(len(self.names)):
+            image, content = self.render(row), BytesIO()
+            Image.fromarray(image).save(content, "JPEG", quality=95)
+            rendered.append((content.getvalue(), luminance(image)))
+        return rendered
+
+    def luminances(self, rows: np.ndarray) -> np.ndarray:
+        """What the models look at, of some images."""
+        return np.stack([self._rendered[row][1] for row in rows.tolist()])
 
     def write(self, folder: Path) -> None:
         """Write `stimuli/` and `splits/`."""
@@ -127,9 +136,7 @@ class _Pool:
         with h5py.File(stimuli / "task-images_stimuli.h5", "w") as file:
             packed = file.create_dataset("images", (len(order),), dtype=h5py.vlen_dtype(np.uint8))
             for place, row in enumerate(order):
-                content = BytesIO()
-                Image.fromarray(self.render(row)).save(content, "JPEG", quality=95)
-                packed[place] = np.frombuffer(content.getvalue(), dtype=np.uint8)
+                packed[place] = np.frombuffer(self._rendered[row][0], dtype=np.uint8)
         rows = [(self.names[row], "LAION", "shared" if row < self.shared else "unique") for row in order]
         _write_table(stimuli / "task-images_metadata.csv", ("image_name", "dataset", "unique_or_shared"), rows)
         pools = {"shared": np.arange(self.shared), **{f"sub-{n:02d}": self.of(n) for n in range(1, self.subjects + 1)}}
@@ -199,7 +206,7 @@ class _Subject:
         """Noiseless responses to the subject's images, of mean 0 and variance 1; blanks see nothing."""
         own, objects = self.pool.of(self.number), self.pool.objects
         table = ObjectTable(objects.category[own], objects.centre[own], objects.size[own])
-        raw = Signals(self.truth)(self.pool.luminances[own], table).astype(np.float64)
+        raw = Signals(self.truth)(self.pool.luminances(own), table).astype(np.float64)
         return np.pad((raw - raw.mean(axis=0)) / raw.std(axis=0), ((0, 0), (0, BLANKS)))
 
     def _write_session(self, session: int, shown: np.ndarray, betas: np.ndarray) -> None:

@@ -290,5 +290,5 @@ def test_the_doctor_is_silent_on_it(tree, capsys):
 def test_a_run_recovers_what_is_planted_and_its_control_does_not(tmp_path, monkeypatch):
     """By the command line, as a user would: the source is found by what the folder holds."""
     assert calcarine(["simulate", str(tmp_path / "tree"), "--format", "betas", "--images", "600"]) == 0
-    flags = ["--data.source.root=tree", "--data.source.split=tau", "--data.encoder=GaborEncoder"]
+    flags = ["--data.source.root=tree", "--data.source.targets=[V1,V2,V3,hV4]", "--data.encoder=GaborEncoder"]
     assert_recovered(tmp_path, monkeypatch, flags, "V1", 0.5)

@@ -35,22 +35,31 @@ def find_subjects(root: Path) -> dict[str, list[Path]]:
 
     Subjects' folders are `sub-*`, in the root or in its derivatives.
     """
+    return _named_subjects(root) or {root.resolve().name: [root]}
+
+
+def holds_betas(root: Path) -> bool:
+    """Whether a folder is a tree of single-trial betas with their table of trials, by the names of files alone.
+
+    A root that names no subjects is not searched below its sessions: it may be any folder.
+    """
+    if not root.is_dir() or (root / "nsddata_betas").is_dir():  # the Natural Scenes Dataset has no such table
+        return False
+    named = _named_subjects(root)
+    own = [path for path in root.iterdir() if path.is_file()]
+    sessions = [] if named else [folder for folder in _folders(root) if Named(folder / "-", root).session]
+    files = own + list(_walk_all([folder for folders in named.values() for folder in folders] + sessions))
+    return any(map(is_betas, files)) and any(map(is_table, files))
+
+
+def _named_subjects(root: Path) -> dict[str, list[Path]]:
     derivatives = root / "derivatives"
     above = [root, derivatives, *(_folders(derivatives) if derivatives.is_dir() else [])]
     found: dict[str, list[Path]] = {}
     for folder in (each for place in above if place.is_dir() for each in _folders(place)):
         if folder.name.startswith("sub-"):
             found.setdefault(folder.name, []).append(folder)
-    named = {name: folders for name, folders in found.items() if any(map(is_betas, _walk_all(folders)))}
-    return named or {root.resolve().name: [root]}
-
-
-def holds_betas(root: Path) -> bool:
-    """Whether a folder is a tree of single-trial betas with their table of trials, by the names of files alone."""
-    if not root.is_dir() or (root / "nsddata_betas").is_dir():  # the Natural Scenes Dataset has no such table
-        return False
-    files = [path for folders in find_subjects(root).values() for path in _walk_all(folders)]
-    return any(map(is_betas, files)) and any(map(is_table, [*files, *root.iterdir()]))
+    return {name: folders for name, folders in found.items() if any(map(is_betas, _walk_all(folders)))}
 
 
 def _folders(folder: Path) -> list[Path]:
