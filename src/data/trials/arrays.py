@@ -142,7 +142,14 @@ class CiftiSeries(ArraySeries):
 
     @contextmanager
     def _open(self) -> Iterator[Take]:
-        rows = np.asanyarray(open_cifti(self.path).dataobj.get_unscaled()).T  # (grayordinates, trials), mapped
+        try:
+            stored = np.asanyarray(open_cifti(self.path).dataobj.get_unscaled())  # mapped
+        except OSError as error:
+            raise InputError(
+                f"{self.path}: expected a complete file, found {one_line(error)}: a broken download; fetch it again, "
+                "or leave its session out"
+            ) from error
+        rows = stored.T  # (grayordinates, trials)
         yield lambda values, count: rows[values, :count]
 
 

@@ -12,8 +12,8 @@ from ...errors import InputError
 from ..digests import digest_bytes
 from .series import Series
 
-_STILL = 3
-"""Trials in a row in which a measured response is never the same number."""
+_STILL = 8
+"""Trials in a row in which no measured response is the same number, however coarsely it is stored."""
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ class SeriesSession:
         """
         first = self._read(min(_STILL, self.num_trials) if still else 1)
         missing = np.isnan(first[0])
-        if len(first) == _STILL:
+        if len(first) > 1:
             missing |= (first == first[0]).all(axis=0)
         return missing
 

@@ -13,7 +13,7 @@ import pytest
 from calcarine.commands.main import main as calcarine
 from calcarine.data import Betas
 from calcarine.errors import InputError
-from labs import PLACES, SHAPE, image, read_table, save_betas, save_map, session, write_lab, write_table
+from labs import KINDS, PLACES, SHAPE, image, read_table, save_betas, save_map, session, write_lab, write_table
 from PIL import Image
 
 SESSIONS = [session(20, 8, seed) for seed in (1, 2)]
@@ -110,6 +110,11 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
         put("ses-02_betas.nii.gz", lambda path: nib.Nifti1Image(  # type: ignore[attr-defined]
             np.zeros((*SHAPE, 20), dtype=np.float32), np.eye(4)).to_filename(path)), {}, "expected the affine as in",
     ),
+    "a file per run": (
+        put("ses-02_betas.nii.gz", lambda path: [
+            save_betas(path.with_name(f"ses-02_run-{run}_betas.nii.gz"), BETAS[1][run::2]) for run in (0, 1)]), {},
+        r"found 3 kinds: betas\.nii, run-0_betas\.nii, run-1_betas\.nii; say which",
+    ),
     "one volume only": (
         put("ses-02_betas.nii.gz", lambda path: image(np.zeros(SHAPE)).to_filename(path)), {},
         r"ses-02_betas\.nii\.gz: expected a series of trials, one volume each, found float32 \(4, 5, 6\)",
@@ -160,6 +165,12 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no images": (lambda root: shutil.rmtree(root / "images"), {}, r"a folder of the images .* file \*_stimuli"),
     "a missing image": (
         lambda root: (root / "images" / LABELS[0][0]).unlink(), {}, "found no file for 1 of them, such as image",
+    ),
+    "two images of one name": (
+        lambda root: (
+            edit(lambda rows: [row.update(label=row["label"].removesuffix(".png")) for row in rows])(root),
+            (root / "images/image3.bmp").write_bytes(b"x"),
+        ), {}, r"found 'image3' for image3\.png and image3\.bmp; add them",
     ),
     "a label that leads elsewhere": (
         edit(lambda rows: rows[0].update(label="../../secret.png")), {}, "expected names of images within",
@@ -259,6 +270,16 @@ def test_a_fault_is_one_line(lab, tmp_path, fault, capsys):
         read(root, tmp_path / "cache", **flags)
     assert "\n" not in str(raised.value)
     assert "run\n" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_that_ends_early_is_one_line(tmp_path, kind):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, kind)
+    path = sorted(root.glob(f"*ses-02*.{kind}"))[-1]
+    path.write_bytes(path.read_bytes()[: -min(3000, path.stat().st_size // 2)])
+    with pytest.raises(InputError, match=rf"{path.name}: expected ") as raised:
+        read(root, tmp_path / "cache")
+    assert "\n" not in str(raised.value)
 
 
 def test_the_lab_itself_is_read(lab, tmp_path):

@@ -126,6 +126,18 @@ def test_a_file_of_all_sessions_is_counted_through(tmp_path):
     assert len(one.trials.session) == 30
 
 
+def test_glmsingle_in_a_folder_for_each_session(tmp_path):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "npy")
+    for name in ("ses-01", "ses-02"):
+        (root / name).mkdir()
+        own = root / name / "TYPED_FITHRF_GLMDENOISE_RR.npy"
+        (root / f"{name}_betas.npy").rename(own)
+        np.save(own.with_name("TYPEA_ONOFF.npy"), {"onoffR2": np.ones(3)})  # type: ignore[arg-type]
+        np.save(own.with_name("DESIGNINFO.npy"), {"stimorder": [1, 2]})  # type: ignore[arg-type]
+    assert Betas.recognises(root)
+    assert np.array_equal(responses(read(root)), by_hand())
+
+
 def test_columns_have_any_names_and_count_from_1_where_it_is_said(tmp_path):
     root = write_lab(tmp_path / "lab", BETAS, LABELS)
     rows = [

@@ -55,6 +55,11 @@ def open_images(place: Path, labels: Sequence[str], table: Path) -> Stimuli:
         path = folder / name
         endings = [path.with_name(f"{path.name}{end}") for end in IMAGE_SUFFIXES] if not path.is_file() else [path]
         there = [each for each in endings if each.is_file()]
+        if len(there) > 1:
+            raise InputError(
+                f"{table}: expected names of images with their endings where several have one name, found {label!r} "
+                f"for {' and '.join(each.name for each in there)}; add them"
+            )
         paths += there[:1]
         missing += [] if there else [label]
     if missing:

@@ -16,7 +16,7 @@ from .names import Named, in_order, session_key
 if TYPE_CHECKING:
     import pandas as pd
 
-_NONE = ("", "n/a", "nan", "none")
+_NONE = ("", "n/a", "nan")
 """Labels of trials that showed nothing, in lower case."""
 
 log = logging.getLogger(__name__)
