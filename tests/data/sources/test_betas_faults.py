@@ -224,7 +224,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "ceilings as per cents": (
         put("noiseceiling.nii.gz", lambda path: save_map(path, np.full(PLACES, 40.0))), {"ceiling_in": "share"},
-        "expected noise ceilings in shares of 1, 0 to 1, found 40 to 40",
+        "expected noise ceilings as shares of variance, 0 to 1, found 40 to 40",
     ),
     "no such split": (None, {"split": "tau"}, r"--data\.source\.split tau: expected a file, or one of none in"),
     "a split that is no list": (

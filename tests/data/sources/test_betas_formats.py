@@ -244,6 +244,26 @@ def test_a_float_map_under_a_header_of_whole_numbers(tmp_path):
     assert (everywhere.noise_ceiling[~inside] == 0).all()  # and not a millionth, which would score as all
 
 
+def test_other_derivatives_keep_their_masks(tmp_path):
+    """FreeSurfer's brainmask.mgz and fMRIPrep's tissues are of other grids, and no concern of the betas."""
+    root = tmp_path / "bids"
+    lab = write_lab(tmp_path / "lab", BETAS, LABELS)
+    betas = root / "derivatives/glm/sub-CSI1"
+    betas.mkdir(parents=True)
+    for path in lab.glob("*"):
+        path.rename((root if path.name == "images" else betas) / path.name)
+    for name in ("freesurfer/sub-CSI1/mri/brainmask.mgz", "fmriprep/sub-CSI1/anat/sub-CSI1_label-GM_probseg.nii.gz"):
+        path = root / "derivatives" / name
+        path.parent.mkdir(parents=True)
+        nib.MGHImage(np.ones((7, 7, 7), dtype=np.float32), np.eye(4)).to_filename(path.with_suffix(".mgz"))  # type: ignore[attr-defined]
+        if path.suffix == ".gz":
+            image(np.full((7, 7, 7), 0.3)).to_filename(path)
+    found = read(root)
+    assert found.subject == "sub-CSI1"
+    assert np.array_equal(responses(found), by_hand())
+    assert Betas(root, subject="CSI1").own_subjects
+
+
 def test_a_mask_of_another_grid_is_refused(tmp_path):
     root = write_lab(tmp_path / "lab", BETAS, LABELS)
     moved = image(np.ones(SHAPE))

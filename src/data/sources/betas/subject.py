@@ -12,6 +12,7 @@ import numpy as np
 from ....errors import InputError
 from ....names import TRAIN, UNASSIGNED
 from ....recording import Recording, Responses, Stimuli, Trials
+from ...noise_ceiling import share_of
 from ...stimuli import natural_key
 from ...stimulus_views import StimulusView
 from ...trials.prepared import PreparedTrials
@@ -27,8 +28,6 @@ from .targets import Targets, of_both
 from .tree import SubjectFiles
 
 CeilingIn = Literal["percent", "share"]
-
-_ROUNDING = 1e-3
 
 log = logging.getLogger(__name__)
 
@@ -221,26 +220,10 @@ class BetasSubject:
                     f"{len(own)}; name one with --data.source.noise_ceiling"
                 )
             parts.append(self.targets.values(own[0].path, side))
-        return as_share(np.concatenate(parts), files[0].path, self.wanted.ceiling_in)
-
-
-def as_share(values: np.ndarray, path: Path, unit: CeilingIn) -> np.ndarray:
-    """Ceilings as shares of variance from 0 to 1.
-
-    Raises:
-        InputError: Some are beyond the unit's range, or seem to be of the other one.
-    """
-    most, words = (100, "per cent") if unit == "percent" else (1, "shares of 1")
-    known = values[~np.isnan(values)]
-    highest = known.max(initial=0)
-    if ((known < 0) | (known > most * (1 + _ROUNDING))).any():
-        raise InputError(
-            f"{path}: expected noise ceilings in {words}, 0 to {most}, found {known.min():.4g} to {highest:.4g}; "
-            "see --data.source.ceiling_in"
+        return share_of(
+            np.concatenate(parts),
+            f"{files[0].path}: expected noise ceilings",
+            100 if self.wanted.ceiling_in == "percent" else 1,
+            "set --data.source.ceiling_in share",
+            "correct them, or see --data.source.ceiling_in",
         )
-    if unit == "percent" and 0 < highest <= 1 + _ROUNDING:
-        raise InputError(
-            f"{path}: expected noise ceilings in per cent, found a maximum of {highest:.3g}: shares of 1; set "
-            "--data.source.ceiling_in share"
-        )
-    return np.minimum(values / most, 1)

@@ -138,28 +138,35 @@ class SubjectFiles:
         return [each for each in named if each.ending in MAPS and not each.session]
 
     @cached_property
+    def _beside(self) -> list[Named]:
+        """Those that lie with the betas: other derivatives have masks of their own, of other grids."""
+        tops = {each.top for each in self.betas}
+        return [each for each in self._maps if each.top in tops and not self._is_roi(each)]
+
+    @cached_property
     def masks(self) -> list[Named]:
         """Of the brain, or of whatever was modelled."""
-        return [each for each in self._maps if re.search(r"mask$", each.stem) and not self._is_roi(each)]
+        return [each for each in self._beside if each.stem.endswith("mask")]
 
     @cached_property
     def fits(self) -> list[Named]:
         """Maps of variance explained, above 0 where something was modelled."""
-        return [each for each in self._maps if "R2mean" in each.entity("desc")]
-
-    @cached_property
-    def rois(self) -> list[Named]:
-        """Masks and atlases of ROIs."""
-        return [each for each in self._maps if self._is_roi(each) and "noiseceiling" not in each.stem.lower()]
+        return [each for each in self._beside if "R2mean" in each.entity("desc")]
 
     @cached_property
     def ceilings(self) -> list[Named]:
         """Noise ceilings."""
-        return [each for each in self._maps if "noiseceiling" in re.sub("[_-]", "", each.stem.lower())]
+        return [each for each in self._beside if "noiseceiling" in re.sub("[_-]", "", each.stem.lower())]
+
+    @cached_property
+    def rois(self) -> list[Named]:
+        """Masks and atlases of ROIs, of any derivative."""
+        return [each for each in self._maps if self._is_roi(each)]
 
     def _is_roi(self, named: Named) -> bool:
         above = named.path.relative_to(self.root).parts[:-1]
-        return bool(named.entity("label")) or any(part.lower() in _ROI_FOLDERS for part in above)
+        labelled = bool(named.entity("label")) and named.stem.endswith("mask")
+        return labelled or any(part.lower() in _ROI_FOLDERS for part in above)
 
     def _top(self, path: Path) -> Path:
         """The subject's folder that a file is in."""
