@@ -16,6 +16,7 @@ from calcarine.data import Betas
 from calcarine.data.simulation.betas import BLANKS, MISSING_SESSION, NAN_VOXELS
 from calcarine.data.simulation.planted import Truth
 from calcarine.data.simulation.write import simulate
+from calcarine.data.test_sets import with_test_sets
 from calcarine.errors import InputError
 from calcarine.recording import Recording
 from PIL import Image
@@ -227,6 +228,22 @@ def test_single_trials_train_and_repeats_lie_on_one_side(tree, tmp_path):
     assert np.array_equal(tests, expected["responses"][~own])
     with pytest.raises(InputError, match=r"average_repeats false: expected a split"):
         read(tree, tmp_path, average_repeats=False, split=None)
+
+
+def test_another_split_is_a_second_test_set(tree, tmp_path):
+    """LAION-fMRI's unusual images, which the split tau leaves out."""
+    sources = {split: Betas(tree, subject=1, split=split) for split in ("tau", "ood")}
+    for source in sources.values():
+        source.keep_in(tmp_path)
+    (both,) = with_test_sets(sources["tau"].read(), {"ood": sources["ood"]})
+    own = np.flatnonzero(both.splits == "ood")
+    unusual = read(tree, tmp_path, split="ood")
+    test = np.flatnonzero(unusual.splits == "test")
+    assert len(test) > 3
+    assert all("_OOD_" in unusual.stimuli.names[index] for index in test)
+    assert np.array_equal(both.responses.gather(own), unusual.responses.gather(test))
+    ceilings = [next(iter(each.values())) for each in (both.ceilings(own), unusual.ceilings(test))]
+    assert np.array_equal(*ceilings, equal_nan=True)
 
 
 def test_without_a_split_the_images_are_left_to_the_seed(tree, tmp_path):
