@@ -126,9 +126,8 @@ class CiftiSeries(ArraySeries):
         from .grayordinates import Grayordinates
 
         super().__init__(path)
-        image = open_cifti(path)
+        image, axes = open_cifti(path)
         proxy = image.dataobj
-        axes = [image.header.get_axis(axis) for axis in range(len(proxy.shape))]
         self.dtype = np.dtype(proxy.dtype)
         self.grayordinates = Grayordinates.of(axes[-1], path)
         if len(axes) != 2 or 0 in proxy.shape or self.dtype.kind not in "iuf":
@@ -143,7 +142,7 @@ class CiftiSeries(ArraySeries):
     @contextmanager
     def _open(self) -> Iterator[Take]:
         try:
-            stored = np.asanyarray(open_cifti(self.path).dataobj.get_unscaled())  # mapped
+            stored = np.asanyarray(open_cifti(self.path)[0].dataobj.get_unscaled())  # mapped
         except OSError as error:
             raise InputError(
                 f"{self.path}: expected a complete file, found {one_line(error)}: a broken download; fetch it again, "
@@ -153,8 +152,8 @@ class CiftiSeries(ArraySeries):
         yield lambda values, count: rows[values, :count]
 
 
-def open_cifti(path: Path) -> Any:
-    """A CIFTI-2 file, of which its header is read.
+def open_cifti(path: Path) -> tuple[Any, list[Any]]:
+    """A CIFTI-2 file, of which its header is read, and what its axes count.
 
     Raises:
         InputError: It is missing, damaged, or no CIFTI-2 file.
@@ -165,11 +164,13 @@ def open_cifti(path: Path) -> Any:
     if not path.is_file():
         raise InputError(f"{path}: expected a CIFTI-2 file, found no such file; put it there")
     try:
-        image = nibabel.load(path)  # type: ignore[attr-defined]
+        image: Any = nibabel.load(path)  # type: ignore[attr-defined]
+        cifti = isinstance(image, Cifti2Image)
+        axes = [image.header.get_axis(axis) for axis in range(len(image.shape))] if cifti else []
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(
             f"{path}: expected a CIFTI-2 file, found one that cannot be read ({one_line(error)}); copy it again"
         ) from error
-    if not isinstance(image, Cifti2Image):
+    if not cifti:
         raise InputError(f"{path}: expected a CIFTI-2 file, found {type(image).__name__}; give a dense scalar file")
-    return image
+    return image, axes

@@ -53,8 +53,15 @@ class Grayordinates:
             found[np.char.endswith(self.structure, ending)] = side
         return found
 
+    def same(self, other: "Grayordinates") -> bool:
+        """Whether another file has these, in this order."""
+        pairs = ((self.structure, other.structure), (self.vertex, other.vertex), (self.voxel, other.voxel))
+        return all(np.array_equal(*pair) for pair in pairs)
+
     def find(self, other: "Grayordinates") -> np.ndarray:
         """Where another's grayordinates stand among these, int64 (len(other),); −1 of those that are not there."""
+        if self.same(other):
+            return np.arange(len(self))
         places = {key: place for place, key in enumerate(self._keys())}
         return np.array([places.get(key, -1) for key in other._keys()], dtype=np.int64)
 

@@ -121,9 +121,10 @@ def _read_gifti(path: Path) -> ImageMap:
 
 def _read_cifti(path: Path, like: Series) -> ImageMap:
     if not isinstance(like, CiftiSeries):
-        raise InputError(f"{path}: expected a map of the same kind as {like.path.name}, found a CIFTI file; convert it")
-    image = open_cifti(path)
-    axes = [image.header.get_axis(axis) for axis in range(len(image.dataobj.shape))]
+        raise OtherGridError(
+            f"{path}: expected a map of the same kind as {like.path.name}, found a CIFTI file; convert it"
+        )
+    image, axes = open_cifti(path)
     own = Grayordinates.of(axes[-1], path)
     values = np.asarray(image.dataobj, dtype=np.float64)
     if values.shape != (1, len(own)):

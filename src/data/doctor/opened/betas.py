@@ -53,8 +53,8 @@ def _case(subject: BetasSubject, chart: Chart) -> Case:
         for side, series in session.files.items()
     ]
     counts = np.ones(len(labels), dtype=np.int64)
-    ceilings = chart.attempt("ceilings", subject.files.folders[0], lambda: subject.told(counts)) or []
-    found = {subject.files.folders[0] / each.name.removeprefix("the file "): 100 * each.ceiling for each in ceilings}
+    ceilings = chart.attempt("ceilings", subject.files.home, lambda: subject.told(counts)) or []
+    found = {subject.files.home / each.name.removeprefix("the file "): 100 * each.ceiling for each in ceilings}
     return Case(
         f"{subject.name}, session {key}",
         [Block(Gallery(place, images) if images else None, tables)],

@@ -40,7 +40,7 @@ def find_files(
     if not named:
         there = sorted({each.variety for each in subject.betas})
         raise InputError(
-            f"{subject.folders[0]}: expected files of single-trial betas, whose names hold {betas or 'betas'!r}"
+            f"{subject.home}: expected files of single-trial betas, whose names hold {betas or 'betas'!r}"
             f"{f' and space-{space}' if space else ''}, found {', '.join(there[:4]) or 'none'}; see "
             "--data.source.betas and --data.source.space"
         )
@@ -52,7 +52,7 @@ def find_files(
             f"{next(iter(found[''].values())).path}: expected a session in the name of each file of betas, such as "
             "ses-02, as others have one, found none; rename it, or say which are meant with --data.source.betas"
         )
-    keys = list(found) if "" in found else choose_sessions(list(found), wanted, subject.folders[0])
+    keys = list(found) if "" in found else choose_sessions(list(found), wanted, subject.home)
     sides = {key: sorted(found[key]) for key in keys}
     for key in keys:
         if sides[key] != sides[keys[0]] or (len(sides[key]) > 1 and "" in sides[key]):
@@ -92,7 +92,7 @@ def _one_variety(named: Sequence[Named], subject: SubjectFiles) -> list[Named]:
     usual = [name for name in varieties if any(word in name.lower() for word in _USUAL)]
     if len(varieties) > 1 and len(usual) != 1:
         raise InputError(
-            f"{subject.folders[0]}: expected one file of betas per session, and hemisphere, found "
+            f"{subject.home}: expected one file of betas per session, and hemisphere, found "
             f"{len(varieties)} kinds: {', '.join(sorted(varieties)[:6])}; say which with --data.source.space, or with "
             "--data.source.betas, a part of their names"
         )
@@ -146,4 +146,4 @@ def _same_affine(series: Series, first: Series) -> bool:
 def _same_grayordinates(series: Series, first: Series) -> bool:
     if not isinstance(series, CiftiSeries) or not isinstance(first, CiftiSeries):
         return True
-    return np.array_equal(first.grayordinates.find(series.grayordinates), np.arange(first.size))
+    return series.grayordinates.same(first.grayordinates)

@@ -70,9 +70,7 @@ class BetasSubject:
         opened = open_sessions(named)
         counts = {key: next(iter(sides.values())).num_trials for key, sides in opened.items()}
         self.tables = self.files.tables if wanted.trials is None else [wanted.trials]
-        self.trials, absent = read_tables(
-            self.tables, wanted.columns, counts, wanted.first_index, self.files.folders[0]
-        )
+        self.trials, absent = read_tables(self.tables, wanted.columns, counts, wanted.first_index, self.files.home)
         if absent and wanted.sessions is None:
             log.warning("%s: the betas of session %s are not there; the others are read", self.name, ", ".join(absent))
         if "" in opened:

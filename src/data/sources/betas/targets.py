@@ -15,7 +15,6 @@ from ...trials.maps import ImageMap, map_on, read_map
 from ...trials.places import coordinates_of, grid_of, sides_of, vertices_of
 from ...trials.series import Series
 from ...trials.session import Chosen, SeriesSession
-from ..base import OWN_NAMES
 from .names import Named
 from .rois import read_rois
 from .tree import SubjectFiles
@@ -70,7 +69,7 @@ class Targets:
         )
         if not there.any():
             raise InputError(
-                f"{subject.folders[0]}: expected voxels or vertices that are measured in all sessions, found none of "
+                f"{subject.home}: expected voxels or vertices that are measured in all sessions, found none of "
                 f"{len(there)}; choose others with --data.source.targets, or leave sessions out"
             )
         if not there.all():
@@ -130,7 +129,7 @@ class Targets:
         """The places that are asked for, within the mask."""
         inside, told = self._mask(mask)
         if targets is None:
-            wanted = [] if told else [each for each in self._members if each.name not in OWN_NAMES]
+            wanted = [] if told else self._members
         else:
             wanted = [] if list(targets) == ["all"] else [each for each in self._members if each.name in targets]
         for side in inside if wanted else ():
@@ -176,7 +175,7 @@ class Targets:
             fitting = [each for each in (map_on(each.path, series) for each in own) if each is not None]
             if len(fitting) > 1:
                 raise InputError(
-                    f"{self.subject.folders[0]}: expected one mask, found "
+                    f"{self.subject.home}: expected one mask, found "
                     f"{', '.join(each.path.name for each in fitting[:4])}; name one with --data.source.mask"
                 )
             if fitting:

@@ -125,6 +125,11 @@ class SubjectFiles:
         """Files of single-trial betas."""
         return [Named(path, self._top(path)) for path in self._files if is_betas(path)]
 
+    @property
+    def home(self) -> Path:
+        """The subject's folder that holds the betas, or else its first."""
+        return self.betas[0].top if self.betas else self.folders[0]
+
     @cached_property
     def tables(self) -> list[Path]:
         """Tables of trials, or else those beside all subjects."""
