@@ -10,7 +10,7 @@ from .command import Command
 
 def _add_arguments(parser: ArgumentParser) -> None:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to write; new or empty")
-    formats = ("algonauts2023", "folder", "nsd", "nsd-synthetic", "tvsd", "things-fmri")
+    formats = ("algonauts2023", "folder", "nsd", "nsd-synthetic", "betas", "tvsd", "things-fmri")
     parser.add_argument("--format", choices=formats, default=formats[0], help="default %(default)s")
     parser.add_argument("--images", type=int, help="training images per subject; default 1000, of single trials fewer")
     parser.add_argument("--targets", type=int, help="of both hemispheres; default 39548, of single trials fewer")

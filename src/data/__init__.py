@@ -10,6 +10,7 @@ from .features.reduction import Reduction
 from .sources.algonauts2021 import Algonauts2021
 from .sources.algonauts2023 import Algonauts2023
 from .sources.base import Source
+from .sources.betas.source import Betas
 from .sources.brain_score import BrainScore
 from .sources.folder import Folder
 from .sources.it_spikes import ItSpikes
@@ -25,6 +26,7 @@ __all__ = [
     "TVSD",
     "Algonauts2021",
     "Algonauts2023",
+    "Betas",
     "BrainScore",
     "Folder",
     "ItSpikes",

@@ -131,6 +131,31 @@ def noise_ceiling(snr: np.ndarray, repetitions: np.ndarray) -> np.ndarray:
     return ceiling_of_snr(snr, noise)
 
 
+def share_of(values: np.ndarray, where: str, most: float, if_shares: str, otherwise: str) -> np.ndarray:
+    """Noise ceilings in a unit that is known, as shares of variance.
+
+    Args:
+        values: In per cent or as shares, NaN where unknown.
+        where: What they are, for the message: "FILE: expected noise ceilings".
+        most: 100 or 1.
+        if_shares: What to do where per cents were said, and none is above 1.
+        otherwise: What to do where some are beyond the unit's range.
+
+    Returns:
+        float64, from 0 to 1.
+
+    Raises:
+        InputError: They are not of that unit.
+    """
+    words = "in per cent, 0 to 100" if most == 100 else "as shares of variance, 0 to 1"
+    known = values[~np.isnan(values)]
+    if ((known < 0) | (known > most * _ROUNDING)).any():
+        raise InputError(f"{where} {words}, found {known.min():.4g} to {known.max():.4g}; {otherwise}")
+    if most == 100 and len(known) and 0 < known.max() <= _ROUNDING:
+        raise InputError(f"{where} {words}, found a maximum of {known.max():.3g}: shares of 1; {if_shares}")
+    return np.minimum(values / most, 1, dtype=np.float64)
+
+
 def read_noise_ceiling(counts: Mapping[Path, int]) -> np.ndarray:
     """Read one noise ceiling per target, in per cent or as a fraction.
 

@@ -3,6 +3,7 @@
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -93,11 +94,15 @@ class ImageFiles(StimulusFiles):
         return decode(self.paths[index])
 
 
-def decode(path: Path) -> np.ndarray:
+def decode(path: Path, content: bytes | None = None) -> np.ndarray:
     """Decode an image file as viewers show it: uprighted by its EXIF orientation, transparency on white, in RGB.
 
     16-bit grey is scaled to 8 bits (65535 becomes 255). Colour profiles are not applied; of an animation the
     first frame is taken.
+
+    Args:
+        path: The file, or what messages call it where its content is given.
+        content: Of the file.
 
     Returns:
         uint8 (height, width, 3).
@@ -106,7 +111,7 @@ def decode(path: Path) -> np.ndarray:
         InputError: The file is unreadable or truncated, or has pixels of 32 bits.
     """
     try:
-        with Image.open(path) as image:
+        with Image.open(path if content is None else BytesIO(content)) as image:
             image.load()
             upright = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise many kinds on a damaged file

@@ -5,10 +5,12 @@ a crafted dtype state makes them read raw bytes as object pointers, so each is r
 what it is given, and arrays are built from checked parts at the end.
 """
 
+import math
 import pickle
 import re
 from collections import OrderedDict
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
@@ -17,6 +19,47 @@ import numpy as np
 from ..errors import InputError, one_line
 
 _SAFE_DTYPE = re.compile(r"[biufc](1|2|4|8|16)|[SU][0-9]+|O8?")
+
+
+_LARGE = 1 << 20  # bytes of an array that are left in the file and mapped where that is wanted
+
+
+@dataclass(frozen=True)
+class _InFile:
+    """Stands in for an array's raw data, which stay in the file.
+
+    Args:
+        offset: Where they begin.
+        size: How many bytes.
+    """
+
+    offset: int
+    size: int
+
+
+class _Leaving:
+    """A file from which large pieces are not read but stand-ins of them.
+
+    A pickle keeps an array's data as one string of bytes, outside its frames where it is large.
+    """
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.readline = file.readline
+        self._end = file.seek(0, 2)
+        file.seek(0)
+
+    def seek(self, offset: int) -> None:
+        self._file.seek(offset)
+
+    def read(self, size: int) -> Any:
+        if size < _LARGE:
+            return self._file.read(size)
+        offset = self._file.tell()
+        if offset + size > self._end:
+            raise EOFError("it ends early")
+        self._file.seek(size, 1)
+        return _InFile(offset, size)
 
 
 class _Dtype:
@@ -45,8 +88,10 @@ class _Array:
         self.data, self.dtype, self.shape, self.order, self.axes = data, dtype.dtype, shape, order, axes
         return self
 
-    def build(self, built: Callable[[Any], Any]) -> np.ndarray:
-        """The array; `built` makes its elements where they are objects."""
+    def build(self, built: Callable[[Any], Any], path: Path) -> np.ndarray:
+        """The array; `built` makes its elements where they are objects, `path` is where large data were left."""
+        if isinstance(self.data, _InFile):
+            return self._map(path, self.data)
         if self.dtype.hasobject:
             flat = np.empty(len(self.data), dtype=object)
             for index, value in enumerate(self.data):
@@ -56,6 +101,12 @@ class _Array:
         if self.order == "K":  # protocol 5: neither C nor Fortran order, stored as C with its axes permuted
             return flat.reshape(self.shape).transpose(self.axes)
         return flat.reshape(self.shape, order="F" if self.order == "F" else "C")
+
+    def _map(self, path: Path, data: _InFile) -> np.ndarray:
+        if self.dtype.hasobject or self.order == "K" or math.prod(self.shape) * self.dtype.itemsize != data.size:
+            raise pickle.UnpicklingError(f"{data.size} bytes are no array {self.dtype} {self.shape}")
+        order = "F" if self.order == "F" else "C"
+        return np.memmap(path, self.dtype, mode="r", offset=data.offset, shape=tuple(self.shape), order=order)
 
 
 class _Reconstruct:
@@ -148,8 +199,13 @@ def load_pickle(path: Path, encoding: str = "latin1") -> Any:
         return read_pickle(file, path, encoding)
 
 
-def load_pickled_npy(path: Path) -> Any:
+def load_pickled_npy(path: Path, mapped: bool = False) -> Any:
     """Read the one object that `numpy.save` pickled into a `.npy` file, such as a mapping of labels to names.
+
+    Args:
+        path: The file.
+        mapped: Leave the data of large arrays in the file, and map them read-only: then a dict of arrays of many
+            gigabytes is opened at once.
 
     Raises:
         InputError: The file is missing or damaged, or holds anything but plain data; nothing of it was run.
@@ -168,10 +224,18 @@ def load_pickled_npy(path: Path) -> Any:
                 f"{path}: expected one object saved by numpy.save, found an array of dtype {dtype} and shape {shape}; "
                 "copy the file again"
             )
-        array = read_pickle(file, path)
+        array = read_pickle(_left(file) if mapped else file, path)
     if not isinstance(array, np.ndarray) or array.shape != () or not array.dtype.hasobject:
         raise InputError(f"{path}: expected one object in an array, found {type(array).__name__}; copy the file again")
     return array.item()
+
+
+def _left(file: IO[bytes]) -> Any:
+    """The rest of a file, whose large pieces are left in it."""
+    start = file.tell()
+    leaving = _Leaving(file)
+    leaving.seek(start)
+    return leaving
 
 
 def _opened(path: Path) -> BinaryIO:
@@ -184,7 +248,7 @@ def _opened(path: Path) -> BinaryIO:
 def read_pickle(file: IO[bytes], path: Path, encoding: str = "latin1") -> Any:
     """As `load_pickle`, from an open file; `path` is what messages call it."""
     try:
-        return _built(_Unpickler(file, path, encoding).load())
+        return _built(_Unpickler(file, path, encoding).load(), path)
     except InputError:
         raise
     except Exception as error:  # a damaged or hostile pickle fails anywhere
@@ -194,7 +258,7 @@ def read_pickle(file: IO[bytes], path: Path, encoding: str = "latin1") -> Any:
         ) from error
 
 
-def _built(loaded: Any) -> Any:
+def _built(loaded: Any, path: Path) -> Any:
     """The same value with arrays where their stand-ins were."""
     known: dict[int, Any] = {}  # what stands in many places is built once: nested tenfold, it would never end
 
@@ -205,7 +269,7 @@ def _built(loaded: Any) -> Any:
 
     def make(value: Any) -> Any:
         if isinstance(value, _Array):
-            return value.build(build)
+            return value.build(build, path)
         if isinstance(value, dict):
             return type(value)((build(key), build(item)) for key, item in value.items())
         if isinstance(value, list | tuple | set | frozenset):

@@ -258,3 +258,46 @@ def test_refuses_a_damaged_npy(tmp_path: Path, content: bytes) -> None:
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"absent\.pkl: expected a readable file"):
         load_pickle(tmp_path / "absent.pkl")
+
+
+def test_large_arrays_are_left_in_the_file(tmp_path: Path) -> None:
+    """As GLMsingle's dicts of many gigabytes are opened: what is small is read, what is large is mapped."""
+    path, large = tmp_path / "content.npy", np.arange(600_000, dtype=">f4").reshape(60, 100, 100)
+    content = {"c": large, "fortran": np.asfortranarray(large), "small": np.arange(3), "none": None, "texts": ["a"]}
+    np.save(path, content)  # type: ignore[arg-type]
+    tracemalloc.start()
+    found = load_pickled_npy(path, mapped=True)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1_000_000
+    assert isinstance(found["c"], np.memmap)
+    assert isinstance(found["fortran"], np.memmap)
+    assert not found["c"].flags.writeable
+    for name in ("c", "fortran", "small"):
+        assert found[name].dtype == np.asarray(content[name]).dtype
+        assert np.array_equal(found[name], content[name])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"a": bytes(2_000_000)},
+        {"a": "x" * 2_000_000},
+        {bytes(2_000_000): 1},
+        {"a": np.array([bytes(2_000_000)], object)},
+    ],
+)
+def test_what_is_large_and_no_array_is_refused(tmp_path: Path, content: object) -> None:
+    path = tmp_path / "content.npy"
+    np.save(path, content)  # type: ignore[arg-type]
+    with pytest.raises(InputError, match=r"content\.npy: expected a pickle of plain data") as raised:
+        load_pickled_npy(path, mapped=True)
+    assert "\n" not in str(raised.value)
+
+
+def test_a_mapped_pickle_that_ends_early_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "content.npy"
+    np.save(path, {"a": np.zeros(600_000)})  # type: ignore[arg-type]
+    path.write_bytes(path.read_bytes()[:-2_000_000])
+    with pytest.raises(InputError, match="it ends early"):
+        load_pickled_npy(path, mapped=True)

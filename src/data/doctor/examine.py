@@ -11,6 +11,7 @@ from ...errors import InputError
 from ..sources.algonauts2021 import Algonauts2021
 from ..sources.algonauts2023 import Algonauts2023
 from ..sources.base import Source, known_formats, layouts
+from ..sources.betas.source import Betas
 from ..sources.brain_score import BrainScore
 from ..sources.folder import Folder
 from ..sources.it_spikes import ItSpikes
@@ -22,7 +23,7 @@ from . import ceilings, drift, duplicates, files, numbers, order, pictures, plac
 from . import summary as counts
 from .case import Asked, Case
 from .gallery import Gallery
-from .opened import algonauts2021, algonauts2023, brain_score, folder, it_spikes, nsd, nwb, things_fmri, tvsd
+from .opened import algonauts2021, algonauts2023, betas, brain_score, folder, it_spikes, nsd, nwb, things_fmri, tvsd
 from .symptom import Chart, Symptom
 
 
@@ -47,6 +48,7 @@ FORMATS: dict[type[Source], Format] = {
     Algonauts2021: Format(algonauts2021.own_files, algonauts2021.cases, ("subjects",)),
     ItSpikes: Format(it_spikes.own_files, it_spikes.cases),
     NSD: Format(nsd.own_files, nsd.cases, ("subjects",)),
+    Betas: Format(betas.own_files, betas.cases, ("subjects", "images", "noise_ceiling")),
     BrainScore: Format(brain_score.own_files, brain_score.cases, ("images",)),
     Nwb: Format(nwb.own_files, nwb.cases, ("images",)),
     TVSD: Format(tvsd.own_files, tvsd.cases, ("images",)),

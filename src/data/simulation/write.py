@@ -12,6 +12,7 @@ from ...atomic import whole_folder
 from ...errors import InputError
 from ...fsaverage import MESH_VERTICES
 from ...names import HEMISPHERES
+from .betas import write_betas
 from .cortex import ROI_CLASSES, Patch
 from .nsd import write_nsd
 from .planted import Truth
@@ -23,14 +24,15 @@ _NSD_IMAGES = 100_000  # image numbers have five digits
 _CHALLENGE_SIZE, _FOLDER_SIZE = 425, 128  # pixels on a side
 
 
-THINGS = {"tvsd": write_tvsd, "things-fmri": write_things_fmri}
-"""Formats that show images of THINGS."""
+SINGLE_TRIALS = {"betas": write_betas, "tvsd": write_tvsd, "things-fmri": write_things_fmri}
+"""Formats of single trials that are written by one function each."""
 
 USUAL = {
     "algonauts2023": (1000, 39_548, 1),
     "folder": (1000, 39_548, 1),
     "nsd": (120, 2000, 1),
     "nsd-synthetic": (120, 2000, 1),
+    "betas": (240, 600, 1),
     "tvsd": (300, 1024, 2),
     "things-fmri": (360, 600, 1),
 }
@@ -57,11 +59,11 @@ def simulate(
         out: The folder to make.
         format: "algonauts2023" (the challenge's tree), "folder" (images/, responses.npy and tables; with several
             subjects one folder each), "nsd" (the Natural Scenes Dataset as it is downloaded; its trials hold whole
-            surfaces, 1.3 MB each), "nsd-synthetic" (that with NSD-synthetic of the same subjects), "tvsd" (the THINGS
-            ventral stream spiking dataset), or "things-fmri".
+            surfaces, 1.3 MB each), "nsd-synthetic" (that with NSD-synthetic of the same subjects), "betas"
+            (LAION-fMRI's tree), "tvsd" (the THINGS ventral stream spiking dataset), or "things-fmri".
         images: Training images per subject; a fifth as many test images come on top, 159 at most as in the challenge.
-            Of "nsd", images that a subject was to see three times, a tenth of them shared. Of "tvsd" and "things-fmri",
-            100 test images at most.
+            Of "nsd", images that a subject was to see three times, a tenth of them shared. Of "betas", all images
+            of a subject, a third of them shared. Of "tvsd" and "things-fmri", 100 test images at most.
         targets: Of both hemispheres together, or channels; where not given, see `USUAL`.
         subjects: How many; each has its own images, but those that see THINGS see the same.
         seed: Determines everything.
@@ -82,8 +84,8 @@ def simulate(
     with whole_folder(out.resolve()) as folder:
         if format in ("nsd", "nsd-synthetic"):
             truths = write_nsd(folder, images, targets, subjects, seed, format == "nsd-synthetic", surfaces)
-        elif format in THINGS:
-            truths = THINGS[format](folder, images, targets, subjects, seed)
+        elif format in SINGLE_TRIALS:
+            truths = SINGLE_TRIALS[format](folder, images, targets, subjects, seed)
         else:
             truths = _write_images(folder, format, images, targets, subjects, seed, test_responses)
         (folder / "truth").mkdir()

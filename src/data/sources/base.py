@@ -26,7 +26,7 @@ class Source(KeepsArguments, ABC):
     layout: ClassVar[str] = ""
     """What a root of this format holds, in a few words; "" where the source reads no root."""
 
-    own_subjects: ClassVar[bool] = True
+    own_subjects: bool = True
     """Whether the format names its subjects: then another name is another subject."""
 
     frames: int | None = None

@@ -18,6 +18,7 @@ from ..reliability import mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
 from ..trials.repeats import ArrayRepeats
 from .base import Source
+from .folder_responses import IMAGED, ImagedResponses, find_imaged
 from .folder_tables import Unlisted, read_rois, read_splits
 
 CEILINGS = "noise_ceiling.npy"
@@ -32,8 +33,10 @@ class Folder(Source):
 
     A folder holds `images/` and `responses.npy` (stimuli, targets), rows in the order of the image names, in which
     numbers sort by number. In place of `responses.npy`, or beside it, `responses_repeats.npy` (stimuli, repetitions,
-    targets) holds single presentations, NaN where one is missing; they tell the noise ceiling. Optional: `split.csv`
-    (stimulus,split), `rois.csv` (target,hemisphere,roi), `coordinates.npy` (targets, 3) in millimetres, and
+    targets) holds single presentations, NaN where one is missing; they tell the noise ceiling. In place of both,
+    `responses.mat` (stimuli, targets), of any version; `responses.nii.gz`, a volume per stimulus, with `mask.nii.gz`;
+    `lh.responses.func.gii` and `rh.responses.func.gii` (or `.mgh`, `.mgz`); or `responses.dscalar.nii`. Optional:
+    `split.csv` (stimulus,split), `rois.csv` (target,hemisphere,roi), `coordinates.npy` (targets, 3) in millimetres, and
     `noise_ceiling.npy` (targets,), per cent or fraction of variance. The subject has the folder's name.
 
     Args:
@@ -56,7 +59,7 @@ class Folder(Source):
 
     @classmethod
     def recognises(cls, root: Path) -> bool:
-        responses = ("responses.npy", "responses_repeats.npy")
+        responses = ("responses.npy", "responses_repeats.npy", *IMAGED)
         return (root / "images").is_dir() and any((root / name).is_file() for name in responses)
 
     def __init__(
@@ -110,16 +113,19 @@ class _Tree:
                 "correct the path"
             )
         self._repeats = self.root / "responses_repeats.npy"
-        self.num_targets = self._open()[0].shape[-1]
+        self._imaged = find_imaged(self.root)
+        self.num_targets = self._open()[0].shape[-1] if self._imaged is None else self._imaged.shape[1]
 
     def read(self) -> Recording:
         """Read and check everything about this recording."""
         images = list_images(self.root / "images")
-        arrays = self._open()
-        if len(arrays[0]) != len(images):
+        imaged, arrays = self._imaged, [] if self._imaged else self._open()
+        path, rows = (imaged.path, imaged.shape[0]) if imaged else (arrays[0].filename, len(arrays[0]))
+        if rows != len(images):
+            turned = " (its axes may be turned)" if imaged and self.num_targets == len(images) else ""
             raise InputError(
-                f"{arrays[0].filename}: expected {len(images)} rows, one per image of {self.root / 'images'}, found "
-                f"{len(arrays[0])}; add or remove images, or write the responses again"
+                f"{path}: expected {len(images)} rows, one per image of {self.root / 'images'}, found {rows}{turned}; "
+                "add or remove images, or write the responses again"
             )
         hemispheres, rois = read_rois(self.root / "rois.csv", self.num_targets)
         splits = read_splits(self.root / "split.csv", [path.name for path in images], self.unlisted)
@@ -129,10 +135,10 @@ class _Tree:
             kept = np.flatnonzero(splits != UNASSIGNED)
             if len(kept) < len(images):
                 log.info("%s: left out %d images that split.csv does not name", self.root, len(images) - len(kept))
-        responses = self._responses(arrays, kept)
-        repeats = arrays[-1] if arrays[-1].ndim == 3 else None
+        responses = self._imaged_responses(imaged, kept) if imaged else self._responses(arrays, kept)
+        repeats = arrays[-1] if arrays and arrays[-1].ndim == 3 else None
         ceiling = self._own_ceiling()
-        return Recording(
+        recording = Recording(
             subject=self.root.resolve().name,
             stimuli=ImageFiles([images[index] for index in kept]),
             responses=responses,
@@ -143,6 +149,13 @@ class _Tree:
             repeats=ArrayRepeats(repeats, kept) if ceiling is None and repeats is not None else None,
             coordinates=coordinates,
         )
+        return imaged.placed(recording) if imaged else recording
+
+    def _imaged_responses(self, imaged: ImagedResponses, kept: np.ndarray) -> Responses:
+        """As `_responses`, of another format than NumPy's."""
+        array = imaged.read(self.missing == "allow")
+        rows = None if len(kept) == len(array) else kept
+        return measured((len(kept), self.num_targets), [Part(0, 0, array, rows)], int(np.isnan(array[kept]).sum()))
 
     def _responses(self, arrays: Sequence[np.memmap], kept: np.ndarray) -> Responses:
         """The responses to the images (n,) that are kept, checked."""

@@ -18,13 +18,14 @@ SPLIT_WORDS = (TRAIN, VALIDATION, TEST)
 Unlisted = Literal["refuse", "drop"]
 
 
-def read_splits(path: Path, names: Sequence[str], unlisted: Unlisted) -> np.ndarray:
+def read_splits(path: Path, names: Sequence[str], unlisted: Unlisted, others: bool = False) -> np.ndarray:
     """Read `split.csv`: stimulus, split.
 
     Args:
         path: The file; where there is none, no stimulus is assigned.
         names: File names of the stimuli.
         unlisted: Whether a stimulus that the file does not name is refused, or to be dropped by the caller.
+        others: Whether the file may name stimuli that are not there.
 
     Returns:
         str (n_stimuli,): "train", "validation" or "test", or "" for a stimulus to be dropped; all of them "" where
@@ -39,6 +40,8 @@ def read_splits(path: Path, names: Sequence[str], unlisted: Unlisted) -> np.ndar
         return splits
     positions = {name: position for position, name in enumerate(names)}
     for line, (stimulus, split) in _read_rows(path, ("stimulus", "split")):
+        if stimulus not in positions and others:
+            continue
         if stimulus not in positions:
             near = difflib.get_close_matches(stimulus, names, n=1, cutoff=0.0)[0]
             raise InputError(

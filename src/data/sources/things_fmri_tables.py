@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...errors import InputError, one_line
+from ..noise_ceiling import share_of
 from .base import OWN_NAMES
 
 if TYPE_CHECKING:
@@ -19,7 +20,6 @@ _NO_ROI = ("nc_", "splithalf_", "prf-", "voxel_", "subject_id")
 """How the names of columns of other figures begin."""
 
 _TRIAL_COLUMNS = ("trial_type", "session", "run", "trial_id", "stimulus", "concept")
-_ROUNDING = 1e-3
 
 
 @dataclass(frozen=True)
@@ -151,11 +151,7 @@ def _whole(path: Path, table: pd.DataFrame, name: str) -> np.ndarray:
 def _ceiling(path: Path, table: pd.DataFrame, name: str) -> np.ndarray:
     """A column of per cents as shares, float64 (rows,)."""
     values = table[name].to_numpy()
-    known = values[~np.isnan(values)] if values.dtype.kind in "iuf" else None
-    if known is None or ((known < 0) | (known > 100 * (1 + _ROUNDING))).any():
-        raise InputError(f"{path}: expected {name} in per cent, 0 to 100, found other values; copy it again")
-    if len(known) and 0 < known.max() <= 1 + _ROUNDING:
-        raise InputError(
-            f"{path}: expected {name} in per cent, found a maximum of {known.max():.3g}: shares of 1; multiply by 100"
-        )
-    return np.minimum(values / 100, 1)
+    where = f"{path}: expected {name}"
+    if values.dtype.kind not in "iuf":
+        raise InputError(f"{where} in per cent, 0 to 100, found other values; copy it again")
+    return share_of(values, where, 100, "multiply by 100", "copy it again")

@@ -57,6 +57,7 @@ class Series(ABC):
         stat = self.path.stat()
         return [str(self.path.resolve()), stat.st_size, stat.st_mtime_ns]
 
+    @abstractmethod
     def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
         """Read the first trials at some places.
 
@@ -70,6 +71,13 @@ class Series(ABC):
         Raises:
             InputError: The file is damaged or ends early.
         """
+
+
+class VolumeSeries(Series):
+    """A file that keeps each trial's values together."""
+
+    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
+        """See `Series`."""
         count = self.num_trials if trials is None else trials
         # The files have the first axis fastest, HDF5 files of reversed axes too.
         places = np.ravel_multi_index(np.unravel_index(values, self.shape), self.shape, order="F")
@@ -84,7 +92,7 @@ class Series(ABC):
         """The first trials' values (size,), the grid's first axis fastest."""
 
 
-class ImageSeries(Series):
+class ImageSeries(VolumeSeries):
     """A NIfTI or MGH file whose last axis is trials.
 
     Attributes:
@@ -159,7 +167,7 @@ class ImageSeries(Series):
                     yield buffer
 
 
-class Hdf5Series(Series):
+class Hdf5Series(VolumeSeries):
     """An HDF5 file with a dataset (trials, Z, Y, X): the axes of the NIfTI file reversed.
 
     Args:

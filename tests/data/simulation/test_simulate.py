@@ -245,7 +245,7 @@ def test_folder_format(tmp_path):
     [
         (
             {"format": "bids"},
-            "--format: expected algonauts2023, folder, nsd, nsd-synthetic, tvsd, things-fmri, found 'bids'",
+            "--format: expected algonauts2023, folder, nsd, nsd-synthetic, betas, tvsd, things-fmri, found 'bids'",
         ),
         ({"images": 3}, "--images: expected 10 to 9999"),
         ({"targets": 5}, "--targets: expected 20 to 65536"),

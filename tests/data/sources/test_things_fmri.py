@@ -256,7 +256,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "no such ROI to score": (None, {"rois": ["V9"]}, "--data.source.rois V9: expected a ROI"),
     "ceilings as shares": (
         change(VOXELS, "nc_testset", lambda each: str(float(each) / 100)), {},
-        "expected nc_testset in per cent, found a maximum of 0.9.*: shares of 1",
+        "expected nc_testset in per cent, 0 to 100, found a maximum of 0.9.*: shares of 1",
     ),
     "a ceiling that is none": (
         change(VOXELS, "nc_testset", lambda _: "120", slice(0, 1)), {}, "expected nc_testset in per cent, 0 to 100",

@@ -9,13 +9,15 @@ from ...arrays import open_array
 from ...noise_ceiling import ceilings_in
 from ...reliability import mean_over_repetitions
 from ...sources.folder import CEILINGS, Folder, read_coordinates
+from ...sources.folder_responses import IMAGED, find_imaged
 from ...sources.folder_tables import read_rois, read_splits
 from ...stimuli import IMAGE_SUFFIXES, ImageFiles, list_images, natural_key
 from ..case import Asked, Block, Case, Table
 from ..gallery import Gallery
 from ..symptom import Chart
 
-OWN_FILES = ("images", "responses.npy", "responses_repeats.npy", "split.csv", "rois.csv", "coordinates.npy", CEILINGS)
+OWN_FILES = ("images", "responses.npy", "responses_repeats.npy", "split.csv", "rois.csv", "coordinates.npy", CEILINGS,
+             *IMAGED)  # fmt: skip
 
 
 def own_files(root: Path) -> list[Path]:
@@ -33,7 +35,7 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     if repeats_file.exists():
         axes = ("stimuli", "repetitions", "targets")
         repeats = chart.attempt("reading", repeats_file, lambda: open_array(repeats_file, axes))
-    table = _table(root, repeats, chart)
+    table = _table(root, repeats, chart, asked)
     case = Case(
         root.resolve().name,
         [Block(gallery, [table] if table else [])],
@@ -75,9 +77,13 @@ def _images(folder: Path, chart: Chart) -> list[Path]:
     return sorted((path for path in images if not path.name.startswith(".")), key=lambda path: natural_key(path.name))
 
 
-def _table(root: Path, repeats: np.ndarray | None, chart: Chart) -> Table | None:
+def _table(root: Path, repeats: np.ndarray | None, chart: Chart, asked: Asked) -> Table | None:
     """The responses, or else the mean over the repetitions that are there."""
     path = root / "responses.npy"
+    if any((root / name).exists() for name in IMAGED) and not path.exists():
+        imaged = chart.attempt("reading", root, lambda: find_imaged(root))
+        values = chart.attempt("reading", root, lambda: imaged.read(asked.missing == "allow")) if imaged else None
+        return Table(imaged.path, values) if imaged and values is not None else None
     if path.exists() or repeats is None:
         array = chart.attempt("reading", path, lambda: open_array(path, ("stimuli", "targets")))
         return None if array is None else Table(path, array)

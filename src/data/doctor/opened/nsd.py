@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from ...hdf5_images import Brick, BrickImages
-from ...sources.nsd.sessions import BetaSession
+from ...sources.nsd.sessions import beta_session
 from ...sources.nsd.source import BETAS, NsdSubject
 from ...sources.nsd.tree import NsdTree
 from ..case import Asked, Block, Case, Table
@@ -52,7 +52,7 @@ def _case(subject: NsdSubject) -> Case:
     brick.check(np.unique(subject.design.done))
     names = [f"nsd-{image:05d} in trial {trial + 1}" for image, trial in zip(images, trials, strict=True)]
     gallery = Gallery(brick.path, BrickImages([(brick, int(image)) for image in images], names))
-    betas = BetaSession(f"session {number}", files, chosen).read()[: len(trials)]
+    betas = beta_session(f"session {number}", files, chosen).read()[: len(trials)]
     tables = [Table(series.path, betas[:, chosen.sides == side] if side else betas, side)
               for side, series in files.items()]  # fmt: skip
     return Case(

@@ -16,6 +16,7 @@ from ....errors import InputError, one_line
 from ....fsaverage import MESH_VERTICES
 from ....names import HEMISPHERES
 from ....recording import Roi
+from ...trials.session import Chosen
 from .tree import NsdTree, Space, one_of
 
 _SURFACE, _VOLUME = (".mgz", ".mgh"), (".nii.gz", ".nii")
@@ -131,43 +132,27 @@ def _names(tree: NsdTree, name: str) -> dict[int, str] | None:
     return names
 
 
-@dataclass(frozen=True)
-class Chosen:
-    """Which places of the grid are targets, in their order.
+def rois_of(chosen: Chosen, atlas: Atlas) -> list[Roi]:
+    """An atlas's ROIs among the targets, the empty ones too.
 
-    Args:
-        places: In the C order of the grid, on a surface of the target's hemisphere, int64 (num_targets,).
-        sides: Hemisphere of each, "" where nothing tells, str (num_targets,).
+    Raises:
+        InputError: A label has no name.
     """
-
-    places: np.ndarray
-    sides: np.ndarray
-
-    def on(self, side: str) -> np.ndarray:
-        """Places of one hemisphere's targets, int64 (n,)."""
-        return self.places[self.sides == side]
-
-    def rois(self, atlas: Atlas) -> list[Roi]:
-        """An atlas's ROIs among the targets, the empty ones too.
-
-        Raises:
-            InputError: A label has no name.
-        """
-        rois = []
-        for side in dict.fromkeys(self.sides.tolist()):
-            targets = np.flatnonzero(self.sides == side)
-            # Where the one is known by hemisphere and the other is not, each place has the one label that is there.
-            either = atlas.labels.get(side, atlas.labels.get(""))
-            labels = (np.maximum.reduce(list(atlas.labels.values())) if either is None else either)[self.on(side)]
-            names = atlas.names or {}
-            unnamed = np.setdiff1d(labels[labels > 0], list(names))
-            if len(unnamed):
-                raise InputError(
-                    f"{atlas.name}.mgz.ctab: expected names of the labels of the atlas {atlas.name}, found none of "
-                    f"{unnamed[0]}; download it, or leave the atlas out of --data.source.rois"
-                )
-            rois += [Roi(name, side, targets[labels == label]) for label, name in names.items()]
-        return rois
+    rois = []
+    for side in dict.fromkeys(chosen.sides.tolist()):
+        targets = np.flatnonzero(chosen.sides == side)
+        # Where the one is known by hemisphere and the other is not, each place has the one label that is there.
+        either = atlas.labels.get(side, atlas.labels.get(""))
+        labels = (np.maximum.reduce(list(atlas.labels.values())) if either is None else either)[chosen.on(side)]
+        names = atlas.names or {}
+        unnamed = np.setdiff1d(labels[labels > 0], list(names))
+        if len(unnamed):
+            raise InputError(
+                f"{atlas.name}.mgz.ctab: expected names of the labels of the atlas {atlas.name}, found none of "
+                f"{unnamed[0]}; download it, or leave the atlas out of --data.source.rois"
+            )
+        rois += [Roi(name, side, targets[labels == label]) for label, name in names.items()]
+    return rois
 
 
 def members(atlas: Atlas, names: Sequence[str]) -> dict[str, np.ndarray]:

@@ -3,19 +3,13 @@
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-
-import numpy as np
 
 from ....errors import InputError
 from ....fsaverage import MESH_VERTICES
 from ....names import HEMISPHERES
-from ...digests import digest_bytes
 from ...trials.series import Hdf5Series, ImageSeries, Series
-from .labels import Chosen
+from ...trials.session import Chosen, SeriesSession
 from .tree import Space, one_of
 
 STORED_PER_PER_CENT = 300
@@ -24,62 +18,15 @@ STORED_PER_PER_CENT = 300
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True)
-class BetaSession:
-    """One session's betas at the chosen places; implements `Session` of src/data/trials/prepared.py.
+def beta_session(name: str, files: Mapping[str, Series], chosen: Chosen) -> SeriesSession:
+    """One session's betas at the chosen places, in per cent signal change.
 
     Args:
         name: For people.
         files: By hemisphere; "" is a volume.
         chosen: Which places of them are targets.
     """
-
-    name: str
-    files: Mapping[str, Series]
-    chosen: Chosen
-
-    @property
-    def num_trials(self) -> int:
-        return next(iter(self.files.values())).num_trials
-
-    def identity(self) -> object:
-        places = digest_bytes(np.ascontiguousarray(self.chosen.places).data)
-        return [*(series.stamp() for series in self.files.values()), places, self.chosen.sides.tolist().count("lh")]
-
-    def read(self) -> np.ndarray:
-        """See `Session`.
-
-        Raises:
-            InputError: A file is damaged, or a vertex is NaN in some of the session's trials only.
-        """
-        found = self._read(None)
-        gaps = np.isnan(found).any(axis=0)
-        if gaps.any():
-            raise InputError(
-                f"{self._path(int(gaps.argmax()))}: expected each vertex to be measured in all trials of a session or "
-                f"in none, found NaN in some of them; copy it again, or leave {self.name} out with "
-                "--data.source.sessions"
-            )
-        return found
-
-    def missing(self) -> np.ndarray:
-        """Which targets were not measured in this session, by its first trial, bool (num_targets,)."""
-        return np.isnan(self._read(1)[0])
-
-    def _path(self, target: int) -> Path:
-        return (self.files.get(str(self.chosen.sides[target])) or next(iter(self.files.values()))).path
-
-    def _read(self, trials: int | None) -> np.ndarray:
-        with ThreadPoolExecutor(len(self.files)) as pool:
-            parts = list(pool.map(partial(self._read_side, trials), self.files))
-        return parts[0] if len(parts) == 1 else np.concatenate(parts, axis=1)
-
-    def _read_side(self, trials: int | None, side: str) -> np.ndarray:
-        series = self.files[side]
-        values = series.read(self.chosen.on(side) if side else self.chosen.places, trials)
-        if series.dtype.kind in "iu" and not series.scaled:
-            values /= STORED_PER_PER_CENT
-        return values
+    return SeriesSession(name, files, chosen, per_unit=STORED_PER_PER_CENT)
 
 
 def find_sessions(folder: Path, space: Space, wanted: Sequence[int] | None) -> dict[int, dict[str, Series]]:

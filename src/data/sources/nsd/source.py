@@ -16,7 +16,7 @@ from ...trials.prepared import PreparedTrials
 from ...trials.repeats import TrialRepeats, trial_table
 from ..base import Source, subject_numbers
 from .design import Design, read_design
-from .sessions import BetaSession, find_sessions
+from .sessions import beta_session, find_sessions
 from .splits import Split, split_trials
 from .targets import NsdTargets
 from .tree import LAYOUT, NsdTree, Space
@@ -149,7 +149,7 @@ class NsdSubject:
     def prepared(self, cache_dir: Path) -> PreparedTrials:
         """The trials of all sessions in the cache."""
         chosen = self.targets.chosen
-        sessions = [BetaSession(f"session {number}", files, chosen) for number, files in self.files.items()]
+        sessions = [beta_session(f"session {number}", files, chosen) for number, files in self.files.items()]
         return PreparedTrials(cache_dir, sessions, self.num_targets, self.zscore)
 
     def read(self, cache_dir: Path, split: Split, average_repeats: bool) -> Recording:

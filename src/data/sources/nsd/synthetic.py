@@ -20,7 +20,7 @@ from ...trials.repeats import TrialRepeats, trial_table
 from ...trials.series import Hdf5Series, ImageSeries, Series
 from ..base import Source, subject_numbers
 from .design import read_mat
-from .sessions import BetaSession
+from .sessions import beta_session
 from .targets import NsdTargets
 from .tree import NsdTree, Space, one_of
 
@@ -114,7 +114,7 @@ class _Subject:
         self.image = order - 1
 
     def prepared(self, cache_dir: Path, zscore: bool) -> PreparedTrials:
-        session = BetaSession("nsdsynthetic", self.files, self.targets.chosen)
+        session = beta_session("nsdsynthetic", self.files, self.targets.chosen)
         return PreparedTrials(cache_dir, [session], self.targets.num_targets, zscore)
 
     def read(self, cache_dir: Path, zscore: bool, task: Task) -> Recording:

@@ -14,8 +14,9 @@ from ....fsaverage import mesh_at_level, pial_file, read_surface
 from ....names import HEMISPHERES
 from ....recording import Grid, Recording, Roi
 from ...trials.series import ImageSeries, Series
-from .labels import Chosen, members, read_atlas, read_values
-from .sessions import BetaSession
+from ...trials.session import Chosen
+from .labels import members, read_atlas, read_values, rois_of
+from .sessions import beta_session
 from .tree import NsdTree, Space, one_of
 
 ROIS = ("prf-visualrois", "floc-bodies", "floc-faces", "floc-places", "floc-words", "streams")
@@ -52,7 +53,7 @@ class NsdTargets:
         self.space: Space = space
         self._first = sessions[0]
         places = self._choose(targets)
-        there = ~np.logical_or.reduce([BetaSession("", files, places).missing() for files in sessions])
+        there = ~np.logical_or.reduce([beta_session("", files, places).missing() for files in sessions])
         if not there.any():
             raise InputError(
                 f"--data.source.targets {' '.join(targets)}: expected targets that are measured in all sessions, found "
@@ -129,7 +130,7 @@ class NsdTargets:
                 if self.rois or not _is_absent(self.tree, self.space, name):
                     raise
                 continue
-            found += self.chosen.rois(atlas)
+            found += rois_of(self.chosen, atlas)
         return found
 
     @cached_property

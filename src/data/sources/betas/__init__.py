@@ -1,0 +1,1 @@
+"""Any laboratory's single-trial betas."""

@@ -1,0 +1,126 @@
+"""ROIs: masks of one, and atlases of several whose labels a table names."""
+
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ....errors import InputError
+from ...trials.endings import MAPS
+from ...trials.maps import ImageMap, map_on, read_names
+from ...trials.series import Series
+from ...trials.session import Chosen
+from ..base import OWN_NAMES
+from .names import Named
+from .tree import SubjectFiles
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Members:
+    """Which places of a session's files are in a ROI.
+
+    Args:
+        name: The ROI's.
+        side: Its hemisphere, where the file's name tells it; "" else.
+        masks: By the side of the session's files, bool, in the C order of the grid.
+    """
+
+    name: str
+    side: str
+    masks: Mapping[str, np.ndarray]
+
+    def of(self, chosen: Chosen) -> np.ndarray:
+        """Which targets are in it, bool (num_targets,)."""
+        inside = np.zeros(len(chosen.places), dtype=bool)
+        for side, mask in self.masks.items():
+            own = chosen.sides == side
+            inside[own] = mask[chosen.places[own]]
+        return inside
+
+
+def read_rois(subject: SubjectFiles, files: Mapping[str, Series], space: str, folder: Path | None) -> list[Members]:
+    """Read the ROIs of a subject that lie on the grid of its betas.
+
+    Args:
+        subject: The subject's files.
+        files: Of one session, by side.
+        space: Of the betas; files of another one are left alone.
+        folder: Where the ROIs are; those among the subject's files where None.
+
+    Raises:
+        InputError: A file is damaged, or an atlas has no names.
+    """
+    named = subject.rois if folder is None else _named_in(folder)
+    named = [each for each in named if not space or each.entity("space") in ("", space)]
+    found: list[Members] = []
+    elsewhere: list[Named] = []
+    for each in named:
+        sides = [side for side in files if side in ("", each.side)]
+        own = [(side, map_on(each.path, files[side])) for side in sides]
+        parts = [_members(each, side, labels) for side, labels in own if labels is not None]
+        found += [members for part in parts for members in part]
+        elsewhere += [] if parts else [each]
+    if elsewhere and not found:
+        raise InputError(
+            f"{elsewhere[0].path}: expected ROIs on the grid of the betas, {_grids(files)}, in a file named for its "
+            "hemisphere where these are, found none among "
+            f"{len(elsewhere)}; give those of the same space and resolution, or move them elsewhere"
+        )
+    if elsewhere:
+        log.info("%s: left out %d ROI files of another grid", subject.name, len(elsewhere))
+    return found
+
+
+def _grids(files: Mapping[str, Series]) -> str:
+    return " and ".join(f"{side} {series.shape}".strip() for side, series in files.items())
+
+
+def _named_in(folder: Path) -> list[Named]:
+    if not folder.is_dir():
+        raise InputError(f"--data.source.roi_folder {folder}: expected a folder of ROIs, found none; correct it")
+    named = (Named(path, folder) for path in sorted(folder.rglob("*")) if path.is_file())
+    found = [each for each in named if each.ending in MAPS]
+    if not found:
+        raise InputError(f"--data.source.roi_folder {folder}: expected maps ({' '.join(MAPS)}), found none; correct it")
+    return found
+
+
+def _members(named: Named, side: str, found: ImageMap) -> list[Members]:
+    """The ROIs of one file: one of a mask, those of an atlas."""
+    labels = found.labels("a mask or an atlas")
+    names = found.names or read_names(named.path)
+    if names is None and labels.max(initial=0) <= 1:
+        return [Members(_name(named), named.side, {side: labels == 1})]
+    unnamed = np.setdiff1d(labels[labels > 0], list(names or {}))
+    if len(unnamed):
+        raise InputError(
+            f"{named.path}: expected a name for each label, found none of {unnamed[0]}; put a table of index and name "
+            f"beside it, {named.stem}.tsv"
+        )
+    chosen = {label: name for label, name in (names or {}).items() if label > 0}
+    _check_names(named.path, list(chosen.values()))
+    return [Members(name, named.side, {side: labels == label}) for label, name in chosen.items()]
+
+
+def _name(named: Named) -> str:
+    """A mask's ROI, by its name: BIDS's label, or what is left without the hemisphere."""
+    name = named.entity("label") or named.entity("desc")
+    if not name:
+        name = named.variety.removesuffix(named.ending).removesuffix(".nii").removesuffix(".mgh").removesuffix(".gii")
+        for word in ("_mask", "_roi", ".mask", ".roi"):
+            name = name.removesuffix(word)
+    _check_names(named.path, [name])
+    return name
+
+
+def _check_names(path: Path, names: Sequence[str]) -> None:
+    own = [name for name in names if name in OWN_NAMES or ";" in name or not name]
+    if own:
+        raise InputError(
+            f"{path}: expected ROIs' names without ';' and other than {' and '.join(OWN_NAMES)}, which the program "
+            f"uses itself, found {own[0]!r}; rename it"
+        )
