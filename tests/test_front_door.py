@@ -72,7 +72,9 @@ def test_a_run_has_its_tables_and_pictures(run):
     assert run.figures["pearson_per_roi"]._repr_png_().startswith(b"\x89PNG")
     assert run.figures._repr_html_().count("<img") == len(run.figures) > 1
     assert "mine" in run._repr_html_()
-    with pytest.raises(cc.InputError, match=r"bands\.csv: this run has no such table, it has history, scores, targets"):
+    with pytest.raises(
+        cc.InputError, match=r"bands\.csv: this run has no such table, it has benchmarks, history, scores, targets"
+    ):
         run.table("bands")
 
 

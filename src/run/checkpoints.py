@@ -102,8 +102,9 @@ def copied(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
 
     def copy(value: Any) -> Any:
         if isinstance(value, Tensor):
-            place = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
-            key = place if value.numel() and value.layout == torch.strided else id(value)
+            key: object = id(value)  # an empty one has no place, a sparse one several
+            if value.layout == torch.strided and value.numel():
+                key = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
             if key not in made:
                 made[key] = value.detach().to("cpu", copy=True)
             return made[key]

@@ -22,6 +22,7 @@ def test_a_copy_is_not_changed_by_training_and_what_shares_memory_still_does():
     weight = torch.arange(6.0).reshape(2, 3)
     history = [{"epoch": 0}]
     given = {"weight": weight, "tied": weight.view(2, 3), "rows": weight[1], "history": history, "pair": (weight, 1)}
+    given["projection"] = torch.eye(2).to_sparse_csr()
     made = copied(given)
     weight += 1
     history[0]["epoch"] = 5
@@ -29,6 +30,7 @@ def test_a_copy_is_not_changed_by_training_and_what_shares_memory_still_does():
     assert made["weight"].tolist() == [[0, 1, 2], [3, 4, 5]]
     assert made["tied"].data_ptr() == made["weight"].data_ptr() == made["pair"][0].data_ptr()
     assert made["rows"].tolist() == [3, 4, 5]
+    assert made["projection"].layout == torch.sparse_csr
     assert made["history"] == [{"epoch": 0}]
 
 
