@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import platform
-import shutil
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +17,7 @@ from ..evaluation import History, Summary, check_min_ceiling, evaluate_run, writ
 from ..evaluation.figures.mesh import load_meshes
 from ..findings import Findings
 from ..recording import Recording
-from ..results.new_run import check_apart, check_name, check_outside, reserve
+from ..results.new_run import check_apart, check_name, check_outside, discard, reserve
 from ..results.prediction_files import FOLDER
 from ..results.provenance import facts, made, result, write_provenance
 from ..results.run_folder import CONFIG, MEMBERS, FinishedRun
@@ -93,9 +91,7 @@ def make_ensemble(
     try:
         return _write(folder, members, combinations, made(command, start), start, fsaverage, min_ceiling)
     except BaseException:
-        shutil.rmtree(folder)
-        with suppress(OSError):  # others of this name may be there
-            folder.parent.rmdir()
+        discard(folder, below)
         raise
 
 

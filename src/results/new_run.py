@@ -1,6 +1,8 @@
 """The folder of a new run: what it may be called, where it may lie, and which version is free."""
 
+import shutil
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,3 +70,18 @@ def reserve(runs: Path) -> int:
             version += 1
         else:
             return version
+
+
+def discard(folder: Path, runs: Path) -> None:
+    """Remove the folder of a run that came to nothing, and those above it that hold no other.
+
+    Args:
+        folder: The run's, below the folder of all runs.
+        runs: Folder of all runs; it goes too where it is left empty.
+    """
+    shutil.rmtree(folder)
+    above = folder.parent
+    with suppress(OSError):  # other runs are there
+        while above != runs.parent:
+            above.rmdir()
+            above = above.parent

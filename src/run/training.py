@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-import shutil
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,6 +14,7 @@ from lightning.pytorch.trainer.states import TrainerStatus
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..names import WITHHELD
+from ..results.new_run import discard
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
@@ -87,7 +87,7 @@ def _discard_if_empty(cli: EncodingCLI) -> None:
     """Remove the folder of a run that its input ended before it began."""
     folder = Path(cli.run_logger.log_dir)
     if folder.is_dir() and not (folder / CHECKPOINTS).is_dir() and rank() == 0:
-        shutil.rmtree(folder)
+        discard(folder, Path(cli.run_logger.save_dir))
 
 
 def encode(cli: EncodingCLI) -> None:
