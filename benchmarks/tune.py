@@ -23,10 +23,10 @@ import time
 from dataclasses import dataclass, field
 
 from calcarine.run.main import quieten
+from calcarine.study.opening import open_session
 from calcarine.study.search.options import parse
-from calcarine.study.session import open_session
 from calcarine.study.trial import TrialCLI, Trials, quiet
-from calcarine.study.worker import Outcome
+from calcarine.study.worker import TrialOutcome
 from optuna import Trial
 
 
@@ -39,7 +39,7 @@ class Compared(Trials):
     apart: float = 0.0
     """Seconds that were not the study's."""
 
-    def __call__(self, trial: Trial) -> Outcome:
+    def __call__(self, trial: Trial) -> TrialOutcome:
         start = time.perf_counter()
         with quiet():
             cli = TrialCLI(self.flags(trial), "bare", trial.number, self.modules)
