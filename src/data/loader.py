@@ -46,7 +46,9 @@ class BatchLoader:
     """Iterates over stimuli in batches of nearly equal size.
 
     All ranks make the same number of steps, each stimulus is served exactly once per epoch over all ranks, and
-    no batch is padded; where stimuli are fewer than ranks a rank's batch may be empty.
+    no batch is padded; where stimuli are fewer than ranks a rank's batch may be empty. What the ranks are served in a
+    step is together the batch of one process whose batches are as much larger, so a run has the same steps on any
+    number of ranks.
 
     Args:
         stimuli: Positions to serve (n,).
@@ -99,11 +101,10 @@ class BatchLoader:
         stimuli = self.stimuli
         if self.order is not None:
             stimuli = np.random.default_rng(self.order()).permutation(stimuli)
-        # Splitting evenly over all steps and ranks leaves no tiny last batch, which would weigh as much as a
-        # full one in the gradient and break batch norm.
-        shares = np.array_split(stimuli, self.steps * self.world_size) if self.steps else []
-        for step in range(self.steps):
-            yield self._gather(shares[step * self.world_size + self.rank], step % 2)
+        # Splitting evenly over all steps, and each step over the ranks, leaves no tiny last batch, which would weigh as
+        # much as a full one in the gradient and break batch norm.
+        for step, served in enumerate(np.array_split(stimuli, self.steps) if self.steps else []):
+            yield self._gather(np.array_split(served, self.world_size)[self.rank], step % 2)
 
     def _gather(self, stimuli: np.ndarray, buffer: int) -> Batch:
         count = len(stimuli)

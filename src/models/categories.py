@@ -1,5 +1,6 @@
 """Categories: the second output layer of a hybrid network, which names the object that a stimulus shows."""
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torchmetrics import MeanMetric
@@ -9,6 +10,7 @@ from ..batch import Batch, Facts, Features, flatten
 from ..errors import InputError
 from ..names import HELD_OUT
 from ..recipe import Remakable
+from .over_ranks import sum_over_ranks
 
 
 class CategoryObjective(KeepsArguments, Remakable, nn.Module):
@@ -60,12 +62,13 @@ class CategoryObjective(KeepsArguments, Remakable, nn.Module):
         return self.readout(flatten(features)).unflatten(0, (stimuli, -1)).mean(1)
 
     def loss(self, features: Features, batch: Batch) -> Tensor:
-        """Weighted mean cross-entropy of the stimuli whose category is known; 0 where none is."""
+        """Weighted mean cross-entropy of all ranks' stimuli whose category is known; 0 where none is."""
         assert batch.category is not None
         known = (batch.category >= 0).sum()
         evidence = self(features, len(batch))
         total = F.cross_entropy(evidence, batch.category, ignore_index=-1, reduction="sum")
-        return self.weight * total / known.clamp_min(1)
+        total, known = sum_over_ranks(torch.stack([total, known.to(total)]))
+        return self.weight * total / known.detach().clamp_min(1)
 
     def update(self, split: str, features: Features, batch: Batch) -> None:
         """Count which stimuli of a batch are named rightly."""

@@ -205,11 +205,13 @@ class EncodingModule(PredictingModule):
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
-        losses, measured = step.losses, step.measured
+        losses, measured = self.loss.over_ranks(step.losses, step.measured)
         # Every measurement weighs the same: a subject of whom a batch has one stimulus does not weigh as one of whom
         # it has sixty, and over an epoch each weighs by its stimuli and its targets.
         mean = _weighted_mean(losses, measured)
-        self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=len(batch), sync_dist=True)
+        # A whole number would be averaged over ranks to a whole number, and the mean over steps be wrong.
+        size: Any = float(len(batch))
+        self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
         # whether it is trained with ten others or with forty thousand.
         if self.independent_targets:

@@ -12,6 +12,7 @@ from ..arguments import KeepsArguments
 from ..batch import Facts
 from ..errors import InputError
 from ..recipe import Remakable
+from .over_ranks import ranks, sum_over_ranks
 
 FLAT = 1e-6
 """Variance below which a standardised prediction or response counts as constant."""
@@ -60,6 +61,22 @@ class Loss(KeepsArguments, Remakable, nn.Module, ABC):
         error, measured = _errors(prediction, response)
         return error.square().sum(0) / measured.sum(0).clamp_min(1)
 
+    def over_ranks(self, losses: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+        """Loss over the batches of all ranks: for what is a mean over stimuli, the mean, so that every measurement
+        weighs the same on whichever rank it is.
+
+        Args:
+            losses: Of this rank's batch, (num_targets,).
+            measured: How many of its stimuli were measured, (num_targets,).
+
+        Returns:
+            Loss, and how many stimuli were measured, over all ranks, (num_targets,) each.
+        """
+        if ranks() == 1:
+            return losses, measured
+        total, everywhere = sum_over_ranks(torch.stack([losses * measured, measured.to(losses)]))
+        return total / everywhere.clamp_min(1), everywhere.detach()
+
     def over_split(self, mean: Tensor, pearson: Tensor) -> Tensor:
         """Loss over a whole split, however it is batched: for what is a mean over stimuli, the mean.
 
@@ -102,9 +119,10 @@ class SmoothL1(Loss):
 class OneMinusCorrelation(Loss):
     """One minus Pearson's correlation over the batch's stimuli: the dissimilarity of prediction and response.
 
-    It is 1 for a target that is constant in the batch or is predicted by a constant, with a finite gradient. Training
-    takes each rank's batch by itself, so batches should be large: of n stimuli a correlation is known to 1/√n.
-    Validation takes the correlation over the whole split.
+    It is 1 for a target that is constant in the batch or is predicted by a constant, with a finite gradient. Of n
+    stimuli a correlation is known to 1/√n, so batches should be large. On several ranks it is the correlation over the
+    batches of all of them, as one process has it whose batches are as much larger. Validation takes the correlation
+    over the whole split.
 
     Correlation leaves the scale and offset of predictions undetermined. When training has ended, a line per target
     brings them to the responses' units (`Calibration`).
@@ -114,18 +132,21 @@ class OneMinusCorrelation(Loss):
 
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
         measured = ~response.isnan()
-        count = measured.sum(0)  # (num_targets,)
-
-        def centred(values: Tensor) -> Tensor:
-            values = torch.where(measured, values, 0.0)
-            return torch.where(measured, values - values.sum(0) / count.clamp_min(1), 0.0)
-
-        p, y = centred(prediction.to(response.dtype)), centred(response)
-        covariance, variance_p, variance_y = ((a * b).sum(0) / count.clamp_min(1) for a, b in ((p, y), (p, p), (y, y)))
+        p, y = (torch.where(measured, each.to(response.dtype), 0.0) for each in (prediction, response))
+        # Means are constants to the gradient: what is centred has a sum of 0, so nothing flows through them. On one
+        # rank of several that sum is not 0, but over all of them it is.
+        count, *sums = sum_over_ranks(torch.stack([each.detach().sum(0) for each in (measured.to(y), p, y)]))
+        stimuli = count.clamp_min(1)  # (num_targets,)
+        p, y = (torch.where(measured, each - total / stimuli, 0.0) for each, total in zip((p, y), sums, strict=True))
+        moments = sum_over_ranks(torch.stack([(a * b).sum(0) for a, b in ((p, y), (p, p), (y, y))]))
+        covariance, variance_p, variance_y = moments / stimuli
         # FLAT inside the root, rather than a case for constants: heads that start at zero predict a constant, and
         # have to get a gradient that leads away from it.
         correlation = covariance / ((variance_p + FLAT) * (variance_y + FLAT)).sqrt()
         return torch.where(count > 0, 1 - correlation, 0.0)
+
+    def over_ranks(self, losses: Tensor, measured: Tensor) -> tuple[Tensor, Tensor]:
+        return losses, sum_over_ranks(measured)
 
     def over_split(self, mean: Tensor, pearson: Tensor) -> Tensor:
         loss = 1 - pearson.nan_to_num(0.0)
