@@ -27,22 +27,34 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
     typed = list(sys.argv[1:] if args is None else args)
     try:
         command([each for each in typed if each != DEBUG])
-    except InputError as error:
+    except (InputError, OSError) as error:
+        message = of_input(error)
+        if message is None:
+            raise
         if DEBUG in typed:
             traceback.print_exc()
-        _say(one_line(error))
-        return WRONG_INPUT
-    except OSError as error:
-        if error.filename is None:
-            raise
-        _say(f"{error.filename}: {error.strerror}")  # a folder that cannot be written, a full disk
+        if _leads():
+            say(message)
         return WRONG_INPUT
     except KeyboardInterrupt:
         return INTERRUPTED
     return DONE
 
 
-def _say(message: str) -> None:
-    """One line on standard error, from one of the processes that all meet the same fault."""
-    if os.environ.get("LOCAL_RANK", "0") == "0":
-        print("error:", message, file=sys.stderr)  # noqa: T201
+def of_input(error: BaseException) -> str | None:
+    """The one line that a user is told of an error; None where it is no fault of the input but ours."""
+    if isinstance(error, InputError):
+        return one_line(error)
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename}: {error.strerror}"  # a folder that cannot be written, a full disk
+    return None
+
+
+def say(message: str) -> None:
+    """One line on standard error."""
+    print("error:", message, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def _leads() -> bool:
+    """Whether this is the first of a machine's processes, which before they train all meet the same faults."""
+    return os.environ.get("LOCAL_RANK", os.environ.get("SLURM_LOCALID", "0")) == "0"

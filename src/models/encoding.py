@@ -71,10 +71,15 @@ class EncodingModule(PredictingModule):
             the rate is multiplied by 0.75 every 10 epochs, as in the CLIP-linear system of the Algonauts 2023
             challenge.
 
+    Attributes:
+        scale_lr: Whether the learning rate is multiplied by the batches of a step; set by --scale_lr.
+
     Raises:
         InputError: The data serve images and there is no backbone, or features and there is one; or parts that do not
             go together.
     """
+
+    scale_lr: bool = False
 
     def __init__(
         self,
@@ -180,7 +185,7 @@ class EncodingModule(PredictingModule):
         return {name: value for name, value in self.state_dict().items() if name.startswith(parts)}
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
-        return optimization(self, self._parameter_groups(), self.make_optimizer, self.make_scheduler)
+        return optimization(self, self._parameter_groups(), self.make_optimizer, self.make_scheduler, self.scale_lr)
 
     def on_fit_start(self) -> None:
         check_clipping(self.trainer)

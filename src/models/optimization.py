@@ -1,5 +1,6 @@
 """From a model's weights to its optimiser and schedule, as Lightning takes them."""
 
+import logging
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -8,9 +9,12 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
+from torch.optim import Optimizer
 
 from ..errors import InputError, one_line
 from .schedules import OneCycle
+
+log = logging.getLogger(__name__)
 
 Made = TypeVar("Made")
 
@@ -20,6 +24,7 @@ def optimization(
     groups: list[dict[str, Any]],
     make_optimizer: OptimizerCallable,
     make_scheduler: LRSchedulerCallable | None,
+    scaled: bool = False,
 ) -> OptimizerLRScheduler:
     """What `configure_optimizers` returns.
 
@@ -28,17 +33,34 @@ def optimization(
         groups: Weights, each group with its share of the learning rate as "rate".
         make_optimizer: From parameters to an optimiser.
         make_scheduler: From an optimiser to a schedule.
+        scaled: Multiply the rate by the batches of --data.batch_size that a step holds.
 
     Raises:
         InputError: The optimiser refuses its settings, or a schedule cannot know where training ends.
     """
     optimizer = _made("--model.optimizer", make_optimizer, [group for group in groups if group["params"]])
+    factor = _batches_of_a_step(module.trainer, optimizer) if scaled else 1
     for group in optimizer.param_groups:
-        group["lr"] *= group["rate"]
+        group["lr"] *= group["rate"] * factor
     if make_scheduler is None:
         return {"optimizer": optimizer}
     schedule = _lightning_schedule(_made("--model.scheduler", make_scheduler, optimizer), module)
     return {"optimizer": optimizer, "lr_scheduler": schedule}  # type: ignore[return-value]
+
+
+def _batches_of_a_step(trainer: Trainer, optimizer: Optimizer) -> int:
+    """How many batches a step holds, over all ranks and an accumulation's window; says what is made of the rate."""
+    ranks, window = trainer.world_size, trainer.accumulate_grad_batches
+    given = optimizer.param_groups[0]["lr"]
+    if trainer.is_global_zero:
+        log.info(
+            "--scale_lr: learning rate %g = %g × %d ranks × %d batches accumulated",
+            given * ranks * window,
+            given,
+            ranks,
+            window,
+        )
+    return ranks * window
 
 
 def check_settings(groups: int, make_optimizer: OptimizerCallable, make_scheduler: LRSchedulerCallable | None) -> None:

@@ -30,6 +30,10 @@ from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
 from .resume import ResumeGuard, resume_from
+from .together import interrupt_on_sigterm
+
+SHARDED = ("fsdp", "deepspeed", "modelparallel")
+"""Parts of the names of Lightning's strategies that divide a model's weights or its optimiser's."""
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,13 @@ class EncodingCLI(LightningCLI):
             "one where the name is new.",
         )
         parser.add_argument(
+            "--scale_lr",
+            type=bool,
+            default=False,
+            help="Multiply the learning rate by the batches of --data.batch_size that a step holds: the number of "
+            "processes times --trainer.accumulate_grad_batches.",
+        )
+        parser.add_argument(
             "--controls",
             type=bool,
             default=False,
@@ -114,6 +125,8 @@ class EncodingCLI(LightningCLI):
             if fault is None:
                 raise
             raise fault from None
+
+        self.model.scale_lr = self.config.scale_lr
 
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
@@ -164,13 +177,17 @@ class EncodingCLI(LightningCLI):
         loggers = given.logger if isinstance(given.logger, list) else [given.logger]
         plugins = given.plugins if isinstance(given.plugins, list) else [given.plugins]
         try:
-            return super().instantiate_trainer(
+            trainer = super().instantiate_trainer(
                 logger=[self.run_logger, *(logger for logger in loggers if isinstance(logger, Logger))],
                 plugins=[*(plugin for plugin in plugins if plugin is not None), self.checkpoint_io],
+                # In a SLURM job Lightning fits and tests what `hpc_ckpt_N.ckpt` there holds, whoever left it.
+                default_root_dir=self.run_logger.root_dir,
                 **{"enable_progress_bar": self._shows_bar(), **kwargs},
             )
         except (MisconfigurationException, RuntimeError, ValueError) as error:
             raise InputError(f"--trainer: {one_line(error)}") from error
+        interrupt_on_sigterm(trainer)
+        return trainer
 
 
 def _check_trainer(trainer: Any) -> None:
@@ -190,6 +207,12 @@ def _check_trainer(trainer: Any) -> None:
         raise InputError(
             f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
             f"{str(trainer.precision).replace('true', 'mixed')}"
+        )
+    if any(sharded in str(trainer.strategy).lower().replace("_", "") for sharded in SHARDED):
+        raise InputError(
+            f"--trainer.strategy {trainer.strategy}: early stopping, averages and checkpoints are taken from whole "
+            "weights, and this divides them among processes; use ddp, and for a large backbone --model.finetuning Lora "
+            "or --trainer.precision bf16-mixed (docs/scaling.md says what fits)"
         )
     if any(start in str(trainer.strategy) for start in ("spawn", "fork", "notebook")):
         raise InputError(

@@ -59,5 +59,6 @@ def quieten() -> None:
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch
     warnings.filterwarnings("ignore", "Total length of .* is zero")  # no validation split, as asked
     warnings.filterwarnings("ignore", ".*in eval mode at the start of training.*")  # a frozen trunk, as asked
+    warnings.filterwarnings("ignore", ".*sync_dist=True.*")  # what is logged is over all ranks already
     warnings.filterwarnings("ignore", ".*treespec.*")  # a deprecation inside Lightning
     warnings.filterwarnings("ignore", ".*dirpath has changed.*|.*exists and is not empty.*")  # resuming means that

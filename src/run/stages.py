@@ -28,6 +28,8 @@ from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
 from .folder import rank
 from .predictions import by_recording
+from .requeue import requeued_on_signal
+from .together import ending_together
 from .training import predicted_splits, train
 
 if TYPE_CHECKING:
@@ -43,15 +45,16 @@ def run(cli: EncodingCLI) -> None:
     """
     plan = plan_controls(cli) if cli.config.controls else None
     try:
-        folder = train(cli, keep=True)
-        if folder is None:
-            return
-        if cli.trainer.is_global_zero:
-            evaluate(cli, folder, last=plan is None)
-        if plan is not None:
-            controls = run_controls(cli, folder, plan)
+        with ending_together(cli.trainer.world_size), requeued_on_signal(Path(cli.run_logger.root_dir), cli.args):
+            folder = train(cli, keep=True)
+            if folder is None:
+                return
             if cli.trainer.is_global_zero:
-                evaluate(cli, folder, controls)
+                evaluate(cli, folder, last=plan is None)
+            if plan is not None:
+                controls = run_controls(cli, folder, plan)
+                if cli.trainer.is_global_zero:
+                    evaluate(cli, folder, controls)
     except KeyboardInterrupt:
         _say_how_to_go_on(cli)
         raise

@@ -8,6 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from lightning.fabric.utilities.distributed import _InfiniteBarrier
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.trainer.states import TrainerStatus
 
@@ -18,6 +19,7 @@ from ..results.new_run import discard
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
+from .together import ending_together
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
@@ -91,6 +93,19 @@ def _discard_if_empty(cli: EncodingCLI) -> None:
 
 
 def encode(cli: EncodingCLI) -> None:
-    """Fill the embedding cache and stop."""
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup()
+    """Fill the embedding cache and stop; ranks divide it."""
+    trainer, data = cli.trainer, cli.datamodule
+    data.trainer = trainer
+
+    def fill() -> None:
+        trainer.strategy.setup_environment()
+        with _InfiniteBarrier():
+            if trainer.local_rank == 0:
+                data.prepare_data()
+        data.setup()
+
+    with ending_together(trainer.world_size):
+        if trainer.strategy.launcher is None:
+            fill()
+        else:
+            trainer.strategy.launcher.launch(fill, trainer=trainer)

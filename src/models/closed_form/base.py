@@ -131,6 +131,8 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
 
     def check(self, facts: Facts) -> None:
         super().check(facts)
+        if self.scale_lr:
+            raise InputError(f"--scale_lr: {type(self).__name__} solves, and has no learning rate; leave it out")
         if facts.gaps:
             raise InputError(
                 f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
