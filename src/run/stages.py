@@ -29,7 +29,7 @@ from .controls import plan_controls, run_controls
 from .folder import rank
 from .predictions import by_recording
 from .requeue import requeued_on_signal
-from .together import ending_together
+from .together import check_processes, ending_together
 from .training import predicted_splits, train
 
 if TYPE_CHECKING:
@@ -43,6 +43,7 @@ def run(cli: EncodingCLI) -> None:
 
     A run with controls is whole before they are begun, and is evaluated once more beside them.
     """
+    check_processes(cli.trainer)
     plan = plan_controls(cli) if cli.config.controls else None
     try:
         with ending_together(cli.trainer.world_size), requeued_on_signal(Path(cli.run_logger.root_dir), cli.args):

@@ -18,9 +18,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 import torch
+from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
 from lightning.pytorch import Trainer
 from torch.distributed import TCPStore  # type: ignore[attr-defined]
 
+from ..errors import InputError
 from ..front_door import FAULT, INTERRUPTED, WRONG_INPUT, of_input, say
 from .folder import rank
 
@@ -47,6 +49,26 @@ def interrupt_on_sigterm(trainer: Trainer) -> None:
         trainer._signal_connector._sigterm_notifier_fn = interrupt  # type: ignore[method-assign]
 
 
+def check_processes(trainer: Trainer) -> None:
+    """Whether as many processes were started as the trainer has ranks.
+
+    Raises:
+        InputError: Ranks are missing, for which the others would wait; or several processes would each train alone.
+    """
+    if torch.distributed.is_torchelastic_launched():
+        launcher, started = "torchrun", int(os.environ["WORLD_SIZE"])
+    elif SLURMEnvironment.detect():
+        launcher, started = "srun", int(os.environ["SLURM_NTASKS"])
+    else:
+        return
+    if started != trainer.world_size:
+        raise InputError(
+            f"--trainer.devices {trainer.num_devices}, --trainer.num_nodes {trainer.num_nodes}: expected as many "
+            f"processes as {launcher} has, {started}, found {trainer.world_size}; set both flags to what it was given, "
+            "and --trainer.strategy ddp"
+        )
+
+
 @contextmanager
 def ending_together(world_size: int) -> Iterator[None]:
     """End with the other ranks, if there are any.
@@ -55,8 +77,8 @@ def ending_together(world_size: int) -> Iterator[None]:
         world_size: Processes of the run.
 
     Raises:
-        SystemExit: Another rank has ended, and this is said elsewhere.
-        KeyboardInterrupt: Another rank was interrupted.
+        SystemExit: A rank has ended badly, and it is said why.
+        KeyboardInterrupt: This rank or another was interrupted.
     """
     if world_size == 1:
         yield
@@ -67,7 +89,6 @@ def ending_together(world_size: int) -> Iterator[None]:
         yield
     except BaseException as error:
         line.fail(error)
-        raise
     line.finish()
 
 
@@ -106,11 +127,11 @@ class _End(threading.Thread):
         self.finished = True
 
     def fail(self, error: BaseException) -> None:
-        """Tell the others, or learn that they have told; returns where the error is this rank's to say.
+        """Tell the others, or learn that they have told; say the error where that falls to this rank.
 
         Raises:
-            SystemExit: It is said elsewhere, or was said now.
-            KeyboardInterrupt: Another rank was interrupted.
+            SystemExit: Always, but for an interruption.
+            KeyboardInterrupt: This rank or another was interrupted, after which rank 0 says how to go on.
         """
         if isinstance(error, RuntimeError):  # which collectives raise when a rank is gone
             self.ended.wait(PATIENCE)
@@ -118,15 +139,13 @@ class _End(threading.Thread):
         speaks = not self.ended.is_set() and self.report(status)
         self.finish()
         if status == INTERRUPTED:
-            raise KeyboardInterrupt from None  # after which rank 0 says how to go on
-        if speaks and rank() == 0:
-            return
-        if speaks:
-            message = of_input(error)
-            if message is None:
-                traceback.print_exception(error)
-            else:
-                say(f"rank {rank()}: {message}")
+            raise KeyboardInterrupt from None
+        # At once, and not where the error would come to in the end: Lightning kills rank 0 once another one is gone.
+        message = of_input(error)
+        if speaks and message is not None:
+            say(f"rank {rank()}: {message}" if rank() else message)
+        elif speaks:
+            traceback.print_exception(error)
         raise SystemExit(status) from None
 
     def other_ended(self, status: int) -> None:
@@ -257,12 +276,6 @@ class _Hub(_End):
             return False
         self._end_others(status)
         return True
-
-    def finish(self) -> None:
-        super().finish()
-        until = time.monotonic() + GRACE + 2
-        while self.told and self.lines and time.monotonic() < until:
-            time.sleep(0.05)  # or who started the run is told of its end before it has ended
 
 
 def _status(error: BaseException) -> int:

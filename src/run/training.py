@@ -19,7 +19,7 @@ from ..results.new_run import discard
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
-from .together import ending_together
+from .together import check_processes, ending_together
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
@@ -95,6 +95,7 @@ def _discard_if_empty(cli: EncodingCLI) -> None:
 def encode(cli: EncodingCLI) -> None:
     """Fill the embedding cache and stop; ranks divide it."""
     trainer, data = cli.trainer, cli.datamodule
+    check_processes(trainer)
     data.trainer = trainer
 
     def fill() -> None:
