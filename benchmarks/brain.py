@@ -1,4 +1,4 @@
-"""A recording and an encoder of chosen sizes, made of random numbers: what the benchmarks train on."""
+"""A recording and an encoder of chosen sizes, made of random numbers, and a trainer as train.py makes it."""
 
 from pathlib import Path
 
@@ -6,8 +6,12 @@ import numpy as np
 import torch
 from calcarine.data import Source
 from calcarine.encoders import Encoder
+from calcarine.models import RoiEarlyStopping
 from calcarine.names import HEMISPHERES, TRAIN, VALIDATION
 from calcarine.recording import Recording, Responses, Roi
+from calcarine.run.checkpoints import BackgroundCheckpointIO, LastCheckpoint
+from calcarine.run.folder import EpochSeed, HistoryWriter, RunLogger
+from lightning.pytorch import Callback, Trainer
 from torch import Tensor
 
 PIXELS = 8
@@ -89,3 +93,19 @@ class RandomFeatures(Encoder):
 
     def settings(self) -> dict[str, object]:
         return {}
+
+
+def make_trainer(epochs: int, *callbacks: Callback) -> tuple[Trainer, BackgroundCheckpointIO]:
+    """A trainer with all that a run has, in the present folder, and who writes its checkpoints."""
+    writer = BackgroundCheckpointIO()
+    trainer = Trainer(
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=RunLogger("benchmark", None, Path("runs")),
+        callbacks=[EpochSeed(0), HistoryWriter(), RoiEarlyStopping(), LastCheckpoint(), *callbacks],
+        plugins=[writer],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+    )
+    return trainer, writer

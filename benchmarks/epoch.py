@@ -17,14 +17,11 @@ import os
 import tempfile
 import time
 from functools import partial
-from pathlib import Path
 
 import torch
-from brain import Brain, RandomFeatures
+from brain import Brain, RandomFeatures, make_trainer
 from calcarine.data.datamodule import EncodingDataModule
-from calcarine.models import EncodingModule, RoiEarlyStopping
-from calcarine.run.checkpoints import BackgroundCheckpointIO, LastCheckpoint
-from calcarine.run.folder import EpochSeed, HistoryWriter, RunLogger
+from calcarine.models import EncodingModule
 from lightning.pytorch import Callback, Trainer
 from side_by_side import in_turn, ratio, row, told
 
@@ -81,17 +78,8 @@ def fit(targets: int, epochs: int) -> float:
     data = EncodingDataModule(
         Brain(targets, TRAINING, VALIDATION, ROIS), RandomFeatures(FEATURES), batch_size=-(-TRAINING // STEPS)
     )
-    first, writer = FirstBatch(), BackgroundCheckpointIO()
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=RunLogger("epoch", None, Path("runs")),
-        callbacks=[EpochSeed(0), HistoryWriter(), RoiEarlyStopping(), LastCheckpoint(), first],
-        plugins=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    first = FirstBatch()
+    trainer, writer = make_trainer(epochs, first)
     trainer.fit(EncodingModule(data.num_targets, data.feature_shapes), data)
     seconds = time.perf_counter() - first.start
     writer.wait()  # of the last one: a run goes on with its test meanwhile

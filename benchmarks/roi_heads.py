@@ -15,15 +15,11 @@ import argparse
 import os
 import tempfile
 import time
-from pathlib import Path
 
 import torch
-from brain import Brain, RandomFeatures
+from brain import Brain, RandomFeatures, make_trainer
 from calcarine.data.datamodule import EncodingDataModule
-from calcarine.models import EncodingModule, RoiEarlyStopping
-from calcarine.run.checkpoints import BackgroundCheckpointIO, LastCheckpoint
-from calcarine.run.folder import EpochSeed, HistoryWriter, RunLogger
-from lightning.pytorch import Trainer
+from calcarine.models import EncodingModule
 from side_by_side import in_turn, ratio, row, told
 from torch import Tensor
 
@@ -36,17 +32,7 @@ def fit(rois: int, epochs: int, alone: int | None = None) -> tuple[float, Tensor
         Brain(TARGETS * rois, TRAINING, VALIDATION, rois, alone), RandomFeatures(FEATURES), batch_size=BATCH
     )
     module = EncodingModule(data.num_targets, data.feature_shapes)
-    writer = BackgroundCheckpointIO()
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=RunLogger("rois", None, Path("runs")),
-        callbacks=[EpochSeed(0), HistoryWriter(), RoiEarlyStopping(), LastCheckpoint()],
-        plugins=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-    )
+    trainer, writer = make_trainer(epochs)
     start = time.perf_counter()
     trainer.fit(module, data)
     writer.wait()
