@@ -1,7 +1,8 @@
 """An epoch of cached embeddings from the loader, against memcpy of the same bytes and a DataLoader of single stimuli.
 
 9,000 stimuli of 1,792 features and 4,000 responses in shuffled batches of 64, in memory as a second epoch has them.
-memcpy copies as many bytes, row after row, into one buffer a batch. The DataLoader is PyTorch's own with the default
+memcpy copies the same rows in the same order, in numpy's C loop; beside it is what rows in the order in which they lie
+would take, which no shuffled epoch has. The DataLoader is PyTorch's own with the default
 collation over a dataset that is asked for one stimulus at a time, in the training process and with two workers.
 
     uv run python benchmarks/loader.py [--repetitions 5] [--threads 2]
@@ -56,13 +57,13 @@ def main() -> None:
         order=lambda: [0],
     )
     stimuli = Stimuli(torch.from_numpy(features), torch.from_numpy(responses))
-    buffers = [torch.empty(BATCH, width) for width in (FEATURES, TARGETS)]
+    buffers = [np.empty((BATCH, width), dtype=np.float32) for width in (FEATURES, TARGETS)]
+    shuffled = np.random.default_rng([0]).permutation(STIMULI)
 
-    def memcpy() -> None:
-        for start in range(0, STIMULI, BATCH):
-            for table, buffer in zip(stimuli.tables, buffers, strict=True):
-                own = table[start : start + BATCH]
-                buffer[: len(own)].copy_(own)
+    def memcpy(order: np.ndarray) -> None:
+        for rows in np.array_split(order, loader.steps):
+            for table, buffer in zip((features, responses), buffers, strict=True):
+                np.take(table, rows, axis=0, out=buffer[: len(rows)], mode="clip")
 
     def ours() -> None:
         for _ in loader:
@@ -73,7 +74,8 @@ def main() -> None:
             pass
 
     ways = {
-        "memcpy": memcpy,
+        "memcpy": lambda: memcpy(shuffled),
+        "memcpy, unshuffled": lambda: memcpy(np.arange(STIMULI)),
         "BatchLoader": ours,
         "DataLoader": lambda: one_by_one(0),
         "DataLoader, 2 workers": lambda: one_by_one(2),
