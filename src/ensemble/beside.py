@@ -93,7 +93,7 @@ def told(found: Sequence[Contender], combinations: Mapping[str, Combination]) ->
 
 
 def _correlation(parts: Sequence[SplitPredictions]) -> float:
-    pearson = [target_scores(each.predictions, each.recording.responses.gather(each.stimuli)).pearson for each in parts]
+    pearson = [target_scores(each.predictions, each.responses()).pearson for each in parts]
     known = np.concatenate(pearson)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else float("nan")

@@ -84,12 +84,14 @@ def _finish_writing(cli: EncodingCLI, ending: BaseException) -> None:
 def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
     """What a trained run predicts for each subject, of each split with responses."""
     data = cli.datamodule
-    return [
-        SplitPredictions(recording, split, stimuli, predicted)
-        for split in data.evaluated
-        if split != WITHHELD
-        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions")
-    ]
+    found = []
+    for split in data.evaluated:
+        if split == WITHHELD:
+            continue
+        answers = data.table.answers(split)
+        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions"):
+            found.append(SplitPredictions(recording, split, stimuli, predicted, answers[recording.subject]))
+    return found
 
 
 def _discard_if_empty(cli: EncodingCLI) -> None:
