@@ -49,7 +49,7 @@ def patterns_of(part: SplitPredictions, order: np.ndarray) -> Patterns:
     rows = order
     if len(order) > MOST_STIMULI:
         rows = order[np.sort(np.random.default_rng(SEED).choice(len(order), MOST_STIMULI, replace=False))]
-    responses = part.recording.responses.gather(part.stimuli[rows])
+    responses = part.responses(rows)
     predictions = np.where(np.isnan(responses), np.nan, part.predictions[rows])
     offset = part.recording.responses.offset
     return Patterns(part.stimuli[rows], predictions, responses, offset, part.recording)
