@@ -76,8 +76,7 @@ def _ends(trainer: Trainer) -> bool:
 class BackgroundCheckpointIO(TorchCheckpointIO):
     """Writes `last.ckpt` from a copy in memory while training goes on, beside its place, and moves it there.
 
-    A checkpoint of another name is there when `save_checkpoint` returns: a run's best, one that a cluster's signal asks
-    for before the job is queued again, a callback's own.
+    A checkpoint of another name is there when `save_checkpoint` returns: a run's best, a callback's own.
 
     Lightning's own passes through the system's temporary folder: on another file system than the run's its move is a
     copy, and a kill leaves half a checkpoint. Its asynchronous one queues as many copies as there are checkpoints to

@@ -53,7 +53,7 @@ def quieten() -> None:
 
     leading = rank() == 0
     logging.basicConfig(format="%(message)s", level=logging.WARNING)
-    logging.getLogger("calcarine").setLevel(logging.INFO if leading else logging.WARNING)
+    logging.getLogger("calcarine").setLevel(logging.INFO if leading else logging.ERROR)
     for name in ("lightning.pytorch", "lightning.fabric"):
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", ".*smaller than the logging interval.*")  # everything is logged per epoch

@@ -38,15 +38,15 @@ def requeued_on_signal(folder: Path, args: Sequence[str]) -> Iterator[None]:
     def requeue(signum: int, frame: object) -> None:
         if rank() != 0:
             return
-        status = subprocess.run(["scontrol", "requeue", job], check=False).returncode
-        if status:
-            log.warning("SIGUSR1: `scontrol requeue %s` failed with status %d: the job ends with its time", job, status)
-        elif any(word in args or f"--ckpt_path={word}" in args for word in (NEWEST, NEWEST_OR_NEW)):
+        if any(word in args or f"--ckpt_path={word}" in args for word in (NEWEST, NEWEST_OR_NEW)):
             log.warning("SIGUSR1: job %s is queued again, and goes on from the last checkpoint in %s", job, folder)
         else:
             log.warning(
                 "SIGUSR1: job %s is queued again, and will start anew; --ckpt_path %s would go on", job, NEWEST_OR_NEW
             )
+        status = subprocess.run(["scontrol", "requeue", job], check=False).returncode  # which ends this process soon
+        if status:
+            log.warning("`scontrol requeue %s` failed with status %d: the job ends with its time", job, status)
 
     before = signal.signal(signal.SIGUSR1, requeue)  # Lightning leaves a handler that is there
     try:
