@@ -44,10 +44,12 @@ def _encode_for(args: Sequence[str]) -> None:
     if answered(args, ENCODE, "calcarine encode"):
         return
     from ..run.cli import build_cli
+    from ..run.together import ending_together_from_start
     from ..run.training import encode
 
     quieten()
-    encode(build_cli(args))
+    with ending_together_from_start():
+        encode(build_cli(args))
 
 
 TRAIN = RunCommand(

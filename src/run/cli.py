@@ -208,15 +208,16 @@ def _check_trainer(trainer: Any) -> None:
             f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
             f"{str(trainer.precision).replace('true', 'mixed')}"
         )
-    if any(sharded in str(trainer.strategy).lower().replace("_", "") for sharded in SHARDED):
+    strategy = str(getattr(trainer.strategy, "class_path", trainer.strategy)).rpartition(".")[2]
+    if any(sharded in strategy.lower().replace("_", "") for sharded in SHARDED):
         raise InputError(
-            f"--trainer.strategy {trainer.strategy}: early stopping, averages and checkpoints are taken from whole "
+            f"--trainer.strategy {strategy}: early stopping, averages and checkpoints are taken from whole "
             "weights, and this divides them among processes; use ddp, and for a large backbone --model.finetuning Lora "
             "or --trainer.precision bf16-mixed (docs/scaling.md says what fits)"
         )
-    if any(start in str(trainer.strategy) for start in ("spawn", "fork", "notebook")):
+    if any(start in strategy for start in ("spawn", "fork", "notebook")):
         raise InputError(
-            f"--trainer.strategy {trainer.strategy}: its processes do not hand back the weights of parts that are made "
+            f"--trainer.strategy {strategy}: its processes do not hand back the weights of parts that are made "
             "when the data are known; use ddp"
         )
     if trainer.accelerator == "auto" and torch.backends.mps.is_available():

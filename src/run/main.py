@@ -22,9 +22,11 @@ def _run(args: Sequence[str]) -> None:
         return
     from .cli import build_cli
     from .stages import run
+    from .together import ending_together_from_start
 
     quieten()
-    run(build_cli(args))
+    with ending_together_from_start():
+        run(build_cli(args))
 
 
 def answered(args: Sequence[str], usual: str = USUAL, program: str = "train.py", own: Sequence[str] = ()) -> bool:

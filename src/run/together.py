@@ -32,7 +32,6 @@ PATIENCE = 5.0
 """Seconds to find out whether a fault is another rank's: a collective fails a moment before the line tells why."""
 SILENCE = (15, 5, 3)
 """Seconds of silence until a line is tried, seconds between tries, and tries until it is dead: a node without power."""
-KEY = "calcarine/line"
 
 
 def interrupt_on_sigterm(trainer: Trainer) -> None:
@@ -70,8 +69,21 @@ def check_processes(trainer: Trainer) -> None:
 
 
 @contextmanager
+def ending_together_from_start() -> Iterator[None]:
+    """Where torchrun started the ranks, end with them even before they have met: one may lack a file.
+
+    The others would wait for it to come to their meeting, half an hour long.
+    """
+    if _met_by_torchrun():
+        with ending_together(int(os.environ["WORLD_SIZE"])):
+            yield
+    else:
+        yield
+
+
+@contextmanager
 def ending_together(world_size: int) -> Iterator[None]:
-    """End with the other ranks, if there are any.
+    """End with the other ranks, if there are any, and if this process does not do so already.
 
     Args:
         world_size: Processes of the run.
@@ -80,7 +92,8 @@ def ending_together(world_size: int) -> Iterator[None]:
         SystemExit: A rank has ended badly, and it is said why.
         KeyboardInterrupt: This rank or another was interrupted.
     """
-    if world_size == 1:
+    held = any(isinstance(each, _End) and not each.finished for each in threading.enumerate())
+    if world_size == 1 or held:
         yield
         return
     line = _Hub(world_size) if rank() == 0 else _Line()
@@ -90,6 +103,12 @@ def ending_together(world_size: int) -> Iterator[None]:
     except BaseException as error:
         line.fail(error)
     line.finish()
+
+
+def _met_by_torchrun() -> bool:
+    """Whether torchrun's agent keeps a store, from before the ranks start."""
+    own = os.environ.get("TORCHELASTIC_USE_AGENT_STORE") == "True"
+    return torch.distributed.is_torchelastic_launched() and own
 
 
 class _End(threading.Thread):
@@ -107,13 +126,18 @@ class _End(threading.Thread):
         self.interruption = signal.getsignal(signal.SIGINT)
 
     def run(self) -> None:
-        while not torch.distributed.is_initialized():
+        while not (torch.distributed.is_initialized() or _met_by_torchrun()):
             if self.finished:
                 return
             time.sleep(0.05)
         with suppress(OSError, RuntimeError):  # without a line there is what the launcher does
             address, port = os.environ["MASTER_ADDR"], int(os.environ["MASTER_PORT"])
             self.serve(TCPStore(address, port, is_master=False, wait_for_workers=False), address)
+
+    @property
+    def key(self) -> str:
+        """Under which rank 0 says where its end is; torchrun starts a failed group again with the same store."""
+        return f"calcarine/line/{os.environ.get('TORCHELASTIC_RESTART_COUNT', 0)}"
 
     def serve(self, store: TCPStore, address: str) -> None:
         raise NotImplementedError
@@ -170,7 +194,7 @@ class _Line(_End):
         self.connected, self.speaks = threading.Event(), threading.Event()
 
     def serve(self, store: TCPStore, address: str) -> None:
-        port, token = store.get(KEY).decode().split()
+        port, token = store.get(self.key).decode().split()
         with socket.create_connection((address, int(port)), timeout=60) as self.socket:
             self.socket.settimeout(None)
             _keep_alive(self.socket)
@@ -188,7 +212,7 @@ class _Line(_End):
         self.other_ended(FAULT)
 
     def report(self, status: int) -> bool:
-        if self.socket is None or not self.connected.wait(PATIENCE):
+        if not self.connected.wait(PATIENCE) or self.socket is None:
             return True
         _send(self.socket, f"failed {status}")
         until = time.monotonic() + PATIENCE
@@ -222,7 +246,7 @@ class _Hub(_End):
         both = socket.has_dualstack_ipv6()
         family = socket.AF_INET6 if both else socket.AF_INET
         with socket.create_server(("", 0), family=family, dualstack_ipv6=both) as server:
-            store.set(KEY, f"{server.getsockname()[1]} {token}")
+            store.set(self.key, f"{server.getsockname()[1]} {token}")
             while missing:
                 connection, _ = server.accept()
                 connection.settimeout(PATIENCE)

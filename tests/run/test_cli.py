@@ -68,6 +68,24 @@ def test_injected_classes_take_short_names_and_their_own_flags():
     assert optimizer.defaults["lr"] == 0.1
 
 
+@pytest.mark.parametrize(("asked", "rate"), [("false", 0.1), ("true", 0.3)])
+def test_the_rate_is_that_of_one_batch_where_it_is_scaled(asked, rate, caplog):
+    flags = ["--model.optimizer=SGD", "--model.optimizer.lr=0.1", "--trainer.accumulate_grad_batches=3"]
+    cli = build_cli([*flags, f"--scale_lr={asked}"])
+    cli.trainer.strategy.connect(cli.model)
+    cli.model.trainer = cli.trainer
+    with caplog.at_level("INFO"):
+        optimizer = cli.model.configure_optimizers()["optimizer"]
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(rate)
+    said = "--scale_lr: learning rate 0.3 = 0.1 × 1 ranks × 3 batches accumulated"
+    assert (said in caplog.text) == (asked == "true")
+
+
+def test_what_solves_has_no_rate_to_scale(folder, capsys):
+    assert main([*folder, "--model=RidgeModule", "--scale_lr=true"]) == 2
+    assert "--scale_lr: RidgeModule solves, and has no learning rate; leave it out" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("name", "weight_decay"), [("SGD", 0), ("Adam", 0), ("AdamW", 0.01)])
 def test_a_class_starts_from_its_own_defaults_not_from_those_of_the_class_before(name, weight_decay):
     cli = build_cli([f"--model.optimizer={name}"])
@@ -103,6 +121,9 @@ def test_a_class_starts_from_its_own_defaults_not_from_those_of_the_class_before
         (["--trainer.precision", "bf16-true"], r"--trainer\.precision bf16-true: .* use bf16-mixed"),
         (["--trainer.devices", "0"], r"--trainer: "),
         (["--trainer.strategy", "ddp_spawn"], r"--trainer\.strategy ddp_spawn: .* use ddp$"),
+        (["--trainer.strategy", "fsdp"], r"--trainer\.strategy fsdp: .* use ddp, .*Lora"),
+        (["--trainer.strategy", "deepspeed_stage_2"], r"--trainer\.strategy deepspeed_stage_2: .* use ddp"),
+        (["--trainer.strategy", "FSDPStrategy"], r"--trainer\.strategy FSDPStrategy: .* use ddp"),
         (["--trainer.precision", "foo"], r"--trainer\.precision: expected .*bf16-mixed.*found 'foo'"),
         (["--seed_everything", "-1"], r"--seed_everything: expected a number >=0, found '-1'"),
         (["--data.split_seed", "-1"], r"--data.split_seed -1: expected 0 or more"),

@@ -2,6 +2,7 @@
 
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -114,13 +115,32 @@ def test_an_interrupted_run_of_two_ranks_ends_at_once_and_says_how_to_go_on(numb
     assert "Traceback" not in text
 
 
+def start_nodes(*flags: str, of_second: str) -> list[subprocess.Popen[str]]:
+    """Two torchrun nodes on this machine, of which the second has a flag of its own."""
+    address = ("-m", "torch.distributed.run", "--nproc_per_node=1", "--nnodes=2", "--master_addr=127.0.0.1")
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = f"--master_port={free.getsockname()[1]}"
+    both = ("--trainer.devices=1", "--trainer.num_nodes=2", *flags)
+    own = ((), (of_second,))
+    return [start(*both, *own[node], launcher=(*address, port, f"--node_rank={node}")) for node in range(2)]
+
+
 @pytest.mark.slow
 def test_a_killed_rank_of_one_torchrun_node_ends_the_other_node() -> None:
-    address = ("-m", "torch.distributed.run", "--nproc_per_node=1", "--nnodes=2", "--master_addr=127.0.0.1")
-    flags = ("--trainer.devices=1", "--trainer.num_nodes=2", fault(1, "killed"))
-    port = f"--master_port={20000 + os.getpid() % 20000}"
-    nodes = [start(*flags, launcher=(*address, port, f"--node_rank={node}")) for node in range(2)]
+    nodes = start_nodes(of_second=fault(1, "killed"))
     said, ended = zip(*(end(node) for node in nodes), strict=True)
     assert [f"rank 1 is {GONE}" in line for text in said for line in errors(text)] == [True], said
     assert all(node.returncode for node in nodes)
     assert max(ended) - float(Path(WHEN).read_text()) < MINUTE
+
+
+@pytest.mark.slow
+def test_a_node_that_lacks_the_data_ends_the_other_before_they_have_met() -> None:
+    before = time.time()
+    nodes = start_nodes(of_second="--data.source.root=absent")
+    said, ended = zip(*(end(node) for node in nodes), strict=True)
+    assert ["rank 1: --data.source.root absent" in line for text in said for line in errors(text)] == [True], said
+    assert all(node.returncode for node in nodes)
+    assert max(ended) - before < 2 * MINUTE  # most of which they take to start
+    assert not Path("runs").exists()
