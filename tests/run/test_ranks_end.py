@@ -54,7 +54,7 @@ def fault(rank: int, how: str) -> str:
 def end(run: subprocess.Popen[str]) -> tuple[str, float]:
     """What it said, and when all of its processes had ended: they share the pipe."""
     try:
-        text, _ = run.communicate(timeout=200)
+        text, _ = run.communicate(timeout=400)
     finally:
         if run.poll() is None:
             os.killpg(run.pid, signal.SIGKILL)

@@ -68,7 +68,7 @@ def test_two_nodes_whose_time_is_over_are_queued_again_once_and_go_on(cluster: P
     assert not (run / "scores.csv").exists()
 
     again = submit(cluster, "several_nodes.sh", *flags, nodes=2)
-    text, _ = again.communicate(timeout=200)
+    text, _ = again.communicate(timeout=400)
     assert again.returncode == 0, text
     assert text.count("test correlation") == 1
     assert f"{run.relative_to(cluster)}: test correlation" in text
@@ -80,11 +80,11 @@ def test_two_nodes_whose_time_is_over_are_queued_again_once_and_go_on(cluster: P
 @pytest.mark.slow
 def test_extraction_is_divided_and_a_training_finds_it(cluster: Path) -> None:
     job = submit(cluster, "extract.sh", *FLAGS, tasks=2)
-    text, _ = job.communicate(timeout=200)
+    text, _ = job.communicate(timeout=400)
     assert job.returncode == 0, text
     assert len(list((cluster / "cache/embeddings").iterdir())) == 1
     job = submit(cluster, "one_node.sh", *FLAGS, "--trainer.fast_dev_run=true", tasks=2)
-    text, _ = job.communicate(timeout=200)
+    text, _ = job.communicate(timeout=400)
     assert job.returncode == 0, text
     assert "nothing to extract" in text
 
@@ -92,7 +92,7 @@ def test_extraction_is_divided_and_a_training_finds_it(cluster: Path) -> None:
 @pytest.mark.slow
 def test_processes_that_do_not_meet_are_refused_rather_than_waited_for(cluster: Path) -> None:
     job = submit(cluster, "one_node.sh", *FLAGS, "--trainer.devices=1", "--trainer.strategy=auto", tasks=2)
-    text, _ = job.communicate(timeout=200)
+    text, _ = job.communicate(timeout=400)
     assert job.returncode, text
     assert text.count("expected as many processes as srun has, 2, found 1") == 1
     assert not (cluster / "runs").exists()
