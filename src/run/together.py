@@ -100,6 +100,9 @@ def ending_together(world_size: int) -> Iterator[None]:
     line.start()
     try:
         yield
+    except SystemExit:  # --print_config, which all ranks answer
+        line.finish()
+        raise
     except BaseException as error:
         line.fail(error)
     line.finish()

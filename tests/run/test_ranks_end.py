@@ -73,7 +73,8 @@ def errors(text: str) -> list[str]:
         (1, "killed", f"rank 1 is {GONE}", {1, -signal.SIGKILL}),
         (0, "killed", f"rank 0 is {GONE}", {-signal.SIGKILL}),
         (0, "disk", "checkpoints/last.ckpt: expected space for a checkpoint", {2}),
-        (1, "unheard", f"rank 1: {INPUT}", {2, -signal.SIGKILL}),  # Lightning kills rank 0 where it has not ended yet
+        # Lightning kills rank 0 where it has not ended yet.
+        pytest.param(1, "unheard", f"rank 1: {INPUT}", {2, -signal.SIGKILL}, marks=pytest.mark.long),
     ],
 )
 def test_a_rank_that_fails_ends_the_other_in_one_line(rank: int, how: str, said: str, status: set[int]) -> None:
@@ -87,6 +88,7 @@ def test_a_rank_that_fails_ends_the_other_in_one_line(rank: int, how: str, said:
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_fault_of_ours_has_its_traceback_once() -> None:
     run = start("--trainer.devices=3", fault(2, "ours"))
     text, _ = end(run)
@@ -96,7 +98,7 @@ def test_a_fault_of_ours_has_its_traceback_once() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.long)])
 def test_an_interrupted_run_of_two_ranks_ends_at_once_and_says_how_to_go_on(number: signal.Signals) -> None:
     run = start("--trainer.devices=2", "--trainer.max_epochs=100000", "--early_stopping.patience=100000")
     while not Path("runs/ends/version_0/checkpoints/last.ckpt").exists():
