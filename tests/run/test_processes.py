@@ -53,6 +53,10 @@ def test_two_ranks_evaluate_every_stimulus_once_like_one(caplog: pytest.LogCaptu
     assert [path.name for path in Path("runs/two").iterdir()] == ["version_0"]
     assert len(list(Path("cache/embeddings").iterdir())) == 1
     two = Path("runs/two/version_0")
+    writers = {path.name.split(".")[-2] for path in Path("runs").rglob("events.*")}  # their process numbers
+    assert writers == {str(ranks.pid)}
+    assert text.count("epoch 3:") == 1
+    assert "Warning" not in text
     predictions = {split: np.load(two / f"predictions/{split}.npy") for split in ("validation", "test")}
     assert [len(array) for array in predictions.values()] == [33, 66]
     assert all(np.isfinite(array).all() for array in predictions.values())
