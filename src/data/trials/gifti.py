@@ -50,10 +50,10 @@ class GiftiSeries(Series):
         self.dtype, self._table = data.dtype, data.ndim == 2
         self.shape, self.num_trials = (len(data), 1, 1), data.shape[1] if self._table else arrays
 
-    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
+    def read(self, values: np.ndarray, trials: range | None = None) -> np.ndarray:
         """See `Series`."""
-        count = self.num_trials if trials is None else trials
-        kept = np.empty((count, len(values)), dtype=np.float32)
+        own = range(self.num_trials) if trials is None else trials
+        kept = np.empty((len(own), len(values)), dtype=np.float32)
         got = 0
 
         def take(number: int, array: Any) -> bool:
@@ -64,15 +64,16 @@ class GiftiSeries(Series):
                     f"{number} (counted from 0); write it again"
                 )
             if self._table:
-                kept[:] = array.data[values, :count].T
-                got = count
+                kept[:] = array.data[values, own.start : own.stop].T
+                got = own.stop
             else:
-                kept[number] = array.data[values]
+                if number in own:
+                    kept[number - own.start] = array.data[values]
                 got = number + 1
-            return got < count
+            return got < own.stop
 
         visit_arrays(self.path, take)
-        if got < count:
+        if got < own.stop:
             raise InputError(
                 f"{self.path}: expected {self.num_trials} trials, as its first line says, found the end after {got}; a "
                 "broken download: fetch it again, or leave its session out"

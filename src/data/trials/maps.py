@@ -29,12 +29,14 @@ class ImageMap:
     Args:
         path: The file.
         values: float64 (n,), in the C order of the grid; NaN where it says nothing.
+        shape: Of that grid, such as (X, Y, Z).
         names: Of the numbers that are labels, where the file itself tells them.
         affine: From voxels to millimetres, float64 (4, 4), of a volume.
     """
 
     path: Path
     values: np.ndarray
+    shape: tuple[int, ...]
     names: dict[int, str] | None = None
     affine: np.ndarray | None = None
 
@@ -104,7 +106,7 @@ def _read_volume(path: Path) -> ImageMap:
     if step and scaled:
         values[np.abs(values) <= step / 2] = 0  # stored as whole numbers, 0 and NaN have become almost 0
     affine = None if path.suffix in (".mgh", ".mgz") else np.asarray(image.affine, dtype=np.float64)
-    return ImageMap(path, values.ravel(), None, affine)
+    return ImageMap(path, values.ravel(), values.shape, None, affine)
 
 
 def _read_gifti(path: Path) -> ImageMap:
@@ -116,7 +118,7 @@ def _read_gifti(path: Path) -> ImageMap:
         raise InputError(f"{path}: expected one map, found {count} arrays; give one map per file")
     image: Any = nibabel.load(path)  # type: ignore[attr-defined]
     names = {int(key): name for key, name in image.labeltable.get_labels_as_dict().items()}
-    return ImageMap(path, arrays[0].astype(np.float64), names or None)
+    return ImageMap(path, arrays[0].astype(np.float64), arrays[0].shape, names or None)
 
 
 def _read_cifti(path: Path, like: Series) -> ImageMap:
@@ -136,19 +138,25 @@ def _read_cifti(path: Path, like: Series) -> ImageMap:
         raise OtherGridError(
             f"{path}: expected grayordinates of {like.path.name}, found none of {len(places)}; use one space"
         )
-    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), names)
+    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), like.shape, names)
 
 
 def _check_grid(found: ImageMap, like: Series) -> None:
     expected = f"{found.path}: expected the grid of {like.path.name}"
-    if len(found.values) != like.size:
+    if isinstance(like, CiftiSeries):
+        raise OtherGridError(f"{expected}, grayordinates, found a volume or a surface; convert it to CIFTI")
+    if _without_ones(found.shape) != _without_ones(like.shape):
         raise OtherGridError(
-            f"{expected}, {like.size} values {like.shape}, found {len(found.values)}; give one of the same space and "
-            "resolution"
+            f"{expected}, {like.shape}, found {found.shape}; give one of the same space and resolution"
         )
     affine = like.affine if isinstance(like, ImageSeries) else None
     if affine is not None and found.affine is not None and not np.allclose(affine, found.affine, atol=1e-3):
         raise OtherGridError(f"{expected}, found another affine; give one of the same space and resolution")
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of size 1 at its end: vertices are (n,) in one format and (n, 1, 1) in another."""
+    return _without_ones(shape[:-1]) if shape[-1:] == (1,) else shape
 
 
 def map_on(path: Path, like: Series) -> ImageMap | None:

@@ -283,13 +283,13 @@ def test_an_odd_but_legal_tree_works(tree, tmp_path):
 
 def test_a_preparation_that_ended_in_the_middle_goes_on(tree, tmp_path):
     root = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("sub-02*", "truth"))
-    good = betas_of(root, 5).read_bytes()
-    betas_of(root, 5).write_bytes(good[:-500])
-    with pytest.raises(InputError, match=r"ses-05.*broken download"):
+    good = betas_of(root, 6).read_bytes()
+    betas_of(root, 6).write_bytes(good[:-500])
+    with pytest.raises(InputError, match=r"ses-06.*broken download"):
         read(root, tmp_path / "cache")
     (partial,) = (tmp_path / "cache" / "trials").glob("*.partial")
-    assert len(list(partial.glob("done.*"))) == 3
-    betas_of(root, 5).write_bytes(good)
+    assert len(list(partial.glob("done.*"))) == 4
+    betas_of(root, 6).write_bytes(good)
     found, expected = read(root, tmp_path / "cache"), read(tree, tmp_path / "other")
     rows = np.arange(len(expected.stimuli))
     assert np.array_equal(found.responses.gather(rows), expected.responses.gather(rows))

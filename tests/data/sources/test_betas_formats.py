@@ -1,7 +1,9 @@
 """Betas: the same numbers in every format, and what is known of readers of those formats."""
 
 import json
+import logging
 import os
+import tracemalloc
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +13,14 @@ import numpy as np
 import pytest
 from calcarine.data import Betas
 from calcarine.data.trials.arrays import CiftiSeries, GlmsingleSeries
+from calcarine.data.trials.endings import open_series
 from calcarine.data.trials.gifti import GiftiSeries
+from calcarine.data.trials.maps import map_on
+from calcarine.data.trials.session import Chosen, SeriesSession
 from calcarine.errors import InputError
 from calcarine.recording import Recording
 from labs import (
+    AFFINE,
     KINDS,
     PLACES,
     SHAPE,
@@ -316,7 +322,7 @@ def test_gifti_is_read_one_array_at_a_time(tmp_path):
     cut.write_bytes(text[: len(text) * 2 // 3])
     series = GiftiSeries(cut)  # what stands first is enough to know its size
     assert (series.num_trials, series.size) == (9, 40)
-    assert np.array_equal(series.read(np.array([5, 3]), 2), values[:2, [5, 3]])
+    assert np.array_equal(series.read(np.array([5, 3]), range(2)), values[:2, [5, 3]])
     with pytest.raises(InputError, match=r"cut\.func\.gii: expected a complete GIfTI file"):
         series.read(np.arange(40))
     table = tmp_path / "table.func.gii"
@@ -354,7 +360,8 @@ def test_glmsingles_files_are_read_in_part(tmp_path, kind):
     series = GlmsingleSeries(path)
     places = np.random.default_rng(1).permutation(PLACES)[:50]
     assert np.array_equal(series.read(places), values[:, places])
-    assert np.array_equal(series.read(places, 3), values[:3, places])
+    for trials in (range(3), range(40, 90)):
+        assert np.array_equal(series.read(places, trials), values[trials.start : trials.stop, places])
     flat = tmp_path / "flat.npy"
     np.save(flat, {"betasmd": betas.reshape(PLACES, 1, 1, -1)})  # type: ignore[arg-type]
     assert GlmsingleSeries(flat).shape == (PLACES, 1, 1)
@@ -393,3 +400,56 @@ def test_surfaces_of_both_suffixes_are_one_kind(tmp_path):
         (root / f"{side}.ses-01_betas.mgh").unlink()
     save_betas(root / "ses-01_betas.mgz", BETAS[0])
     assert np.array_equal(responses(read(root)), by_hand())
+
+
+@pytest.mark.parametrize(("betas", "like", "fits"), [
+    ("nii.gz", (6, 5, 4), False), ("npy", (6, 5, 4), False), ("npy", SHAPE, True), ("npy", (*SHAPE, 1), True),
+    ("dscalar.nii", SHAPE, False), ("mgh", (5, 5, 2), False), ("mgh", (50, 1, 1), True),
+])  # fmt: skip
+def test_a_map_of_as_many_values_in_another_shape_is_of_another_grid(tmp_path, betas, like, fits):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, betas)
+    path = root / f"{'lh.' if betas == 'mgh' else ''}V1.nii.gz"
+    nib.Nifti1Image(np.ones(like, dtype=np.uint8), AFFINE).to_filename(path)
+    series = open_series(sorted(root.glob("*ses-01*"))[0])
+    assert (map_on(path, series) is not None) == fits
+
+
+def test_what_varies_seldom_is_measured(tmp_path, caplog):
+    """Coarse and sparse numbers stay the same for some trials; what never varies was not measured."""
+    rng = np.random.default_rng(0)
+    coarse = [np.rint(0.5 * rng.standard_normal((60, PLACES))) for _ in range(2)]
+    sparse = [np.where(rng.random(own.shape) < 0.8, 0, own + 0.5) for own in coarse]
+    labels = [[f"image{row}.png" for row in range(60)]] * 2
+    for number, (kind, own) in enumerate((kind, own) for own in (coarse, sparse) for kind in ("nii.gz", "npy", "mgh")):
+        own[1][:, :3] = 4
+        root = write_lab(tmp_path / f"lab{number}", own, labels, kind)
+        assert read(root).num_targets == PLACES - 3
+    assert "left out" not in caplog.text
+    own[1][:, :40] = 4
+    with caplog.at_level(logging.WARNING):
+        assert read(write_lab(tmp_path / "lab", own, labels)).num_targets == PLACES - 40
+    assert "left out 40 of 120 targets, which some session did not measure" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["pieces.hdf5", "hdf5", "npy", "nii", "nii.gz", "func.gii", "dscalar.nii"])
+def test_a_file_of_all_sessions_costs_each_its_own_trials(tmp_path, kind):
+    """GLMsingle writes one file of 20 sessions; reading a session must not take the memory of all."""
+    count, own = 2000, range(1900, 1950)
+    values = np.random.default_rng(0).standard_normal((count, PLACES)).astype(np.float32)
+    path = tmp_path / f"lh.a.{kind}"
+    if kind == "pieces.hdf5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("betasmd", data=glmsingle(values)["betasmd"], chunks=(2, 2, 3, 50), compression="gzip")
+    else:
+        save_betas(tmp_path / f"a.{kind}" if kind == "func.gii" else path, values)
+    path = tmp_path / "lh.a.func.gii" if kind == "func.gii" else path
+    series, places = open_series(path), np.arange(50)
+    session = SeriesSession("", {"": series}, Chosen(places, np.full(50, "")), np.array(own))
+    tracemalloc.start()
+    found = session.read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = values[own.start : own.stop, places]
+    assert np.array_equal(found, expected)
+    if kind not in ("npy", "func.gii", "dscalar.nii"):  # whose parsers need more than so few numbers
+        assert peak < values.nbytes / 4

@@ -13,7 +13,7 @@ from ...trials.maps import ImageMap, map_on, read_names
 from ...trials.series import Series
 from ...trials.session import Chosen
 from ..base import OWN_NAMES
-from .names import Named
+from .names import Named, of_space
 from .tree import SubjectFiles
 
 log = logging.getLogger(__name__)
@@ -54,8 +54,7 @@ def read_rois(subject: SubjectFiles, files: Mapping[str, Series], space: str, fo
     Raises:
         InputError: A file is damaged, or an atlas has no names.
     """
-    named = subject.rois if folder is None else _named_in(folder)
-    named = [each for each in named if not space or each.entity("space") in ("", space)]
+    named = of_space(subject.rois if folder is None else _named_in(folder), space)
     found: list[Members] = []
     elsewhere: list[Named] = []
     for each in named:

@@ -28,14 +28,14 @@ def find_files(
 
     Args:
         subject: The subject's files.
-        betas: A part of the betas' names.
+        betas: A part of the betas' paths below the root.
         space: The word of their names after `space-`.
         wanted: Sessions; all that are there where None.
 
     Raises:
         InputError: There are none, there are several kinds, or a session that is wanted is not there.
     """
-    named = [each for each in subject.betas if betas is None or betas.lower() in each.path.name.lower()]
+    named = [each for each in subject.betas if betas is None or betas.lower() in subject.below(each.path).lower()]
     named = [each for each in named if space is None or each.entity("space") == space]
     if not named:
         there = sorted({each.variety for each in subject.betas})
@@ -45,8 +45,13 @@ def find_files(
             "--data.source.betas and --data.source.space"
         )
     found: Files = {}
-    for each in _one_variety(named, subject):
-        found.setdefault(each.session, {}).setdefault(each.side, each)
+    for each in _one_folder(_one_variety(named, subject), subject):
+        other = found.setdefault(each.session, {}).setdefault(each.side, each)
+        if other.content != each.content:
+            raise InputError(
+                f"{each.path}: expected one file of betas per session, and hemisphere, found "
+                f"{subject.below(other.path)} too; say which with --data.source.betas, or move the other elsewhere"
+            )
     if "" in found and len(found) > 1:
         raise InputError(
             f"{next(iter(found[''].values())).path}: expected a session in the name of each file of betas, such as "
@@ -98,6 +103,17 @@ def _one_variety(named: Sequence[Named], subject: SubjectFiles) -> list[Named]:
         )
     own = [each for each in named if len(varieties) == 1 or each.variety == usual[0]]
     return sorted(own, key=lambda each: (len(each.ending), each.path))
+
+
+def _one_folder(named: Sequence[Named], subject: SubjectFiles) -> Sequence[Named]:
+    """The same files, which are of one derivative: others are of another analysis."""
+    tops = sorted({subject.below(each.top) for each in named})
+    if len(tops) > 1:
+        raise InputError(
+            f"{subject.root}: expected the betas of a subject in one folder, found them in {' and in '.join(tops)}; "
+            "say which with --data.source.betas, a part of their path"
+        )
+    return named
 
 
 def open_sessions(files: Files) -> dict[str, dict[str, Series]]:

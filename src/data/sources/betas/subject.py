@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -19,7 +19,7 @@ from ...trials.prepared import PreparedTrials
 from ...trials.repeats import REPEATS, TrialRepeats, trial_table
 from ...trials.session import SeriesSession
 from ...trials.told import Told, ToldBeside
-from .names import Named
+from .names import Named, of_space
 from .sessions import choose_sessions, find_files, open_sessions
 from .splits import assign, find_split
 from .stimuli import find_images, open_images
@@ -65,8 +65,10 @@ class BetasSubject:
 
     def __init__(self, root: Path, subject: int | str | None, wanted: Wanted) -> None:
         self.root, self.wanted = root, wanted
-        self.files = SubjectFiles.find(root, subject)
-        named = find_files(self.files, wanted.betas, wanted.space, wanted.sessions)
+        files = SubjectFiles.find(root, subject)
+        named = find_files(files, wanted.betas, wanted.space, wanted.sessions)
+        first = next(iter(next(iter(named.values())).values()))
+        self.files = replace(files, chosen=first.top)
         opened = open_sessions(named)
         counts = {key: next(iter(sides.values())).num_trials for key, sides in opened.items()}
         self.tables = self.files.tables if wanted.trials is None else [wanted.trials]
@@ -80,7 +82,7 @@ class BetasSubject:
         self.targets = Targets(
             self.files,
             [(files, self.trials[key].rows) for key, files in self.sessions.items()],
-            next(iter(next(iter(named.values())).values())).entity("space"),
+            first.entity("space"),
             wanted.targets,
             wanted.mask,
             wanted.rois,
@@ -194,12 +196,13 @@ class BetasSubject:
             counts: How often each stimulus was shown, int64 (n_stimuli,).
         """
         flag = self.wanted.noise_ceiling
-        files = self.files.ceilings if flag is None else [Named(path, path.parent) for path in of_both(flag)]
-        space = self.targets.space
+        if flag is None:
+            files = of_space(self.files.ceilings, self.targets.space)
+        else:
+            files = [Named(path, path.parent) for path in of_both(flag)]
         groups: dict[str, list[Named]] = {}
         for each in files:
-            if flag is not None or not space or each.entity("space") in ("", space):
-                groups.setdefault(each.variety, []).append(each)
+            groups.setdefault(each.variety, []).append(each)
         told = []
         for variety, group in groups.items():
             match = re.search(r"([0-9]+)rep", variety)

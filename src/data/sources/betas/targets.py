@@ -15,9 +15,12 @@ from ...trials.maps import ImageMap, map_on, read_map
 from ...trials.places import coordinates_of, grid_of, sides_of, vertices_of
 from ...trials.series import Series
 from ...trials.session import Chosen, SeriesSession
-from .names import Named
+from .names import Named, of_space
 from .rois import read_rois
 from .tree import SubjectFiles
+
+_FEW = 0.1
+"""Share of the targets that may be left out without a warning."""
 
 log = logging.getLogger(__name__)
 
@@ -72,8 +75,13 @@ class Targets:
                 f"{subject.home}: expected voxels or vertices that are measured in all sessions, found none of "
                 f"{len(there)}; choose others with --data.source.targets, or leave sessions out"
             )
-        if not there.all():
-            log.info("%s: left out %d targets that some session did not measure", subject.name, int((~there).sum()))
+        gone = int((~there).sum())
+        if gone:
+            level = logging.WARNING if gone > _FEW * len(there) else logging.INFO
+            log.log(
+                level, "%s: left out %d of %d targets, which some session did not measure: NaN, or the same number in "
+                "trial after trial", subject.name, gone, len(there),
+            )  # fmt: skip
         self.chosen = Chosen(places.places[there], places.sides[there])
 
     @property
@@ -152,7 +160,12 @@ class Targets:
         if flag is not None:
             named = [Named(path, path.parent) for path in of_both(flag)]
         else:
-            named = [each for each in self.subject.masks if each.entity("space") in ("", self.space)]
+            named = of_space(self.subject.masks, self.space)
+            if self.subject.masks and not named:
+                log.warning(
+                    "%s: left aside, since its name says another space than that of the betas, %s; name it with "
+                    "--data.source.mask where it is theirs", self.subject.masks[0].path, self.space,
+                )  # fmt: skip
         masks = self._by_side(named)
         if masks:
             for side, found in masks.items():
