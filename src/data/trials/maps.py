@@ -12,7 +12,7 @@ from .arrays import CiftiSeries, open_cifti
 from .endings import MAPS, ending_of
 from .gifti import visit_arrays
 from .grayordinates import Grayordinates
-from .series import ImageSeries, Series
+from .series import ImageSeries, Series, same_affine
 
 _TABLES = (".tsv", ".csv", ".ctab", ".lut", ".txt")
 """Endings of tables of labels."""
@@ -150,7 +150,7 @@ def _check_grid(found: ImageMap, like: Series) -> None:
             f"{expected}, {like.shape}, found {found.shape}; give one of the same space and resolution"
         )
     affine = like.affine if isinstance(like, ImageSeries) else None
-    if affine is not None and found.affine is not None and not np.allclose(affine, found.affine, atol=1e-3):
+    if not same_affine(affine, found.affine):
         raise OtherGridError(f"{expected}, found another affine; give one of the same space and resolution")
 
 

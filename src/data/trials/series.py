@@ -91,6 +91,11 @@ class Series(ABC):
         return found
 
 
+def same_affine(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two affines (4, 4) agree to a thousandth of a millimetre; what is not known agrees with any."""
+    return one is None or other is None or np.allclose(one, other, atol=1e-3)
+
+
 def spanned(trials: np.ndarray) -> range:
     """From the first of some trials to the last, which are ascending, int64 (n,)."""
     return range(int(trials[0]), int(trials[-1]) + 1)

@@ -212,6 +212,10 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a ROI with the program's own name": (
         put("rois/all.nii.gz", lambda path: save_map(path, np.ones(PLACES))), {}, "found 'all'; rename it",
     ),
+    "one ROI in two files": (
+        put("rois/prf/label-V1_mask.nii.gz", lambda path: (path.parent.mkdir(), save_map(path, np.ones(PLACES)))), {},
+        r"label-V1_mask\.nii\.gz: expected each ROI in one file, found V1 in .*rois/V1\.nii\.gz too; rename one",
+    ),
     "no such ROI": (None, {"targets": "V9"}, r"--data\.source\.targets V9: expected a ROI of lab, found V1; name"),
     "no such ROI to score": (None, {"rois": ["V9"]}, r"--data\.source\.rois V9: expected a ROI"),
     "no such folder of ROIs": (None, {"roi_folder": Path("none")}, "roi_folder none: expected a folder of ROIs"),

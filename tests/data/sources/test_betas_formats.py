@@ -3,6 +3,7 @@
 import json
 import logging
 import os
+import shutil
 import tracemalloc
 from pathlib import Path
 from typing import Any
@@ -38,7 +39,7 @@ from labs import (
     write_table,
 )
 from nibabel.cifti2.cifti2_axes import LabelAxis, ScalarAxis
-from nibabel.gifti.gifti import GiftiDataArray, GiftiImage
+from nibabel.gifti.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable
 
 SESSIONS = [session(30, 12, seed) for seed in (1, 2)]
 BETAS, LABELS = ([each[part] for each in SESSIONS] for part in (0, 1))
@@ -99,11 +100,9 @@ def test_masks_and_rois_have_the_kind_of_the_betas(tmp_path, kind):
     own = [(roi.name, roi.hemisphere) for roi in found.rois]
     assert own == [("V1", side) for side in (("lh", "rh") if found.hemispheres[0] else ("",))]
     assert np.array_equal(np.sort(np.concatenate([roi.targets for roi in found.rois])), np.flatnonzero(area[inside]))
-    np.testing.assert_allclose(
-        found.noise_ceiling,
-        np.linspace(0, 0.9, PLACES).astype(np.float32)[inside],
-        rtol=1e-6,  # type: ignore[arg-type]
-    )
+    repeats, told = found.ceilings(np.arange(len(found.stimuli))).values()
+    assert np.array_equal(found.noise_ceiling, repeats)  # type: ignore[arg-type]
+    np.testing.assert_allclose(told, np.linspace(0, 0.9, PLACES).astype(np.float32)[inside], rtol=1e-6)
     if kind in ("hdf5", "npy"):
         assert found.grid is not None
         assert found.grid.affine is not None  # the mask's
@@ -246,8 +245,8 @@ def test_a_float_map_under_a_header_of_whole_numbers(tmp_path):
     assert found.num_targets == inside.sum()
     (root / "mask.nii.gz").unlink()
     everywhere = read(root)
-    assert everywhere.noise_ceiling is not None
-    assert (everywhere.noise_ceiling[~inside] == 0).all()  # and not a millionth, which would score as all
+    told = list(everywhere.ceilings(np.arange(len(everywhere.stimuli))).values())[-1]
+    assert (told[~inside] == 0).all()  # and not a millionth, which would score as all
 
 
 def test_other_derivatives_keep_their_masks(tmp_path):
@@ -453,3 +452,48 @@ def test_a_file_of_all_sessions_costs_each_its_own_trials(tmp_path, kind):
     assert np.array_equal(found, expected)
     if kind not in ("npy", "func.gii", "dscalar.nii"):  # whose parsers need more than so few numbers
         assert peak < values.nbytes / 4
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "npy"])
+def test_glmsingles_voxels_lie_where_the_rois_say(tmp_path, kind):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, kind)
+    (root / "rois").mkdir()
+    save_map(root / "rois/V1.nii.gz", np.arange(PLACES) % 4 == 1)
+    found = read(root)
+    assert found.grid is not None
+    assert np.array_equal(found.grid.affine, AFFINE)  # type: ignore[arg-type]
+    assert found.coordinates is not None
+    nib.Nifti1Image(np.ones(SHAPE, dtype=np.uint8), np.eye(4)).to_filename(root / "rois/V2.nii.gz")
+    with pytest.raises(InputError, match=r"V2\.nii\.gz: expected the affine of .*V1\.nii\.gz, for the betas have none"):
+        read(root)
+
+
+@pytest.mark.parametrize("unknown", [0, -1, 7])
+def test_what_freesurfers_tables_call_unknown_is_no_roi(tmp_path, unknown):
+    """A mask whose table of labels has that alone, and an atlas that has it among others."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "func.gii")
+    (root / "rois").mkdir()
+    area = np.arange(50) % 2
+    for name, labels, values in (
+        ("V1", {unknown: "???"}, area),
+        ("areas", {unknown: "???", 2: "V2"}, np.where(area, 2, unknown)),
+    ):
+        table = GiftiLabelTable()
+        for key, label in labels.items():
+            table.labels.append(GiftiLabel(key))
+            table.labels[-1].label = label
+        array = GiftiDataArray(values.astype(np.float32), datatype="NIFTI_TYPE_FLOAT32")
+        GiftiImage(darrays=[array], labeltable=table).to_filename(root / f"rois/lh.{name}.func.gii")
+    rois = {roi.name: roi.targets.tolist() for roi in read(root, targets="all").rois}
+    assert rois == {"V1": np.flatnonzero(area).tolist(), "V2": np.flatnonzero(area).tolist()}
+
+
+def test_the_other_hemispheres_mask_is_found_however_the_side_is_written(tmp_path):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "mgh")
+    inside = np.arange(PLACES) % 3 > 0
+    save_map(root / "vis.mgh", inside)
+    for one, two in (("lh_vis", "rh_vis"), ("hemi-L_vis", "hemi-R_vis"), ("vis.l", "vis.r")):
+        for side, name in (("lh", one), ("rh", two)):
+            shutil.copy(root / f"{side}.vis.mgh", tmp_path / f"{name}.mgh")
+        assert read(root, mask=tmp_path / f"{one}.mgh").num_targets == inside.sum()
+        assert read(root, mask=tmp_path / f"{two}.mgh").num_targets == inside.sum()

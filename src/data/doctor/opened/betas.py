@@ -53,8 +53,8 @@ def _case(subject: BetasSubject, chart: Chart) -> Case:
         for side, series in session.files.items()
     ]
     counts = np.ones(len(labels), dtype=np.int64)
-    ceilings = chart.attempt("ceilings", subject.files.home, lambda: subject.told(counts)) or []
-    found = {subject.files.home / each.name.removeprefix("the file "): 100 * each.ceiling for each in ceilings}
+    ceilings = chart.attempt("ceilings", subject.files.home, lambda: subject.told(counts, whole=True)) or []
+    found = {each.path: 100 * each.ceiling for each in ceilings if each.path is not None}
     return Case(
         f"{subject.name}, session {key}",
         [Block(Gallery(place, images) if images else None, tables)],

@@ -81,6 +81,16 @@ def of_space(named: Sequence[Named], space: str) -> list[Named]:
     return [each for each in named if not space or each.entity("space") in ("", space)]
 
 
+def of_both(path: Path) -> list[Path]:
+    """A map, and that of the other hemisphere where its name tells its own and the other is there."""
+    match = _SIDE.search(Named(path, path.parent).stem)
+    if match is None:
+        return [path]
+    letter = match[1].translate(str.maketrans("lrLR", "rlRL"))
+    other = path.with_name(path.name[: match.start(1)] + letter + path.name[match.end(1) :])
+    return [path, other] if other.is_file() else [path]
+
+
 def session_key(text: str) -> str:
     """A session as files and tables may write it, "ses-01", "01", "1" or "1.0", in one way."""
     bare = re.sub(r"^ses(?:sion)?[-_]?", "", text.strip())

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ....errors import InputError
 from ...trials.arrays import CiftiSeries
 from ...trials.endings import open_series
-from ...trials.series import ImageSeries, Series
+from ...trials.series import ImageSeries, Series, same_affine
 from .names import Named, in_order, session_key
 from .tree import SubjectFiles
 
@@ -142,7 +140,7 @@ def _check_like(series: Series, first: Series) -> None:
     """Check that two sessions are of one grid."""
     if series.shape != first.shape:
         found, expected = str(series.shape), str(first.shape)
-    elif not _same_affine(series, first):
+    elif not same_affine(*(each.affine if isinstance(each, ImageSeries) else None for each in (series, first))):
         found, expected = "another affine", "the affine"
     elif not _same_grayordinates(series, first):
         found, expected = "others, or in another order", "the grayordinates"
@@ -152,11 +150,6 @@ def _check_like(series: Series, first: Series) -> None:
         f"{series.path}: expected {expected} as in {first.path.name}, found {found}; use files of one space and "
         "subject, or leave its session out with --data.source.sessions"
     )
-
-
-def _same_affine(series: Series, first: Series) -> bool:
-    affines = [each.affine for each in (series, first) if isinstance(each, ImageSeries) and each.affine is not None]
-    return len(affines) < 2 or np.allclose(affines[0], affines[1], atol=1e-3)
 
 
 def _same_grayordinates(series: Series, first: Series) -> bool:

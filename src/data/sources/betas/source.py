@@ -44,7 +44,7 @@ class Betas(Source):
             mask, or without a mask those of all ROIs.
         rois: ROIs that are scored; all that are there where not given.
         roi_folder: Where the maps of ROIs are; looked for where not given.
-        noise_ceiling: A map of noise ceilings; looked for where not given.
+        noise_ceiling: A map of noise ceilings, of whichever images are scored; looked for where not given.
         ceiling_in: The unit of noise ceilings.
         split: Which images test: a file, or the name of one in the root's folder `splits`, such as tau. Where not
             given, the root's `split.csv`, or a seeded split.

@@ -13,9 +13,9 @@ from ....recording import Recording, Roi
 from ...trials.arrays import CiftiSeries
 from ...trials.maps import ImageMap, map_on, read_map
 from ...trials.places import coordinates_of, grid_of, sides_of, vertices_of
-from ...trials.series import Series
+from ...trials.series import Series, same_affine
 from ...trials.session import Chosen, SeriesSession
-from .names import Named, of_space
+from .names import Named, of_both, of_space
 from .rois import read_rois
 from .tree import SubjectFiles
 
@@ -54,7 +54,7 @@ class Targets:
     ) -> None:
         self.subject, self.space = subject, space
         self.files = sessions[0][0]
-        self._affine: np.ndarray | None = None
+        self._maps: list[ImageMap] = []
         self._members = read_rois(subject, self.files, space, roi_folder)
         names = list(dict.fromkeys(each.name for each in self._members))
         asked = {"rois": list(rois or ()), "targets": [] if targets == ["all"] else list(targets or ())}
@@ -67,6 +67,7 @@ class Targets:
                 )
         self._scored = [each for each in self._members if rois is None or each.name in rois]
         places = self._choose(targets, mask)
+        self._affine = _affine_of([*self._maps, *(each.source for each in self._members)])
         there = ~np.logical_or.reduce(
             [SeriesSession("", files, places, rows).missing(still=True) for files, rows in sessions]
         )
@@ -169,11 +170,11 @@ class Targets:
         masks = self._by_side(named)
         if masks:
             for side, found in masks.items():
-                self._affine = found.affine
+                self._maps.append(found)
                 everywhere[side] = found.mask
             return everywhere, True
         for side, found in self._by_side(self.subject.fits).items():
-            self._affine = found.affine
+            self._maps.append(found)
             everywhere[side] = np.nan_to_num(found.values) > 0
         return everywhere, False
 
@@ -201,11 +202,17 @@ class Targets:
         return found
 
 
-def of_both(path: Path) -> list[Path]:
-    """A map, and that of the other hemisphere where its name has one."""
-    name = path.name
-    other = None
-    for one, two in (("lh.", "rh."), ("hemi-L", "hemi-R")):
-        if one in name or two in name:
-            other = path.with_name(name.replace(one, two) if one in name else name.replace(two, one))
-    return [path] if other is None or not other.is_file() else [path, other]
+def _affine_of(maps: Sequence[ImageMap]) -> np.ndarray | None:
+    """From voxels to millimetres, as maps tell it where betas do not; None where none does.
+
+    Raises:
+        InputError: They tell different ones.
+    """
+    there = [each for each in maps if each.affine is not None]
+    for each in there:
+        if not same_affine(each.affine, there[0].affine):
+            raise InputError(
+                f"{each.path}: expected the affine of {there[0].path}, for the betas have none, found another; give "
+                "maps of one space"
+            )
+    return there[0].affine if there else None
