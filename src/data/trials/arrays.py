@@ -76,7 +76,7 @@ class GlmsingleSeries(ArraySeries):
     @contextmanager
     def _array(self) -> Iterator[Any]:
         """The array, mapped where its values stand in the file one after another, or else the file's dataset."""
-        if self.path.suffix == ".npy":
+        if self.path.suffix.lower() == ".npy":
             content = load_pickled_npy(self.path, mapped=True)
             betas = content.get(GLMSINGLE) if isinstance(content, dict) else None
             if not isinstance(betas, np.ndarray):

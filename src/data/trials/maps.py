@@ -1,5 +1,6 @@
 """Maps: one value for each voxel, vertex or grayordinate, such as masks, atlases and noise ceilings."""
 
+import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,6 +33,7 @@ class ImageMap:
         shape: Of that grid, such as (X, Y, Z).
         names: Of the numbers that are labels, where the file itself tells them.
         affine: From voxels to millimetres, float64 (4, 4), of a volume.
+        step: Between the values that the file can hold, where it stores whole numbers with a scale; else 0.
     """
 
     path: Path
@@ -39,6 +41,7 @@ class ImageMap:
     shape: tuple[int, ...]
     names: dict[int, str] | None = None
     affine: np.ndarray | None = None
+    step: float = 0
 
     @property
     def mask(self) -> np.ndarray:
@@ -54,12 +57,12 @@ class ImageMap:
         Raises:
             InputError: Some values are no whole numbers.
         """
-        values = np.nan_to_num(self.values, nan=0, posinf=np.inf, neginf=-np.inf)
-        labels = np.rint(np.clip(values, -1, 2**31))
-        if (np.abs(labels - np.clip(values, -1, 2**31)) > 1e-3).any():
-            wrong = values[np.abs(labels - values) > 1e-3][0]
+        values = np.clip(np.nan_to_num(self.values, nan=0, posinf=np.inf, neginf=-np.inf), -1, 2**31)
+        labels = np.rint(values)
+        wrong = values[np.abs(labels - values) > np.clip(_half(self.step), 1e-3, 0.25)]
+        if len(wrong):
             raise InputError(
-                f"{self.path}: expected {meaning} of whole numbers, found {wrong:.6g}; give a mask or an atlas"
+                f"{self.path}: expected {meaning} of whole numbers, found {wrong[0]:.6g}; give a mask or an atlas"
             )
         return np.maximum(labels, 0).astype(np.int64)
 
@@ -92,9 +95,7 @@ def _read_volume(path: Path) -> ImageMap:
     try:
         image: Any = nibabel.load(path)  # type: ignore[attr-defined]
         proxy = image.dataobj
-        values = np.asarray(proxy, dtype=np.float64)
-        step = abs(float(getattr(proxy, "slope", 1))) if np.dtype(proxy.dtype).kind in "iu" else 0.0
-        scaled = step not in (0, 1) or float(getattr(proxy, "inter", 0)) != 0
+        values, step = _values(proxy)
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(
             f"{path}: expected a map, found a file that cannot be read ({one_line(error)}); copy it again"
@@ -103,17 +104,30 @@ def _read_volume(path: Path) -> ImageMap:
         values = values[..., 0]
     if values.ndim != 3:
         raise InputError(f"{path}: expected one volume or surface map, found {values.shape}; give one map per file")
-    if step and scaled:
-        values[np.abs(values) <= step / 2] = 0  # stored as whole numbers, 0 and NaN have become almost 0
-    affine = None if path.suffix in (".mgh", ".mgz") else np.asarray(image.affine, dtype=np.float64)
-    return ImageMap(path, values.ravel(), values.shape, None, affine)
+    affine = None if ending_of(path) in (".mgh", ".mgz") else np.asarray(image.affine, dtype=np.float64)
+    return ImageMap(path, values.ravel(), values.shape, None, affine, step)
+
+
+def _values(proxy: Any) -> tuple[np.ndarray, float]:
+    """What nibabel reads, float64, and `ImageMap.step`; 0 and NaN, which a scale has made almost 0, are 0."""
+    values = np.asarray(proxy, dtype=np.float64)
+    slope, intercept = float(getattr(proxy, "slope", 1)), float(getattr(proxy, "inter", 0))
+    if np.dtype(proxy.dtype).kind not in "iu" or (slope, intercept) == (1, 0):
+        return values, 0
+    values[np.abs(values) <= _half(slope)] = 0
+    return values, abs(slope)
+
+
+def _half(step: float) -> float:
+    """Half of a step between stored values, with room for rounding where a value lies halfway between two."""
+    return abs(step) / 2 * 1.001
 
 
 def _read_gifti(path: Path) -> ImageMap:
     import nibabel
 
     arrays: list[np.ndarray] = []
-    count = visit_arrays(path, lambda _, array: bool(arrays.append(array.data)) or True)
+    count = visit_arrays(path, lambda _, array: bool(arrays.append(array.data)) or len(arrays) < 2)
     if count != 1 or len(arrays) != 1 or arrays[0].ndim != 1:
         raise InputError(f"{path}: expected one map, found {count} arrays; give one map per file")
     image: Any = nibabel.load(path)  # type: ignore[attr-defined]
@@ -128,7 +142,7 @@ def _read_cifti(path: Path, like: Series) -> ImageMap:
         )
     image, axes = open_cifti(path)
     own = Grayordinates.of(axes[-1], path)
-    values = np.asarray(image.dataobj, dtype=np.float64)
+    values, step = _values(image.dataobj)
     if values.shape != (1, len(own)):
         raise InputError(f"{path}: expected one map, found {values.shape[0]}; give one map per file")
     table = getattr(axes[0], "label", None)
@@ -138,7 +152,7 @@ def _read_cifti(path: Path, like: Series) -> ImageMap:
         raise OtherGridError(
             f"{path}: expected grayordinates of {like.path.name}, found none of {len(places)}; use one space"
         )
-    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), like.shape, names)
+    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), like.shape, names, step=step)
 
 
 def _check_grid(found: ImageMap, like: Series) -> None:
@@ -184,20 +198,20 @@ def read_names(path: Path) -> dict[int, str] | None:
 
 
 def _names_in(table: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
     lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    split = {".tsv": r"\t", ".csv": r","}.get(table.suffix, r"\s+")
+    kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     number, name = 0, 1
-    if table.suffix in (".tsv", ".csv") and lines:
-        header = [word.strip().lower() for word in re.split(split, lines.pop(0))]
+    if table.suffix.lower() in (".tsv", ".csv"):
+        rows = list(csv.reader(kept, delimiter="\t" if table.suffix.lower() == ".tsv" else ","))
+        header = [word.strip().lower() for word in rows.pop(0)] if rows else []
         if not {"index", "name"} <= set(header):
             raise InputError(f"{table}: expected the columns index and name, found {', '.join(header)}; correct them")
         number, name = header.index("index"), header.index("name")
-    for line in lines:
-        parts = re.split(split, line.strip())
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if len(parts) <= max(number, name) or not re.fullmatch(r"-?[0-9]+", parts[number].strip()):
-            raise InputError(f"{table}: expected a number and a name in each line, found {line!r}; correct it")
-        names[int(parts[number])] = parts[name].strip()
+    else:
+        rows = [line.split() for line in kept]
+    names: dict[int, str] = {}
+    for row in rows:
+        if len(row) <= max(number, name) or not re.fullmatch(r"-?[0-9]+", row[number].strip()):
+            raise InputError(f"{table}: expected a number and a name in each line, found {' '.join(row)!r}; correct it")
+        names[int(row[number])] = row[name].strip()
     return names

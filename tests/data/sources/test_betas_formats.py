@@ -1,10 +1,12 @@
 """Betas: the same numbers in every format, and what is known of readers of those formats."""
 
+import base64
 import json
 import logging
 import os
 import shutil
 import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -497,3 +499,59 @@ def test_the_other_hemispheres_mask_is_found_however_the_side_is_written(tmp_pat
             shutil.copy(root / f"{side}.vis.mgh", tmp_path / f"{name}.mgh")
         assert read(root, mask=tmp_path / f"{one}.mgh").num_targets == inside.sum()
         assert read(root, mask=tmp_path / f"{two}.mgh").num_targets == inside.sum()
+
+
+@pytest.mark.parametrize("ending", ["NII.GZ", "NII", "MGZ", "FUNC.GII", "HDF5", "NPY", "DSCALAR.NII"])
+def test_endings_may_be_in_capitals(tmp_path, ending):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, ending.lower())
+    for path in root.glob("*betas*"):
+        path.rename(path.with_name(path.name.replace(ending.lower(), ending)))
+    assert np.array_equal(responses(read(root)), by_hand())
+
+
+def test_tables_as_other_programs_write_them(tmp_path):
+    """Trailing separators, no run for what showed nothing, names in quotes that hold a comma."""
+    root = write_lab(tmp_path / "lab", [np.vstack([own, own[:1]]) for own in BETAS], LABELS)
+    lines = (root / "trials.tsv").read_text().splitlines()
+    blanks = [f"{number}\tn/a\tn/a\tn/a" for number in (1, 2)]
+    (root / "trials.tsv").write_text("\n".join([lines[0], *(f"{line}\t" for line in [*lines[1:], *blanks])]))
+    (root / "rois").mkdir()
+    save_map(root / "rois/areas.nii.gz", np.arange(PLACES) % 3)
+    (root / "rois/areas.csv").write_text('index,name\n1,"V1, left"\n2,V2\n')
+    found = read(root, targets="all")
+    assert np.array_equal(responses(found), by_hand())
+    assert [roi.name for roi in found.rois] == ["V1, left", "V2"]
+
+
+def test_a_mask_or_an_atlas_under_a_scale_whose_steps_miss_whole_numbers(tmp_path):
+    """0 and 1 lie halfway between two steps of 0.01 from 0.305, and are stored as 0.005 and 1.005."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    (root / "rois").mkdir()
+    area = np.arange(PLACES) % 3 == 1
+    for name, values in (("V1", area), ("areas", 2 * area)):
+        stored = image(np.rint((values.reshape(SHAPE) - 0.305) / 0.01 + 0.01).astype(np.int16))
+        stored.header.set_slope_inter(0.01, 0.305)
+        stored.to_filename(root / f"rois/{name}.nii.gz")
+    (root / "rois/areas.tsv").write_text("index\tname\n2\tV2\n")
+    rois = {roi.name: roi.targets.tolist() for roi in read(root, targets="all").rois}
+    assert rois == dict.fromkeys(("V1", "V2"), np.flatnonzero(area).tolist())
+
+
+@pytest.mark.parametrize("kind", ["func.gii", "gii map"])
+def test_a_gifti_of_more_than_it_says_is_not_unpacked(tmp_path, kind):
+    """100 MB of zeros in 130 KB."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "func.gii")
+    path = root / ("lh.ses-01_betas.func.gii" if kind == "func.gii" else "lh.mask.func.gii")
+    text = base64.b64encode(zlib.compress(bytes(100_000_000), 9)).decode()
+    array = (
+        '<DataArray Intent="NIFTI_INTENT_NONE" DataType="NIFTI_TYPE_FLOAT32" ArrayIndexingOrder="RowMajorOrder" '
+        'Dimensionality="1" Dim0="50" Encoding="GZipBase64Binary" Endian="LittleEndian" ExternalFileName="" '
+        f'ExternalFileOffset=""><Data>{text}</Data></DataArray>'
+    )
+    path.write_text(f'<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="1">{array}</GIFTI>')
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"more values than \[50\] in an array"):
+        GiftiSeries(path).read(np.arange(50)) if kind == "func.gii" else read(root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000  # the parser's own 35 MB

@@ -80,6 +80,12 @@ class BetasSubject:
         if "" in opened:
             keys = choose_sessions(list(self.trials), wanted.sessions, self.tables[0])
             self.trials = {key: self.trials[key] for key in keys}
+        short = [key for key, trials in self.trials.items() if len(trials.rows) < 2]
+        if wanted.zscore and short:
+            raise InputError(
+                f"{self.tables[0]}: expected at least 2 trials with a stimulus in session {short[0]}, over which it is "
+                "standardised, found 1; leave it out with --data.source.sessions, or set --data.source.zscore false"
+            )
         self.whole = wanted.average_repeats and len(self.trials) == len(of_table)
         """Whether responses are means over all trials of the table."""
         self.sessions = {key: opened.get(key) or opened[""] for key in self.trials}
