@@ -74,7 +74,8 @@ def benchmark_rows(scored: Sequence[Scored], min_ceiling: float | None = None) -
             order, names = np.arange(len(part.stimuli)), _names_of(part)
             if orders is not None:
                 order, names = orders[place], _names_of(own[0][0])[orders[0]]
-            found += _of_part(part, scores, patterns_of(part, order, names), min_ceiling, keep=orders is not None)
+            patterns = patterns_of(part, order, names.tolist())
+            found += _of_part(part, scores, patterns, min_ceiling, keep=orders is not None)
         rows += [row for row, _ in found] if orders is None else _with_bounds(found)
     return rows
 

@@ -112,7 +112,7 @@ def reliabilities(patterns: Patterns, groups: Sequence[np.ndarray]) -> list[floa
         gives no sense.
     """
     names = patterns.recording.stimuli.names
-    stimuli = patterns.stimuli[_drawn([names[each] for each in patterns.stimuli.tolist()], _MOST_PRESENTED)]
+    stimuli = patterns.stimuli[_drawn([names[int(each)] for each in patterns.stimuli], _MOST_PRESENTED)]
     n = len(stimuli)
     deals = int(np.clip(_PAIRS // max(n * (n - 1) // 2, 1), 1, _MOST_DEALS))
     found = np.full((deals, len(groups)), np.nan)
@@ -153,13 +153,12 @@ def _halves(patterns: Patterns, stimuli: np.ndarray, deal: int) -> _Halves | Non
     means: list[tuple[np.ndarray, np.ndarray]] = []
     presentations = in_half = 0
     for start in range(0, len(stimuli), _STIMULI):
-        presented = patterns.recording.presentations(stimuli[start : start + _STIMULI])
+        some = stimuli[start : start + _STIMULI]
+        presented = patterns.recording.presentations(some)
         if presented is None:
             return None
-        for stimulus, own in zip(
-            stimuli[start : start + _STIMULI].tolist(), presented, strict=True
-        ):  # (presentations, T)
-            rng = np.random.default_rng(_number(names[stimulus], deal))
+        for stimulus, own in zip(some, presented, strict=True):  # (presentations, T)
+            rng = np.random.default_rng(_number(names[int(stimulus)], deal))
             there = rng.permutation(np.flatnonzero(~np.isnan(own).all(axis=1)))
             half = len(there) // 2
             if half:

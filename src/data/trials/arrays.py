@@ -146,7 +146,7 @@ class CiftiSeries(ArraySeries):
         except OSError as error:
             raise InputError(
                 f"{self.path}: expected a complete file, found {one_line(error)}: a broken download; fetch it again, "
-                "or leave its session out"
+                "or do without it"
             ) from error
         rows = stored.T  # (grayordinates, trials)
         yield lambda values, trials: rows[values, trials]

@@ -37,7 +37,7 @@ class GiftiSeries(Series):
         super().__init__(path)
         expected = f"{path}: expected a series of trials, one data array each"
         if not path.is_file():
-            raise InputError(f"{expected}, found no such file; put it there or leave its session out")
+            raise InputError(f"{expected}, found no such file; put it there or do without it")
         seen: list[Any] = []
 
         def first(_: int, array: Any) -> bool:
@@ -84,7 +84,7 @@ class GiftiSeries(Series):
         if got < own.stop:
             raise InputError(
                 f"{self.path}: expected {self.num_trials} trials, as its first line says, found the end after {got}; a "
-                "broken download: fetch it again, or leave its session out"
+                "broken download: fetch it again, or do without it"
             )
         return kept
 
@@ -151,7 +151,7 @@ def visit_arrays(path: Path, visit: Visit | None = None, begin: Visit | None = N
         raise
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(
-            f"{path}: expected a complete GIfTI file, found {one_line(error)}; fetch it again, or leave its session out"
+            f"{path}: expected a complete GIfTI file, found {one_line(error)}; fetch it again, or do without it"
         ) from error
     return parser.promised or parser.seen
 

@@ -152,7 +152,7 @@ class ImageSeries(VolumeSeries):
         try:
             shape = self._read_mgh() if path.suffix.lower() in (".mgh", ".mgz") else self._read_nifti()
         except FileNotFoundError:
-            raise InputError(f"{expected}, found no such file; put it there or leave its session out") from None
+            raise InputError(f"{expected}, found no such file; put it there or do without it") from None
         except Exception as error:  # parsers of foreign formats raise many kinds
             raise InputError(f"{expected}, found a damaged file ({one_line(error)}); copy it again") from error
         if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
@@ -162,7 +162,7 @@ class ImageSeries(VolumeSeries):
         if not self._compressed and path.stat().st_size < needed:
             raise InputError(
                 f"{path}: expected {needed:,} bytes by its header, found {path.stat().st_size:,}: a broken download; "
-                "fetch it again, or leave its session out"
+                "fetch it again, or do without it"
             )
 
     def _read_nifti(self) -> tuple[int, ...]:
@@ -203,7 +203,7 @@ class ImageSeries(VolumeSeries):
                 if file.readinto(block) < len(block):
                     raise InputError(
                         f"{self.path}: expected {self.num_trials} trials, found the file's end in trial {trial + 1}: a "
-                        "broken download; fetch it again, or leave its session out"
+                        "broken download; fetch it again, or do without it"
                     )
                 if self.scaled:
                     yield (buffer * self._slope + self._intercept).astype(np.float32)

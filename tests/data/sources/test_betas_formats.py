@@ -226,9 +226,10 @@ def test_a_surface_of_fsaverages_size_is_fsaverage(tmp_path):
     assert found.coordinates is not None
     assert np.array_equal(found.vertices, np.tile(np.arange(10_242), 2))
     assert found.hemispheres.tolist() == ["lh"] * 10_242 + ["rh"] * 10_242
-    for path in root.glob("*.gii"):
-        path.rename(path.with_name(path.name.replace("fsaverage5", "fsnative")))
-    assert read(root).vertices is None
+    for one, other in (("space-fsaverage5", "space-fsnative"), ("space-fsnative", "res-164k_fs_LR")):
+        for path in root.glob("*.gii"):
+            path.rename(path.with_name(path.name.replace(one, other)))
+        assert read(root).vertices is None
 
 
 def test_a_float_map_under_a_header_of_whole_numbers(tmp_path):

@@ -1,5 +1,6 @@
 """Betas: which files of a tree belong together, and which of them do not."""
 
+import json
 import logging
 import shutil
 from pathlib import Path
@@ -7,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from calcarine.commands.main import main as calcarine
 from calcarine.data import Betas
 from calcarine.errors import InputError
 from calcarine.recording import Recording
@@ -93,3 +95,63 @@ def test_another_subjects_table_is_not_taken(tmp_path):
             read(root)
     table.rename(root / "sub-01_trials.tsv")
     assert np.array_equal(responses(read(root)), expected)
+
+
+def test_a_session_that_was_not_downloaded_is_left_out_aloud(tmp_path, caplog):
+    """DataLad's links lead nowhere before their content is fetched; a mask that does is no mask to go without."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    expected = responses(read(root, sessions=[1]))
+    (root / "ses-02_betas.nii.gz").unlink()
+    (root / "ses-02_betas.nii.gz").symlink_to(".git/annex/objects/nowhere")
+    with caplog.at_level(logging.WARNING):
+        assert np.array_equal(responses(read(root)), expected)
+    assert "the betas of session 2 are not there; the others are read" in caplog.text
+    (root / "mask.nii.gz").symlink_to("nowhere")
+    with pytest.raises(InputError, match=r"mask\.nii\.gz: expected a map, found no such file"):
+        read(root)
+
+
+def test_a_split_by_its_name_is_not_a_file_that_happens_to_be_here(tmp_path, monkeypatch):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    names = sorted({name for own in LABELS for name in own})
+    (root / "splits").mkdir()
+    variant = {"train_ids": names[:4], "test_ids": names[4:]}
+    (root / "splits/tau.json").write_text(json.dumps({"variants": [variant]}))
+    monkeypatch.chdir(tmp_path)
+    Path("tau").write_text("notes")
+    assert (read(root, split="tau").splits == "train").sum() == 4
+    shutil.move(root / "splits/tau.json", "mine.json")
+    assert (read(root, split="mine.json").splits == "train").sum() == 4
+
+
+def test_check_takes_the_flags_that_a_tree_needs(tmp_path, capsys):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    text = (root / "trials.tsv").read_text()
+    (root / "trials.tsv").write_text(text.replace("label", "stim"))
+    for number, own in enumerate(BETAS, start=1):
+        save_betas(root / f"ses-{number:02d}_space-MNI_betas.nii.gz", own)
+        (root / f"ses-{number:02d}_betas.nii.gz").rename(root / f"ses-{number:02d}_space-T1w_betas.nii.gz")
+    assert calcarine(["check", str(root)]) == 2
+    assert "say which with --data.source.space" in capsys.readouterr().out
+    flags = ["--data.source.space", "T1w", "--data.source.label_column=stim", "--data.source.sessions=[2]"]
+    assert calcarine(["check", str(root), *flags]) == 0
+    said = capsys.readouterr().out
+    assert "Betas, lab, session 2: 20 images" in said
+    assert "equal in all pixels" not in said  # repeats of an image are none
+    assert calcarine(["check", str(root), *flags, "--data.source.subject", "lab"]) == 0
+    for wrong, message in (
+        (["--data.source.spcae", "T1w"], "spcae"),
+        (["--data.source.first_index", "7"], "first_index"),
+        (["--data.source.subject=sub-09", *flags], "--data.source.subject sub-09: expected one of lab"),
+    ):
+        assert calcarine(["check", str(root), *wrong]) == 2
+        told = capsys.readouterr()
+        assert message in told.out + told.err
+        assert "Traceback" not in told.err
+
+
+def test_check_names_the_ceilings_own_file(tmp_path, capsys):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    save_map(root / "noiseceiling.nii.gz", np.linspace(0, 60, PLACES))
+    assert calcarine(["check", str(root)]) == 0
+    assert "note: noiseceiling.nii.gz: per cent, 0 to 60" in capsys.readouterr().out

@@ -124,8 +124,8 @@ class SubjectFiles:
 
     @cached_property
     def betas(self) -> list[Named]:
-        """Files of single-trial betas."""
-        return [Named(path, self._top(path)) for path in self._files if is_betas(path)]
+        """Files of single-trial betas; a link to nothing is one that was not downloaded."""
+        return [Named(path, self._top(path)) for path in self._files if is_betas(path) and path.is_file()]
 
     @property
     def home(self) -> Path:
