@@ -25,5 +25,5 @@ docs:  ## the site, into site/; a warning is an error
 	mkdir -p build/package && ln -sfn ../../src build/package/calcarine
 	uv run --group docs mkdocs build --strict --quiet
 
-bench:  ## every benchmark prints its own table
-	for file in benchmarks/*.py; do uv run python $$file; done
+bench:  ## every benchmark, and their table benchmarks/RESULTS.md
+	uv run python benchmarks

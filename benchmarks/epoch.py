@@ -14,85 +14,19 @@ process and with the same threads:
 
 import argparse
 import os
-import statistics
 import tempfile
 import time
-from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
-import numpy as np
 import torch
-from calcarine.data import Source
+from brain import Brain, RandomFeatures, make_trainer
 from calcarine.data.datamodule import EncodingDataModule
-from calcarine.encoders import Encoder
-from calcarine.models import EncodingModule, RoiEarlyStopping
-from calcarine.recording import Recording, Responses, Roi
-from calcarine.run.checkpoints import BackgroundCheckpointIO, LastCheckpoint
-from calcarine.run.folder import EpochSeed, HistoryWriter, RunLogger
+from calcarine.models import EncodingModule
 from lightning.pytorch import Callback, Trainer
-from torch import Tensor
+from side_by_side import in_turn, ratio, row, told
 
 FEATURES, TRAINING, VALIDATION, STEPS = 1792, 700, 175, 3
-ROIS = 36
-
-
-class Pictures:
-    """Images of a few pixels, in memory."""
-
-    frames = None
-
-    def __init__(self, images: np.ndarray) -> None:
-        self.images = images
-        self.names = [f"{index:04d}.png" for index in range(len(images))]
-
-    def __len__(self) -> int:
-        return len(self.images)
-
-    def read(self, index: int) -> np.ndarray:
-        return self.images[index]
-
-    def digests(self, memo: Path | None = None) -> list[str]:
-        return self.names
-
-
-class Brain(Source):
-    """Random responses of so many targets."""
-
-    def __init__(self, targets: int) -> None:
-        super().__init__()
-        self.targets = targets
-
-    @property
-    def num_targets(self) -> int:
-        return self.targets
-
-    def read(self) -> list[Recording]:
-        rng = np.random.default_rng(0)
-        count = TRAINING + VALIDATION
-        responses = rng.standard_normal((count, self.num_targets), dtype=np.float32)
-        images = rng.integers(0, 255, (count, 8, 8, 3), dtype=np.uint8)
-        splits = np.array(["train"] * TRAINING + ["validation"] * VALIDATION)
-        sides = np.repeat(["lh", "rh"], [self.targets // 2, self.targets - self.targets // 2])
-        rois = [Roi(f"roi{number}", "lh", np.arange(number, self.targets // 2, ROIS)) for number in range(ROIS)]
-        return [Recording("subj01", Pictures(images), Responses.of(responses), splits, sides, rois)]
-
-
-class Projection(Encoder):
-    """Random features of pixels."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        weights = torch.randn(192, FEATURES, generator=torch.Generator().manual_seed(0))
-        self.register_buffer("weights", weights)
-
-    def forward(self, images: Tensor) -> dict[str, Tensor]:
-        return {"features": images.float().flatten(1) @ self.get_buffer("weights")}
-
-    def feature_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {"features": (FEATURES,)}
-
-    def settings(self) -> dict[str, object]:
-        return {}
+ROIS = 72
 
 
 class FirstBatch(Callback):
@@ -141,18 +75,11 @@ def loop(targets: int, epochs: int) -> float:
 
 def fit(targets: int, epochs: int) -> float:
     """Seconds of `trainer.fit` from its first batch on."""
-    data = EncodingDataModule(Brain(targets), Projection(), batch_size=-(-TRAINING // STEPS))
-    first, writer = FirstBatch(), BackgroundCheckpointIO()
-    trainer = Trainer(
-        max_epochs=epochs,
-        accelerator="cpu",
-        logger=RunLogger("epoch", None, Path("runs")),
-        callbacks=[EpochSeed(0), HistoryWriter(), RoiEarlyStopping(), LastCheckpoint(), first],
-        plugins=[writer],
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
+    data = EncodingDataModule(
+        Brain(targets, TRAINING, VALIDATION, ROIS), RandomFeatures(FEATURES), batch_size=-(-TRAINING // STEPS)
     )
+    first = FirstBatch()
+    trainer, writer = make_trainer(epochs, first)
     trainer.fit(EncodingModule(data.num_targets, data.feature_shapes), data)
     seconds = time.perf_counter() - first.start
     writer.wait()  # of the last one: a run goes on with its test meanwhile
@@ -167,17 +94,13 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=2)
     options = parser.parse_args()
     torch.set_num_threads(options.threads)
-    ways: list[Callable[[int, int], float]] = [bare, loop, fit]
-    seconds: dict[str, list[float]] = {way.__name__: [] for way in ways}
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
-        for _ in range(options.repetitions):
-            for way in ways:
-                seconds[way.__name__].append(way(options.targets, options.epochs) / options.epochs)
-    medians = {name: statistics.median(each) for name, each in seconds.items()}
-    print(f"{options.threads} threads, {options.targets:,} targets, seconds an epoch, medians of {options.repetitions}")
-    for name, each in medians.items():
-        print(f"{name:5} {each:7.2f}   {each / medians['bare']:5.2f} of bare   {each / medians['loop']:5.2f} of loop")
+        ways = {way.__name__: partial(way, options.targets, options.epochs) for way in (bare, loop, fit)}
+        seconds = in_turn(ways, options.repetitions)
+    told(seconds, f"{options.epochs} epochs of {options.targets:,} targets", options.threads)
+    row("trainer.fit of a linear head over its products and AdamW", ratio(seconds, "fit", "bare"), "≤ 1.15")
+    row("trainer.fit of a linear head over a plain loop", ratio(seconds, "fit", "loop"), "≤ 1")
 
 
 if __name__ == "__main__":

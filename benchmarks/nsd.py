@@ -31,6 +31,7 @@ from calcarine.data.sources.nsd.sessions import beta_session
 from calcarine.data.trials.prepared import PreparedTrials
 from calcarine.data.trials.series import ImageSeries
 from calcarine.data.trials.session import Chosen
+from side_by_side import row
 
 VERTICES, TRIALS, SESSIONS = 163_842, 750, 3
 SIDES = ("lh", "rh")
@@ -70,6 +71,7 @@ def main() -> None:
             gib = peak[targets] / 2**20
             name = f"prepare {targets:7,} targets"
             print(f"{name} {rate / 1e6:8.0f} MB/s, {share:.2f} of dd's, {gib:.2f} GiB at the most")
+            row(f"Preparing NSD's betas at {targets:,} targets, share of dd's rate", share, "≥ 0.6")
         print(f"killed in its second session and gone on: {killed(folder, options.targets[-1])}")
 
 

@@ -1,6 +1,7 @@
 """Files and folders that appear whole or not at all."""
 
 import errno
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -22,6 +23,14 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_partials(path: Path) -> None:
+    """Remove what processes left beside `path` that were killed while they replaced it; none may be doing so now."""
+    hidden = re.compile(rf"\.{re.escape(path.stem)}\.[0-9a-f]{{32}}{re.escape(path.suffix)}")
+    for each in path.parent.iterdir() if path.parent.is_dir() else ():
+        if hidden.fullmatch(each.name):
+            each.unlink(missing_ok=True)
 
 
 @contextmanager

@@ -110,7 +110,7 @@ class Facts:
         seen: First DIGITS digits of the content hashes of all stimuli that it is trained or selected on, sorted.
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
-        gaps: Responses that are NaN although the stimulus was shown.
+        gaps: Responses to stimuli of the training and the validation split that are NaN although they were shown.
         smallest_batch: Stimuli in the smallest batch of training.
         batch_size: Stimuli that held-out batches are padded to; 0 where they are not.
         offset: What was taken from each target's responses, float64 (num_targets,), and stands in no other number here;

@@ -91,16 +91,12 @@ class Responses:
         parts: Non-overlapping rectangles.
         offset: float64 (n_targets,), which is taken from each target's responses before they are cut to float32, since
             a small spread on a large offset would not survive it; None takes nothing.
-        gaps: How many of the measured stimuli's responses are NaN.
     """
 
-    def __init__(
-        self, shape: tuple[int, int], parts: Sequence[Part], offset: np.ndarray | None = None, gaps: int = 0
-    ) -> None:
+    def __init__(self, shape: tuple[int, int], parts: Sequence[Part], offset: np.ndarray | None = None) -> None:
         self.shape = shape
         self.parts = tuple(parts)
         self.offset = offset
-        self.gaps = gaps
         covered = np.zeros(shape[0], dtype=np.int64)
         for part in self.parts:
             rows, columns = part.shape
@@ -298,7 +294,7 @@ class Recording:
         parts = [Part(int(start), 0, everything[start:end]) for start, end in edges.reshape(-1, 2)]
         return replace(
             self,
-            responses=Responses(chosen.shape, parts, None if offset is None else offset[targets], responses.gaps),
+            responses=Responses(chosen.shape, parts, None if offset is None else offset[targets]),
             hemispheres=self.hemispheres[targets],
             rois=rois,
             noise_ceiling=None if self.noise_ceiling is None else self.noise_ceiling[targets],

@@ -1,6 +1,6 @@
 """The facts of the training split, which a model learns before the first batch."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 
 import numpy as np
@@ -60,12 +60,15 @@ def gather_facts(
     """
     recordings, training = table.recordings, table.of_each_recording(TRAIN)
     means, scales, groups = [], [], []
+    gaps = _Gaps()
     subjects: dict[str, slice] = {}
     group_names: list[str] = []
     rois: dict[str, Tensor] = {}
     first = 0
-    for recording, own in zip(recordings, training, strict=True):
-        mean, scale = mean_and_scale(in_chunks(recording.responses.gather, own, recording.num_targets))
+    for recording, own, validation in zip(recordings, training, table.of_each_recording(VALIDATION), strict=True):
+        mean, scale = mean_and_scale(gaps.counted(recording, own))
+        for _ in gaps.counted(recording, validation):
+            pass
         means.append(mean)
         scales.append(scale)
         prefix = f"{recording.subject}." if len(recordings) > 1 else ""
@@ -100,11 +103,24 @@ def gather_facts(
         evaluated=table.evaluated,
         seen=_seen(table),
         seed=seed,
-        gaps=sum(recording.responses.gaps for recording in recordings),
+        gaps=gaps.count,
         smallest_batch=smallest_batch,
         batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
+
+
+class _Gaps:
+    """Counts responses that are NaN, while they pass."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def counted(self, recording: Recording, stimuli: np.ndarray) -> Iterator[np.ndarray]:
+        """Responses to stimuli (n,) in pieces, each (n_i, num_targets)."""
+        for piece in in_chunks(recording.responses.gather, stimuli, recording.num_targets):
+            self.count += int(np.isnan(piece).sum())
+            yield piece
 
 
 def _seen(table: StimulusTable) -> list[str]:

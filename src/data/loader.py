@@ -33,13 +33,13 @@ class Rows:
     def gather(self, rows: np.ndarray, out: Tensor) -> None:
         """Copy rows (n,) into `out` (n, *shape)."""
         rows = rows if self.index is None else self.index[rows]
+        if len(self.arrays) == 1:
+            torch.index_select(self.arrays[0], 0, torch.from_numpy(rows), out=out)
+            return
         for array, start, stop in zip(self.arrays, self.starts[:-1], self.starts[1:], strict=True):
             own = (rows >= start) & (rows < stop)
-            index = torch.from_numpy(rows[own] - start)
-            if own.all():
-                torch.index_select(array, 0, index, out=out)
-            elif own.any():
-                out[torch.from_numpy(own)] = torch.index_select(array, 0, index)
+            if own.any():
+                out[torch.from_numpy(own)] = torch.index_select(array, 0, torch.from_numpy(rows[own] - start))
 
 
 class BatchLoader:

@@ -11,7 +11,7 @@ FAR = 1e4
 """Distance from 0, in standard deviations, beyond which float32 would round by more than a 3,000th of the spread."""
 
 
-def measured(shape: tuple[int, int], parts: Sequence[Part], gaps: int = 0) -> Responses:
+def measured(shape: tuple[int, int], parts: Sequence[Part]) -> Responses:
     """Responses from arrays of any real dtype, with the offset that float32 needs to hold their spread.
 
     The offset is in no way fitted to the responses: what is standardised by the training split afterwards is the same
@@ -20,7 +20,6 @@ def measured(shape: tuple[int, int], parts: Sequence[Part], gaps: int = 0) -> Re
     Args:
         shape: (n_stimuli, n_targets).
         parts: As in Responses.
-        gaps: As in Responses.
     """
     offset = np.zeros(shape[1])
     for part in parts:
@@ -32,4 +31,4 @@ def measured(shape: tuple[int, int], parts: Sequence[Part], gaps: int = 0) -> Re
         # The first part that has something to say of a target speaks for the others, which are in the same units.
         new = (offset[targets] == 0) & (np.abs(mean) > FAR * deviation) & (deviation > 0)
         offset[targets] = np.where(new, mean, offset[targets])
-    return Responses(shape, parts, offset if offset.any() else None, gaps)
+    return Responses(shape, parts, offset if offset.any() else None)

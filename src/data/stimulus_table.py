@@ -72,6 +72,13 @@ class StimulusTable:
         recording, local = self.locate(self.positions(split))
         return [local[recording == index] for index in range(len(self.recordings))]
 
+    def answers(self, split: str) -> dict[str, np.ndarray]:
+        """Indices of the stimuli whose responses each recording's stimuli of a split have, int64 (n_i,), by subject."""
+        found = {}
+        for index, recording in enumerate(self.recordings):
+            found[recording.subject] = self.locate(self.response_rows[self.positions_of(index, split)])[1]
+        return found
+
     def targets_of(self, recording: int) -> slice:
         """Columns of one recording among all targets."""
         return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))

@@ -157,7 +157,6 @@ def _joined(recording: Recording, other: Recording, name: str, flag: str) -> Rec
             (before + len(chosen), recording.num_targets),
             [*own.parts, Part(before, 0, responses)],
             own.offset,
-            own.gaps,
         ),
         splits=np.concatenate([recording.splits, np.full(len(chosen), name)]),
         repeats=_JoinedRepeats(recording, other, before, chosen, columns),

@@ -9,6 +9,7 @@ import numpy as np
 
 from ..evaluation import SplitPredictions, target_scores
 from ..names import TEST, WITHHELD
+from ..results.run_folder import run_names
 from ..results.text_table import Cell, text_table
 from .combined import Combined, averaged, combined, of_member
 from .members import Members
@@ -45,7 +46,7 @@ def contenders(members: Members, combinations: Mapping[str, Combination], predic
     weights = np.concatenate([each.weights for each in combinations.values()], axis=1).mean(axis=1)  # (M,)
     found = [
         Contender(name, {split: _correlation(of_member(members, index, split)) for split in splits}, float(weight))
-        for index, (name, weight) in enumerate(zip(members.names, weights, strict=True))
+        for index, (name, weight) in enumerate(zip(_called(members), weights, strict=True))
     ]
     own = {split: _correlation(predicted[split]) for split in splits}
     if not is_stack(combinations):
@@ -53,6 +54,14 @@ def contenders(members: Members, combinations: Mapping[str, Combination], predic
     plain = combined(members, averaged(members), splits)
     average = {split: _correlation(plain[split]) for split in splits}
     return [*found, Contender(AVERAGE, average), Contender(STACK, own)]
+
+
+def _called(members: Members) -> list[str]:
+    """The members; one that was trained again predicts the validation split alone, and the other run the rest."""
+    if not members.refitted:
+        return list(members.names)
+    again = run_names(members.refitted)
+    return [f"{name}, again as {other}" for name, other in zip(members.names, again, strict=True)]
 
 
 def is_stack(combinations: Mapping[str, Combination]) -> bool:
@@ -93,7 +102,7 @@ def told(found: Sequence[Contender], combinations: Mapping[str, Combination]) ->
 
 
 def _correlation(parts: Sequence[SplitPredictions]) -> float:
-    pearson = [target_scores(each.predictions, each.recording.responses.gather(each.stimuli)).pearson for each in parts]
+    pearson = [target_scores(each.predictions, each.responses()).pearson for each in parts]
     known = np.concatenate(pearson)
     known = known[~np.isnan(known)]
     return float(known.mean()) if len(known) else float("nan")

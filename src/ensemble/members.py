@@ -13,10 +13,10 @@ from ..recording import Recording
 from ..results.held_out import HeldOut, predictions_of, read_held_out
 from ..results.prediction_files import FOLDER, read_stimuli, splits_in, stimuli_file
 from ..results.responses import read_each
-from ..results.run_folder import FinishedRun, run_names
+from ..results.run_folder import MEMBERS, FinishedRun, run_names
 from ..results.shared_stimuli import paired
 
-_OF_MODEL = ("encoder", "reduction", "random_control")
+_OF_MODEL = ("encoder", "reduction", "random_control", "image_size", "average_frames")
 """Settings of a run's data that are of its model."""
 
 
@@ -81,7 +81,8 @@ def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
         runs: Of the same models, in the order of the members.
 
     Raises:
-        InputError: They are more or fewer, of other models, or have not the members' targets and stimuli.
+        InputError: They are more or fewer, of other models, have not the members' data, or held out the stimuli that
+            taught the weights.
     """
     if len(runs) != len(members.runs):
         raise InputError(
@@ -89,6 +90,11 @@ def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
         )
     for run, member in zip(runs, members.runs, strict=True):
         own, first = (_model(each) for each in (run, member))
+        if MEMBERS in member.provenance:
+            raise InputError(
+                f"--refitted: expected members that were trained, found {member.folder}, an ensemble; name its own "
+                "members in its place"
+            )
         other = [name for name in first if own[name] != first[name]]
         if other:
             raise InputError(
@@ -102,7 +108,11 @@ def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
     for split in set(splits) - {VALIDATION}:
         if split not in theirs.splits:
             raise InputError(f"--refitted {runs[0].folder}: expected predictions of the {split} split, found none")
-        _check_stimuli([members.runs[0], runs[0]], names, split)
+        pair = [members.runs[0], runs[0]]
+        _check_stimuli(pair, names, split)
+        for subject, held in theirs.splits[split].items():
+            _check_predictions([members.splits[split][subject][0], held[0]], pair, names, split)
+            _check_seen(members.splits[VALIDATION][subject][0].names, held, runs)
         splits[split] = theirs.splits[split]
     _common_shuffling([members.runs[0], runs[0]], names)
     return replace(members, splits=splits, refitted=runs)
@@ -193,6 +203,16 @@ def _check_predictions(held: Sequence[HeldOut], runs: Sequence[FinishedRun], nam
             raise InputError(
                 f"{predictions_of(run, split)}: expected finite predictions, found others at {faulty:,} targets of "
                 f"{first.recording.subject}; its training diverged: leave it out"
+            )
+
+
+def _check_seen(taught: Sequence[str], refitted: Sequence[HeldOut], runs: Sequence[FinishedRun]) -> None:
+    """Refuse runs that held out stimuli that taught the weights: they were not trained on more."""
+    for own, run in zip(refitted, runs, strict=True):
+        if held_out := len(set(taught) - own.seen):
+            raise InputError(
+                f"--refitted {run.folder}: expected a run trained on the {len(taught):,} stimuli of the validation "
+                f"split too, found {held_out:,} of them held out; train it with --data.validation 0"
             )
 
 

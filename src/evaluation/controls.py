@@ -170,7 +170,7 @@ def _rows(name: str, part: SplitPredictions, own: Sequence[ScoreRow], control: S
 
 def _differences(part: SplitPredictions, control: SplitPredictions) -> list[MeanDifference | None]:
     """What the run has more than its control, of each group of targets."""
-    responses = part.recording.responses.gather(part.stimuli)
+    responses = part.responses()
     named = groups_of(part.recording)
     groups = np.zeros((part.recording.num_targets, len(named)), dtype=bool)
     for column, (_, _, members) in enumerate(named):

@@ -93,7 +93,7 @@ def evaluate_run(
     stimuli: list[Extremes] = []
     thumbnails = Thumbnails()
     for part, (_, scores) in zip(shown, subjects, strict=True):
-        responses = part.recording.responses.gather(part.stimuli)
+        responses = part.responses()
         figures += pair_figures(folder / "figures", part, responses, scores, alone=len(shown) == 1)
         stimuli += extremes(part, responses, scores.scored, thumbnails)
     summary = summarise(chosen, sum(len(part.stimuli) for part in shown), shown_rows, subjects)

@@ -21,12 +21,20 @@ class SplitPredictions:
         stimuli: Indices of the stimuli in the recording, int64 (n,).
         predictions: float32 (n, recording.num_targets) in the responses' own units, less their offset where they have
             one; may be a memory map.
+        answers: Stimuli whose responses they are held against, int64 (n,): other ones where a control has shuffled
+            the pairs of the validation split; None where each is held against its own.
     """
 
     recording: Recording
     split: str
     stimuli: np.ndarray
     predictions: np.ndarray
+    answers: np.ndarray | None = None
+
+    def responses(self, rows: np.ndarray | slice = slice(None)) -> np.ndarray:
+        """What some of the predictions are held against, by default all, float32 (n, T)."""
+        stimuli = self.stimuli if self.answers is None else self.answers
+        return self.recording.responses.gather(stimuli[rows])
 
     @property
     def names(self) -> list[str]:
@@ -46,6 +54,6 @@ class SplitPredictions:
 
 def scored(part: SplitPredictions) -> tuple[TargetScores, list[ScoreRow]]:
     """The scores of one subject's and split's targets, and the rows of `scores.csv`."""
-    responses = part.recording.responses.gather(part.stimuli)
+    responses = part.responses()
     scores = target_scores(part.predictions, responses, part.noise_ceiling, scoring_of(part.recording))
     return scores, score_rows(part.recording, part.split, part.predictions, responses, targets=scores)

@@ -49,7 +49,7 @@ def patterns_of(part: SplitPredictions, order: np.ndarray, names: Sequence[str])
         names: Of the stimuli in that order (n,); the draw depends on them alone.
     """
     rows = order[_drawn(names, MOST_STIMULI)]
-    responses = part.recording.responses.gather(part.stimuli[rows])
+    responses = part.responses(rows)
     predictions = np.where(np.isnan(responses), np.nan, part.predictions[rows])
     offset = part.recording.responses.offset
     return Patterns(part.stimuli[rows], predictions, responses, offset, part.recording)

@@ -139,23 +139,30 @@ class SplitMetrics(nn.Module):
 
 def _sums(names: Sequence[str], prediction: Tensor, response: Tensor, shift: Tensor) -> Tensor:
     """Sums over a batch (B, T), in the order of their names, float64 (names, T)."""
-    y = response.double().sub(shift)  # (B, T)
-    missing = y.isnan()
-    y.masked_fill_(missing, 0.0)
-    p = prediction.double().sub(shift).masked_fill_(missing, 0.0)
-    error = p - y
+    y, p = response - shift, prediction - shift  # (B, T), float64 as the shift is
+    count = torch.full_like(shift, len(y))
+    if _lacks(y):
+        missing = y.isnan()
+        count -= missing.sum(0)
+        y.masked_fill_(missing, 0.0)
+        p.masked_fill_(missing, 0.0)
+    e = p - y if {"ee", "absolute", "smooth"}.intersection(names) else p
     terms: dict[str, Callable[[], Tensor]] = {
-        "count": lambda: ~missing,
         "y": lambda: y,
         "p": lambda: p,
         "yy": lambda: y * y,
         "pp": lambda: p * p,
         "yp": lambda: y * p,
-        "ee": lambda: error * error,
-        "absolute": lambda: error.abs(),
-        "smooth": lambda: _smooth_l1(error),
+        "ee": lambda: e * e,
+        "absolute": lambda: e.abs(),
+        "smooth": lambda: _smooth_l1(e),
     }
-    return torch.stack([terms[name]().sum(0).double() for name in names])
+    return torch.stack([count if name == "count" else terms[name]().sum(0) for name in names])
+
+
+def _lacks(response: Tensor) -> bool:
+    """Whether some of it (B, T) may be NaN. A sum tells in a third of the time; a GPU would have to be waited for."""
+    return response.device.type != "cpu" or bool(response.sum().isnan())
 
 
 def _smooth_l1(error: Tensor) -> Tensor:

@@ -73,15 +73,15 @@ def reserve(runs: Path) -> int:
 
 
 def discard(folder: Path, runs: Path) -> None:
-    """Remove the folder of a run that came to nothing, and those above it that hold no other.
+    """Remove the folder of a run that came to nothing, and those of its name where they hold no other.
 
     Args:
         folder: The run's, below the folder of all runs.
-        runs: Folder of all runs; it goes too where it is left empty.
+        runs: Folder of all runs, which may be the user's, and stays.
     """
     shutil.rmtree(folder)
     above = folder.parent
     with suppress(OSError):  # other runs are there
-        while above != runs.parent:
+        while above != runs:
             above.rmdir()
             above = above.parent

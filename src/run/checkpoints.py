@@ -7,6 +7,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from copy import copy
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ..atomic import replacing
+from ..atomic import remove_partials, replacing
 from ..errors import InputError
 
 CHECKPOINTS = "checkpoints"
@@ -48,7 +49,13 @@ class LastCheckpoint(ModelCheckpoint):
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         due = time.monotonic() >= self.written + self.every_n_seconds or _ends(trainer)
-        if not trainer.strategy.broadcast(due):  # all ranks write together, or none
+        writer = trainer.strategy.checkpoint_io
+        failed = writer.failed(wait=due) if isinstance(writer, BackgroundCheckpointIO) else None
+        # All ranks write together, or none; and what the first met ends all.
+        due, fault = trainer.strategy.broadcast((due, None if failed is None else str(failed)))
+        if fault is not None:
+            raise failed or InputError(fault)
+        if not due:
             return
         before = self._last_global_step_saved
         super().on_train_epoch_end(trainer, pl_module)
@@ -67,65 +74,110 @@ def _ends(trainer: Trainer) -> bool:
 
 
 class BackgroundCheckpointIO(TorchCheckpointIO):
-    """Writes each checkpoint from a copy in memory while training goes on, beside its place, and moves it there.
+    """Writes `last.ckpt` from a copy in memory while training goes on, beside its place, and moves it there.
+
+    A checkpoint of another name is there when `save_checkpoint` returns: a run's best, one that a cluster's signal asks
+    for before the job is queued again, a callback's own.
 
     Lightning's own passes through the system's temporary folder: on another file system than the run's its move is a
     copy, and a kill leaves half a checkpoint. Its asynchronous one queues as many copies as there are checkpoints to
-    write; here the next one waits for the one before. What went wrong is raised at the next checkpoint, or by `wait`.
+    write; here the next one waits for the one before. What went wrong is raised by `wait`, or at the next checkpoint.
     """
 
     def __init__(self) -> None:
         super().__init__()
         self._writer: ThreadPoolExecutor | None = None
-        self._writing: Future[None] | None = None
+        self._writing: Future[Exception | None] | None = None
+        self._places: set[Path] = set()
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
         self.wait()
+        place = Path(path)
+        if place not in self._places:
+            self._places.add(place)
+            remove_partials(place)  # of an earlier process that was killed
+        if place.name != LAST:
+            _raise(_write(checkpoint, place))
+            return
         if self._writer is None:
             self._writer = ThreadPoolExecutor(1, "checkpoint")
-        self._writing = self._writer.submit(_write, copied(checkpoint), Path(path))
+        self._writing = self._writer.submit(_write, copied(checkpoint), place)
 
     def wait(self) -> None:
-        """Until the checkpoint that is being written is there.
+        """Until the checkpoint that is being written is there; one that is interrupted can be called again.
 
         Raises:
             InputError: The disk is full.
         """
-        writing, self._writing = self._writing, None
-        if writing is not None:
-            writing.result()
+        failed = self.failed(wait=True)
+        self._writing = None
+        _raise(failed)
+
+    def failed(self, wait: bool = False) -> Exception | None:
+        """What went wrong with the last checkpoint, which `wait` would raise.
+
+        Args:
+            wait: For one that is being written; without, it has not gone wrong.
+        """
+        if self._writing is None or not (wait or self._writing.done()):
+            return None
+        return self._writing.result()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a checkpoint is being written."""
+        return self._writing is not None and not self._writing.done()
 
 
 def copied(checkpoint: Mapping[str, Any]) -> dict[str, Any]:
     """The same on the processor, of which training changes nothing; tensors that share their memory still do."""
-    made: dict[object, Tensor] = {}
-
-    def copy(value: Any) -> Any:
-        if isinstance(value, Tensor):
-            key: object = id(value)  # an empty one has no place, a sparse one several
-            if value.layout == torch.strided and value.numel():
-                key = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
-            if key not in made:
-                made[key] = value.detach().to("cpu", copy=True)
-            return made[key]
-        if isinstance(value, dict):
-            return {name: copy(each) for name, each in value.items()}
-        if isinstance(value, list):
-            return [copy(each) for each in value]
-        return tuple(copy(each) for each in value) if type(value) is tuple else value
-
-    return copy(dict(checkpoint))
+    return _copied(dict(checkpoint), {})
 
 
-def _write(checkpoint: dict[str, Any], path: Path) -> None:
+def _copied(value: Any, made: dict[object, Tensor]) -> Any:
+    if isinstance(value, Tensor):
+        key: object = id(value)  # an empty one has no place, a sparse one several
+        if value.layout == torch.strided and value.numel():
+            key = (value.device, value.data_ptr(), value.dtype, value.shape, value.stride())
+        if key not in made:
+            made[key] = value.detach().to("cpu", copy=True)
+        return made[key]
+    if isinstance(value, dict):
+        same = copy(value)  # of its own class, with what hangs on it, as a state dict's versions do
+        same.update({name: _copied(each, made) for name, each in value.items()})
+        return same
+    if isinstance(value, list):
+        return [_copied(each, made) for each in value]
+    return tuple(_copied(each, made) for each in value) if type(value) is tuple else value
+
+
+def _write(checkpoint: dict[str, Any], path: Path) -> Exception | None:
+    """Write it, or return what went wrong, without the frames that hold the checkpoint and its half-written file."""
     try:
         with replacing(path) as partial:
-            torch.save(checkpoint, partial)
-    except (OSError, RuntimeError) as error:  # torch tells of a full disk in words of its own
-        free = shutil.disk_usage(path.parent).free
-        if getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or free < 2**20:
-            raise InputError(
-                f"{path}: expected space for a checkpoint, found {free / 2**20:.0f} MiB; make room, or put runs "
-                "elsewhere (--runs), and go on with --ckpt_path last"
-            ) from error
-        raise
+            try:
+                torch.save(checkpoint, partial)
+            except (OSError, RuntimeError) as error:
+                if not _of_full_disk(error, path.parent):
+                    raise
+                raise InputError(
+                    f"{path}: expected space for a checkpoint, found a full disk or quota; make room, or put runs "
+                    "elsewhere (--runs), and go on with --ckpt_path last"
+                ) from None
+    except Exception as error:
+        inner: BaseException | None = error
+        while inner is not None:
+            inner.__traceback__ = None
+            inner = inner.__cause__ or inner.__context__
+        return error
+    return None
+
+
+def _of_full_disk(error: Exception, folder: Path) -> bool:
+    """Whether space ran out, while what was written still takes it; torch tells of that in words of its own."""
+    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(folder).free < 2**20
+
+
+def _raise(failed: Exception | None) -> None:
+    if failed is not None:
+        raise failed

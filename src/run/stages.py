@@ -71,7 +71,8 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
             del own[own.index(flag) : own.index(flag) + 2]
     again = shlex.join([*own, f"--name={cli.config.name}", "--ckpt_path=last"])
     epochs = read_tensors(folder / CHECKPOINTS / LAST, mapped=True)["epoch"] + 1
-    log.warning("interrupted: %s holds %d epochs; to go on: train.py %s", folder, epochs, again)
+    count = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    log.warning("interrupted: %s holds %s; to go on: train.py %s", folder, count, again)
 
 
 def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), last: bool = True) -> None:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import re
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +55,7 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
         trainer.test(model, data, verbose=False)
         cli.checkpoint_io.wait()
     except BaseException as error:
-        with suppress(InputError):  # the fault that ended training is the one to tell
-            cli.checkpoint_io.wait()
+        _finish_writing(cli, error)
         _discard_if_empty(cli)
         if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:
             raise KeyboardInterrupt from None
@@ -72,15 +70,28 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
     return folder
 
 
+def _finish_writing(cli: EncodingCLI, ending: BaseException) -> None:
+    """Wait for the checkpoint that is being written; what ended the training is what will be raised."""
+    if cli.checkpoint_io.busy:
+        log.warning("the last checkpoint is being written")
+    try:
+        cli.checkpoint_io.wait()
+    except Exception as error:
+        if error is not ending:
+            log.warning("%s", one_line(error))
+
+
 def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
     """What a trained run predicts for each subject, of each split with responses."""
     data = cli.datamodule
-    return [
-        SplitPredictions(recording, split, stimuli, predicted)
-        for split in data.evaluated
-        if split != WITHHELD
-        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions")
-    ]
+    found = []
+    for split in data.evaluated:
+        if split == WITHHELD:
+            continue
+        answers = data.table.answers(split)
+        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions"):
+            found.append(SplitPredictions(recording, split, stimuli, predicted, answers[recording.subject]))
+    return found
 
 
 def _discard_if_empty(cli: EncodingCLI) -> None:

@@ -240,7 +240,7 @@ def _scored(number: int, cli: EncodingCLI, folder: Path) -> FinishedTrial:
 
 def scores_of(part: SplitPredictions) -> TargetScores:
     """Scores of each target of one subject and split."""
-    responses = part.recording.responses.gather(part.stimuli)
+    responses = part.responses()
     return target_scores(part.predictions, responses, part.noise_ceiling)
 
 

@@ -100,3 +100,14 @@ def test_repeated_images_are_numbered_among_the_training_stimuli():
     images = recording("b", rng.normal(size=(3, 1)).astype(np.float32), [""], [])
     facts = gathered([trials, images], [np.array([1, 2, 3, 5]), np.array([0, 2])])
     assert {subject: own.tolist() for subject, own in facts.repeated.items()} == {"a": [0, 1, 2, 0]}
+
+
+def test_what_is_nan_in_training_or_validation_is_counted_whatever_a_source_says():
+    (one, _) = two()
+    array = one.responses.parts[0].array.copy()
+    array[[0, 1, 1, 2], [0, 0, 1, 2]] = np.nan
+    splits = np.array(["train", "validation", "test", *["train"] * 37], dtype="U10")
+    table = StimulusTable([recording("a", array, ["lh", "lh", "rh"], one.rois)], [splits], None)
+    facts = gather_facts(table, standardized=True, frames=None, seed=0)
+    assert (facts.gaps, facts.complete) == (3, False)
+    assert gathered([one], [np.arange(40)]).complete

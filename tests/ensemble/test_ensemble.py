@@ -16,6 +16,7 @@ from calcarine.commands.main import main
 from calcarine.data import Folder
 from calcarine.ensemble.stacking import stack
 from finished_runs import write_data, write_run
+from trees import write_array
 
 N, TARGETS, FIRST_TEST = 130, 12, 60
 HELD = {"validation": range(20, FIRST_TEST), "test": range(FIRST_TEST, N)}
@@ -76,7 +77,9 @@ def test_weights_of_members_are_handed_on_to_the_same_models_trained_again(place
     assert of_run(folder, "validation") == pytest.approx(own, abs=1e-6)
     about = json.loads((folder / "run.json").read_text())
     assert [each["run"] for each in about["refitted"]] == again
-    assert "trained again: runs/one_again/version_0" in (folder / "report.html").read_text()
+    report = (folder / "report.html").read_text()
+    assert "trained again: runs/one_again/version_0" in report
+    assert "Member one/version_0, again as one_again/version_0" in report
     assert main(["ensemble", str(folder), *runs("three"), "--name=more"]) == 0
 
 
@@ -87,6 +90,9 @@ def test_weights_of_members_are_handed_on_to_the_same_models_trained_again(place
         (["--stack", "--refitted", *runs("one_again")], "expected 2 runs, one for each member"),
         (["--stack", "--refitted", *runs("one_again", "other_model")], "expected the model of runs/two/version_0"),
         (["--stack", "--refitted", *runs("other_test", "other_test_too")], "expected the 70 test stimuli of one"),
+        (["--stack", "--refitted", *runs("one_again", "two")], "found 40 of them held out; train it with"),
+        (["--stack", "--refitted", *runs("other_data", "two_again")], "found others to the same stimuli"),
+        (["--stack", "--refitted", *runs("one_again", "other_size")], "found another --data.image_size"),
     ],
 )
 def test_runs_that_cannot_take_the_weights_are_refused(
@@ -95,11 +101,26 @@ def test_runs_that_cannot_take_the_weights_are_refused(
     responses = np.load(place / "data/responses.npy")
     test = held(responses, {"test": HELD["test"]})
     write_run(place / "runs/other_model/version_0", place / "data", test, settings={"model": {"class_path": "Other"}})
+    write_run(place / "runs/other_size/version_0", place / "data", test)
+    config = yaml.safe_load(Path("runs/other_size/version_0/config.yaml").read_text())
+    config["data"]["image_size"] = 32
+    Path("runs/other_size/version_0/config.yaml").write_text(yaml.safe_dump(config))
+    write_array(place / "elsewhere/data/responses.npy", 1 - write_data(place / "elsewhere/data", N, TARGETS))
+    write_run(place / "runs/other_data/version_0", place / "elsewhere/data", test)
     for name in ("other_test", "other_test_too"):
         write_run(place / f"runs/{name}/version_0", place / "data", held(responses, {"test": range(30, N)}))
     assert main(["ensemble", *runs("one", "two"), *flags]) == 2
     assert said in capsys.readouterr().err
     assert not Path("runs/ensemble").exists()
+
+
+def test_an_ensemble_cannot_take_part_in_a_refitted_one(
+    place: Path, again: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["ensemble", *runs("one", "two"), "--name=both"]) == 0
+    capsys.readouterr()
+    assert main(["ensemble", *runs("both", "three"), "--stack", "--refitted", *again]) == 2
+    assert "expected members that were trained, found runs/both/version_0, an ensemble" in capsys.readouterr().err
 
 
 def shuffle(name: str) -> None:

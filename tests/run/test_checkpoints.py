@@ -1,7 +1,11 @@
 """How checkpoints come to disk: when, from a copy, one at a time, and what is said of a full disk."""
 
+import errno
+import gc
 import shutil
+import signal
 import threading
+import weakref
 from collections import namedtuple
 from pathlib import Path
 
@@ -16,6 +20,24 @@ from lightning.pytorch import Trainer
 from planted import Planted
 
 Usage = namedtuple("Usage", "total used free")
+
+
+def made(folder, epochs, *callbacks, writer=None):
+    """A trainer, a module, its data and who writes checkpoints."""
+    data = EncodingDataModule(Planted(60), PixelEncoder(size=8), cache_dir=folder / "cache")
+    writer = writer or BackgroundCheckpointIO()
+    trainer = Trainer(
+        default_root_dir=folder,
+        max_epochs=epochs,
+        accelerator="cpu",
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        num_sanity_val_steps=0,
+        callbacks=list(callbacks),
+        plugins=[writer],
+    )
+    return trainer, EncodingModule(data.num_targets, data.feature_shapes), data, writer
 
 
 def test_a_copy_is_not_changed_by_training_and_what_shares_memory_still_does():
@@ -55,29 +77,102 @@ def test_training_goes_on_while_one_is_written_and_the_next_waits(tmp_path, monk
     assert [each.name for each in path.parent.iterdir()] == ["last.ckpt"]
 
 
+def test_a_copy_goes_when_nothing_needs_it():
+    gc.disable()
+    try:
+        made = copied({"state": {"weight": torch.zeros(3)}})
+        gone = weakref.ref(made["state"]["weight"])
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
+def test_what_hangs_on_a_state_dict_is_copied_too():
+    state = torch.nn.BatchNorm1d(2).state_dict()
+    made = copied({"state_dict": state})["state_dict"]
+    assert made._metadata == state._metadata
+    assert made["weight"] is not state["weight"]
+
+
+def test_a_checkpoint_of_another_name_is_there_when_it_was_asked_for(tmp_path):
+    writer = BackgroundCheckpointIO()
+    writer.save_checkpoint({"epoch": 1}, tmp_path / "hpc_ckpt_1.ckpt")
+    assert not writer.busy
+    assert torch.load(tmp_path / "hpc_ckpt_1.ckpt", weights_only=True) == {"epoch": 1}
+
+
+def test_what_a_killed_process_left_half_written_is_removed(tmp_path):
+    left = [tmp_path / f".{name}.{'0a' * 16}.ckpt" for name in ("last", "best")]
+    for each in left:
+        each.write_bytes(b"half")
+    writer = BackgroundCheckpointIO()
+    writer.save_checkpoint({}, tmp_path / "last.ckpt")
+    writer.wait()
+    assert [each.exists() for each in left] == [False, True]
+    writer.save_checkpoint({}, tmp_path / "best.ckpt")
+    assert not left[1].exists()
+
+
+def test_one_that_is_interrupted_while_it_waits_waits_again(tmp_path, monkeypatch):
+    may_end, save = threading.Event(), torch.save
+    monkeypatch.setattr(torch, "save", lambda checkpoint, path: may_end.wait(10) and save(checkpoint, path))
+    writer = BackgroundCheckpointIO()
+    writer.save_checkpoint({"epoch": 1}, tmp_path / "last.ckpt")
+    main = threading.main_thread().ident
+    threading.Timer(0.2, signal.pthread_kill, [main, signal.SIGINT]).start()
+    with pytest.raises(KeyboardInterrupt):
+        writer.wait()
+    assert writer.busy
+    may_end.set()
+    writer.wait()
+    assert (tmp_path / "last.ckpt").exists()
+
+
 @pytest.mark.parametrize(("free", "kind", "said"), [(100, InputError, "make room"), (2**40, RuntimeError, "of torch")])
-def test_a_full_disk_is_told_at_the_next_one_and_the_last_stays(free, kind, said, tmp_path, monkeypatch):
-    writer, path = BackgroundCheckpointIO(), tmp_path / "last.ckpt"
+@pytest.mark.parametrize("name", ["last.ckpt", "best.ckpt"])
+def test_a_full_disk_is_told_and_the_last_stays(free, kind, said, name, tmp_path, monkeypatch):
+    writer, path = BackgroundCheckpointIO(), tmp_path / name
     writer.save_checkpoint({"epoch": 1}, path)
     writer.wait()
+    halves = []
 
-    def fail(*_):
+    def fail(_, partial):
+        file = partial.open("wb")
+        halves.append(weakref.ref(file))
         raise RuntimeError("a fault of torch")
 
     monkeypatch.setattr(torch, "save", fail)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: Usage(2**40, 0, free))
-    writer.save_checkpoint({"epoch": 2}, path)
+
+    def attempt():
+        writer.save_checkpoint({"epoch": 2}, path)
+        assert writer.failed(wait=True)
+        assert halves[0]() is None  # its space is free again, before anybody is told
+        writer.wait()
+
     with pytest.raises(kind, match=said):
-        writer.save_checkpoint({"epoch": 3}, path)
-    assert [each.name for each in tmp_path.iterdir()] == ["last.ckpt"]
+        attempt()
+    writer.wait()
+    assert [each.name for each in tmp_path.iterdir()] == [name]
     assert torch.load(path, weights_only=True) == {"epoch": 1}
+
+
+def test_training_ends_with_the_epoch_in_which_a_checkpoint_failed(tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", fail)
+    trainer, module, data, _ = made(tmp_path, 50, LastCheckpoint(every_n_seconds=1e9))
+    with pytest.raises(InputError, match="found a full disk or quota"):
+        trainer.fit(module, data)
+    assert trainer.current_epoch < 49
 
 
 @pytest.mark.parametrize(
     ("seconds", "stop", "expected"), [(0, False, [0, 1, 2, 3]), (1e9, False, [0, 3]), (1e9, True, [0, 2])]
 )
 def test_the_first_and_the_last_epoch_are_kept_and_others_as_often_as_asked_for(seconds, stop, expected, tmp_path):
-    data = EncodingDataModule(Planted(60), PixelEncoder(size=8), cache_dir=tmp_path / "cache")
     written = []
 
     class Noting(BackgroundCheckpointIO):
@@ -90,19 +185,8 @@ def test_the_first_and_the_last_epoch_are_kept_and_others_as_often_as_asked_for(
             super().on_validation_end(trainer, pl_module)
             trainer.should_stop = stop and trainer.current_epoch == 2
 
-    writer = Noting()
-    trainer = Trainer(
-        default_root_dir=tmp_path,
-        max_epochs=4,
-        accelerator="cpu",
-        logger=False,
-        enable_progress_bar=False,
-        enable_model_summary=False,
-        num_sanity_val_steps=0,
-        callbacks=[Stop(), LastCheckpoint(every_n_seconds=seconds)],
-        plugins=[writer],
-    )
-    trainer.fit(EncodingModule(data.num_targets, data.feature_shapes), data)
+    trainer, module, data, writer = made(tmp_path, 4, LastCheckpoint(every_n_seconds=seconds), Stop(), writer=Noting())
+    trainer.fit(module, data)
     writer.wait()
     assert written == expected
     assert torch.load(next(Path(tmp_path).rglob("last.ckpt")), weights_only=True)["epoch"] == expected[-1]

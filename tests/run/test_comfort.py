@@ -97,7 +97,7 @@ def test_an_interrupted_run_says_where_it_is_and_how_it_goes_on():
     assert run.returncode == 130
     last = told.strip().splitlines()[-1]
     where, _, again = last.partition("; to go on: train.py ")
-    assert re.match(r"interrupted: runs/mine/version_0 holds \d+ epochs$", where)
+    assert re.match(r"interrupted: runs/mine/version_0 holds \d+ epochs?$", where)
     again = shlex.split(again.replace("max_epochs=3000", "max_epochs=2"))
     assert main(again) == 0
     assert Path("runs/mine/version_0/scores.csv").exists()

@@ -386,3 +386,11 @@ def test_a_loss_that_is_not_finite_is_never_a_good_trial(targets, epoch, state, 
     for step, value in trial.intermediate_values.items():
         score = reported[step - 1]
         assert value == pytest.approx(min(score, score * (7 / 8 if step > epoch else 1)))
+
+
+def test_a_study_of_controls_chooses_by_the_pairs_that_training_saw(flags):
+    assert main([*flags, "--trials=1", "--data.source.shuffle=true"]) == 0
+    with Path("runs/mine/best/version_0/history.csv").open(newline="") as file:
+        curve = [float(row["validation/pearson"]) for row in csv.DictReader(file)]
+    assert min(abs(each - load().best_value) for each in curve) < 1e-6
+    assert correlation(Path("runs/mine/best/version_0")) == load().best_value

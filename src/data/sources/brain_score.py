@@ -95,7 +95,7 @@ class BrainScore(Source):
             Recording(
                 subject=self.path.stem,
                 stimuli=ImageFiles(self._find_images(ids)),
-                responses=Responses(responses.shape, [Part(0, 0, responses)], gaps=int(np.isnan(responses).sum())),
+                responses=Responses(responses.shape, [Part(0, 0, responses)]),
                 splits=np.full(len(ids), UNASSIGNED),
                 hemispheres=np.full(self.num_targets, ""),
                 rois=_rois(regions),

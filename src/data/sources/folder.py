@@ -155,7 +155,7 @@ class _Tree:
         """As `_responses`, of another format than NumPy's."""
         array = imaged.read(self.missing == "allow")
         rows = None if len(kept) == len(array) else kept
-        return measured((len(kept), self.num_targets), [Part(0, 0, array, rows)], int(np.isnan(array[kept]).sum()))
+        return measured((len(kept), self.num_targets), [Part(0, 0, array, rows)])
 
     def _responses(self, arrays: Sequence[np.memmap], kept: np.ndarray) -> Responses:
         """The responses to the images (n,) that are kept, checked."""
@@ -172,7 +172,7 @@ class _Tree:
                 "%s: %d of %d responses are NaN, not measured (--data.source.missing allow)",
                 arrays[0].filename, gaps, len(kept) * self.num_targets,
             )  # fmt: skip
-        return measured((len(kept), self.num_targets), [Part(0, 0, array, rows)], gaps)
+        return measured((len(kept), self.num_targets), [Part(0, 0, array, rows)])
 
     def _open(self) -> list[np.memmap]:
         """The responses (stimuli, targets), the repetitions (stimuli, repetitions, targets), or both, agreeing."""

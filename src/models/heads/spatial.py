@@ -84,8 +84,8 @@ class SpatialReadout(Head):
 class MaskedReadout(SpatialReadout):
     """Each target weights all cells by masks of its own.
 
-    Weights and masks are multiplied first, to one weight per channel and cell, which then meet the batch in a single
-    product: that takes `looks` times fewer operations than masking the batch's maps, and keeps no masked maps.
+    With one look the maps are masked, then weighted. With more, weights and masks are multiplied first, to one weight
+    per channel and cell, which then meet the batch in a single product: as many operations as one look takes.
     """
 
     @abstractmethod
@@ -93,12 +93,19 @@ class MaskedReadout(SpatialReadout):
         """What each cell of a layer counts, (t, looks, rows · columns)."""
 
     def held(self, layers: Sequence[Tensor]) -> int:
+        if self.looks == 1:
+            return len(layers[0]) * self.weight.shape[1]
         return sum(prod(maps.shape[1:]) for maps in layers)
 
     def read_chunk(self, where: Tensor, weight: Tensor, *layers: Tensor) -> Tensor:
         read = layers[0].new_zeros(())
         own = weight.split([self.looks * maps.shape[1] for maps in layers], dim=1)
         for maps, each in zip(layers, own, strict=True):
-            dense = each.unflatten(1, (-1, self.looks)) @ self.masks(where, *maps.shape[-2:])  # (t, C, cells)
-            read = read + maps.flatten(1) @ dense.flatten(1).T.to(maps.dtype)
+            masks = self.masks(where, *maps.shape[-2:])
+            if self.looks == 1:
+                seen = maps.flatten(2) @ masks[:, 0].T.to(maps.dtype)  # (B, C, t)
+                read = read + torch.einsum("bct,tc->bt", seen, each)
+            else:
+                dense = each.unflatten(1, (-1, self.looks)) @ masks  # (t, C, cells)
+                read = read + maps.flatten(1) @ dense.flatten(1).T.to(maps.dtype)
         return read
