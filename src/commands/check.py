@@ -49,16 +49,16 @@ def _check(args: Sequence[str]) -> None:
     parser.add_argument("--json", action="store_true", help="one JSON object in place of lines")
     parser.add_argument("--strict", action="store_true", help="end with 2 where there is a warning, too")
     options, flags = parser.parse_known_args(_as_own(args))
-    if flags and not all(flag.startswith(_SOURCE) for flag in flags[:1]):
+    if flags and not flags[0].startswith(_SOURCE):
         parser.error(f"unrecognized arguments: {' '.join(flags)}")
     _run(options, flags)
 
 
 def _as_own(args: Sequence[str]) -> list[str]:
-    """The flags, where train has them under a longer name and check under its own."""
+    """The flags, those of train that check has too under its own names."""
     own = {f"{_SOURCE}{name}": f"--{name}" for name in ("subject", "noise_ceiling", "images", "missing", "unlisted")}
-    split = ((arg, *arg.partition("=")[::2]) for arg in args)
-    return [arg.replace(flag, own[flag], 1) if flag in own else arg for arg, flag, _ in split]
+    own["--data.source"] = "--format"
+    return ["".join((own.get(flag, flag), *rest)) for flag, *rest in (arg.partition("=") for arg in args)]
 
 
 def _subject(text: str) -> int | str:

@@ -18,6 +18,9 @@ import numpy as np
 from ...errors import InputError, one_line
 from .series import Series
 
+_MOST, _LONGEST = 10_000, 64
+"""Characters of an array, and beyond these of each of its values, of which the longest are numbers in words."""
+
 Visit = Callable[[int, Any], bool]
 """Is given each array's number and the array; whether more is wanted."""
 
@@ -111,7 +114,7 @@ def visit_arrays(path: Path, visit: Visit | None = None, begin: Visit | None = N
     class Parser(GiftiImageParser):
         """Lets go of each array when it has been shown."""
 
-        seen = promised = 0
+        seen = promised = length = 0
 
         def StartElementHandler(self, name: str, attrs: dict[str, str]) -> None:
             if name == "DataArray" and attrs.get("ExternalFileName"):
@@ -124,6 +127,13 @@ def visit_arrays(path: Path, visit: Visit | None = None, begin: Visit | None = N
                 self.promised = self.__dict__.pop("expected_numDA", 0)
             if name == "DataArray" and begin is not None and not begin(self.seen, self.da):
                 raise _EnoughError
+            self.length = 0
+
+        def CharacterDataHandler(self, data: str) -> None:
+            super().CharacterDataHandler(data)
+            self.length += len(data)
+            if self.write_to == "Data" and self.da and self.length > _MOST + _LONGEST * math.prod(self.da.dims):
+                raise ValueError(f"more text than {self.da.dims} values take in an array")
 
         def flush_chardata(self) -> None:
             blocks, array = self._char_blocks, self.da

@@ -114,7 +114,7 @@ def _read(path: Path, columns: Columns) -> pd.DataFrame:
         with path.open(newline="", encoding="utf-8-sig") as file:
             reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
             header = [name.strip() for name in next(reader, [])]
-            rows = [_row(path, reader.line_num, row, header) for row in reader if row]
+            rows = [_row(path, reader.line_num, row, header) for row in reader if any(row)]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a table of trials, found {one_line(error)}; write it again") from error
     table = pd.DataFrame(rows, columns=header, dtype=str)
