@@ -2,8 +2,8 @@
 
 Shared images are shown three or four times, others once or twice. Every second session is stored as whole numbers with
 a scale, where NaN has become almost 0; the others hold floats and NaN. One session's betas are not there, though its
-table is. Noise ceilings are those of 4, of 12 and of all repeats. ROIs lie beside maps of other spaces and resolutions, one of them as an atlas; images are JPEG files packed
-into one, whose table has an order of its own.
+table is. Noise ceilings are those of 4, of 12 and of all repeats. ROIs lie beside maps of other spaces and
+resolutions, one of them as an atlas; images are JPEG files packed into one, whose table has an order of its own.
 """
 
 import csv
