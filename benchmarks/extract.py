@@ -1,9 +1,9 @@
 """Extraction from JPEG files into the cache, against the bare forward pass of the same network.
 
 ResNet-50 and ViT-B/32 of torchvision with random weights, 256 JPEG files of 425 × 425 pixels (those of the Natural
-Scenes Dataset). Extraction hashes the weights (350 MB of the second take .8 s, whatever the number of images), opens, decodes, resizes,
-encodes and writes; the bare passes are given tensors of the
-network's size: contiguous, channels last, and, with --compiled, compiled by torch beforehand.
+Scenes Dataset). Extraction hashes the weights (350 MB of the second take .8 s, whatever the number of images), opens,
+decodes, resizes, encodes and writes; the bare passes are given tensors of the network's size: contiguous, channels
+last, and, with --compiled, compiled by torch beforehand.
 
     uv run python benchmarks/extract.py [--images 256] [--repetitions 5] [--threads 2] [--compiled]
 
