@@ -139,8 +139,15 @@ def _recorded_sessions(tree: NsdTree) -> list[int]:
     """Sessions of every subject whose record of behaviour is there."""
     import pandas
 
-    paths = tree.prepared.parent.glob("subj[0-9][0-9]/behav/responses.tsv")
-    return [int(pandas.read_csv(path, sep="\t", usecols=["SESSION"]).to_numpy(np.int64).max()) for path in paths]
+    found = []
+    for path in tree.prepared.parent.glob("subj[0-9][0-9]/behav/responses.tsv"):
+        try:
+            found.append(int(pandas.read_csv(path, sep="\t", usecols=["SESSION"]).to_numpy(np.int64).max()))
+        except Exception as error:  # pandas raises many kinds on a damaged table
+            raise InputError(
+                f"{path}: expected a table with the column SESSION, found {one_line(error)}; copy it again"
+            ) from error
+    return found
 
 
 def _check_behaviour(tree: NsdTree, image: np.ndarray, trials_per_session: int) -> int:
