@@ -109,7 +109,8 @@ class FilledArray:
     def _map(self, folder: Path, mode: Literal["c", "r+"]) -> np.ndarray:
         path = folder / f"{self.name}.npy"
         try:
-            array = np.lib.format.open_memmap(path, mode=mode)
+            with np.errstate(over="ignore"):  # a shape that no file has
+                array = np.lib.format.open_memmap(path, mode=mode)
             if (array.shape, array.dtype) != (self.shape, self.dtype):
                 raise ValueError(f"{array.dtype} {array.shape}")
         except FileNotFoundError:

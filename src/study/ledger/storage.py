@@ -113,7 +113,9 @@ def _shown(url: str) -> str:
 def _open_sqlite(path: Path) -> Storage:
     lock = partial(file_lock, path.with_name(f"{path.name}.lock"))
     with lock():  # tables made by two workers at once collide
-        return Storage(_relational(f"{SQLITE}{path}", connect_args={"timeout": BUSY_S, "factory": _WriteAhead}), lock)
+        # Connected to by path: in a URL a "?" would begin options, and Optuna fills in what stands in braces.
+        connect = partial(_WriteAhead, str(path), timeout=BUSY_S, check_same_thread=False)
+        return Storage(_relational(f"{SQLITE}study.db", creator=connect), lock)
 
 
 class _WriteAhead(sqlite3.Connection):
