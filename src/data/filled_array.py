@@ -106,7 +106,7 @@ class FilledArray:
         for leftover in self.folder.glob("done.*"):
             leftover.unlink(missing_ok=True)
 
-    def _map(self, folder: Path, mode: Literal["c", "r+"]) -> np.ndarray:
+    def _map(self, folder: Path, mode: Literal["c", "r+"]) -> np.memmap:
         path = folder / f"{self.name}.npy"
         try:
             with np.errstate(over="ignore"):  # a shape that no file has

@@ -41,7 +41,15 @@ class Archive(ABC):
                 yield file
         except InputError:
             raise
-        except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError, ValueError) as error:
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            LZMAError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
             # zipfile says so of compressors that are not here, of passwords, and of places before the file's beginning
             raise InputError(f"{self.place(name)}: found a damaged file ({one_line(error)}); make it again") from error
 
