@@ -72,7 +72,7 @@ class Brain(Source):
             rois.append(Roi(f"roi{number}", side, np.arange(len(columns), len(columns) + len(own))))
             columns.extend(own.tolist())
             sides.extend([side] * len(own))
-        measured = Responses.of(responses[:, columns])
+        measured = Responses.of(np.ascontiguousarray(responses[:, columns]))  # lay column by column
         return [Recording("subj01", Pictures(images), measured, splits, np.array(sides), rois)]
 
 

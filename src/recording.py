@@ -79,6 +79,17 @@ class Part:
         """What was measured for stimuli (n,), counted from the first that it covers: (n, targets)."""
         return self.array[index if self.rows is None else self.rows[index]]
 
+    def take_into(self, index: np.ndarray, out: np.ndarray) -> bool:
+        """Copy the same straight into `out` (n, targets), or return False where it is stored otherwise.
+
+        Of a whole brain, a copy that is made first takes three times as long.
+        """
+        if self.array.dtype != out.dtype or not (self.array.flags.c_contiguous and out.flags.c_contiguous):
+            return False
+        # In the mode "raise", which is the default, numpy makes a copy of `out`.
+        np.take(self.array, index if self.rows is None else self.rows[index], axis=0, out=out, mode="clip")
+        return True
+
 
 class Responses:
     """What was measured, (n_stimuli, n_targets), gathered by stimulus from arrays left on disk.
@@ -130,7 +141,9 @@ class Responses:
             targets = slice(part.first_target, part.first_target + columns)
             offset = None if self.offset is None else self.offset[targets]
             if own.all():
-                out[:, targets] = _less(part.take(stimuli - part.first_stimulus), offset)
+                index = stimuli - part.first_stimulus
+                if offset is not None or columns < self.shape[1] or not part.take_into(index, out):
+                    out[:, targets] = _less(part.take(index), offset)
             elif own.any():
                 out[own, targets] = _less(part.take(stimuli[own] - part.first_stimulus), offset)
         return out

@@ -33,7 +33,9 @@ def _run(options: Namespace) -> None:
     simulate(**vars(options))
     root = shlex.quote(str(options.out))
     sys.stdout.write(f"{options.out}: {options.format}, planted truth included; next:\n")
-    sys.stdout.write(f"  calcarine train --data.source.root {root} --data.encoder GaborEncoder --model RidgeModule\n")
+    one = " --data.source.subject 1" if options.format == "betas" and (options.subjects or 1) > 1 else ""
+    flags = f"{one} --data.encoder GaborEncoder --model RidgeModule"
+    sys.stdout.write(f"  calcarine train --data.source.root {root}{flags}\n")
 
 
 SIMULATE = Command(

@@ -84,7 +84,7 @@ def read_matrix(path: Path, name: str) -> np.ndarray:
     """A matrix with its axes as MATLAB has them.
 
     Raises:
-        InputError: It cannot be read.
+        InputError: It cannot be read, or is complex.
     """
     if _is_hdf5(path):
         with opened(path) as file:
@@ -92,9 +92,12 @@ def read_matrix(path: Path, name: str) -> np.ndarray:
     from scipy.io import loadmat
 
     try:
-        return loadmat(path, variable_names=[name])[name]
+        found = loadmat(path, variable_names=[name])[name]
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(f"{path}: expected a complete MATLAB file, found {one_line(error)}; copy it again") from error
+    if np.iscomplexobj(found):
+        raise InputError(f"{path}: expected {name} of real numbers, found complex ones; save their real part, or abs")
+    return found
 
 
 def _shapes(path: Path) -> dict[str, tuple[int, ...]]:

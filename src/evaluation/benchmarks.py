@@ -70,8 +70,12 @@ def benchmark_rows(scored: Sequence[Scored], min_ceiling: float | None = None) -
         own = [each for each in scored if each[0].split == split]
         orders = _common_order([part for part, _ in own])
         found: list[tuple[BenchmarkRow, np.ndarray | None]] = []
-        for (part, scores), order in zip(own, orders or [np.arange(len(part.stimuli)) for part, _ in own], strict=True):
-            found += _of_part(part, scores, patterns_of(part, order), min_ceiling, keep=orders is not None)
+        for place, (part, scores) in enumerate(own):
+            order, names = np.arange(len(part.stimuli)), _names_of(part)
+            if orders is not None:
+                order, names = orders[place], _names_of(own[0][0])[orders[0]]
+            patterns = patterns_of(part, order, names.tolist())
+            found += _of_part(part, scores, patterns, min_ceiling, keep=orders is not None)
         rows += [row for row, _ in found] if orders is None else _with_bounds(found)
     return rows
 
@@ -87,6 +91,11 @@ def check_min_ceiling(least: float | None, flag: str) -> None:
         raise InputError(
             f"{flag} {least:g}: expected a noise ceiling as a share of variance, from 0 to 1; 10 % of variance is 0.1"
         )
+
+
+def _names_of(part: SplitPredictions) -> np.ndarray:
+    """The name of each stimulus, str (n,)."""
+    return np.asarray(part.recording.stimuli.names)[part.stimuli]
 
 
 def _common_order(parts: Sequence[SplitPredictions]) -> list[np.ndarray] | None:

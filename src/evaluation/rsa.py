@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from hashlib import blake2b
 
 import numpy as np
 
@@ -39,20 +40,29 @@ class Patterns:
     recording: Recording
 
 
-def patterns_of(part: SplitPredictions, order: np.ndarray) -> Patterns:
+def patterns_of(part: SplitPredictions, order: np.ndarray, names: Sequence[str]) -> Patterns:
     """The patterns that are compared: all of a split's, or a draw of them.
 
     Args:
         part: The split of a subject.
-        order: In which its stimuli are counted, a permutation (n,); the draw depends on it alone.
+        order: In which its stimuli are counted, a permutation (n,).
+        names: Of the stimuli in that order (n,); the draw depends on them alone.
     """
-    rows = order
-    if len(order) > MOST_STIMULI:
-        rows = order[np.sort(np.random.default_rng(SEED).choice(len(order), MOST_STIMULI, replace=False))]
+    rows = order[_drawn(names, MOST_STIMULI)]
     responses = part.responses(rows)
     predictions = np.where(np.isnan(responses), np.nan, part.predictions[rows])
     offset = part.recording.responses.offset
     return Patterns(part.stimuli[rows], predictions, responses, offset, part.recording)
+
+
+def _drawn(names: Sequence[str], most: int) -> np.ndarray:
+    """Which of some stimuli are drawn, by their names, ascending, int64 (at most `most`,)."""
+    return np.sort(np.argsort([_number(name) for name in names], kind="stable")[:most])
+
+
+def _number(name: str, deal: int = -1) -> int:
+    """A number as good as a random one, which is the same for a name in any company."""
+    return int.from_bytes(blake2b(f"{SEED} {deal} {name}".encode(), digest_size=6).digest())
 
 
 def distances_measured(patterns: Patterns, targets: np.ndarray) -> np.ndarray:
@@ -84,9 +94,10 @@ def reliabilities(patterns: Patterns, groups: Sequence[np.ndarray]) -> list[floa
     """Split-half reliability of the dissimilarity matrix of each group of targets.
 
     Each stimulus's presentations are dealt at random into two halves of equal size, one being left out where their
-    number is odd. ρ is Spearman's correlation of the halves' matrices, and mρ / (1 + (m − 1)ρ) the reliability of all
-    presentations, which are m times those of a half (Spearman 1910, Brown 1910). It is averaged over up to 10 deals,
-    fewer the more stimuli there are, of which at most 500 are taken. Stimuli that were presented once have no part.
+    number is odd; how is decided by the stimulus's name alone. ρ is Spearman's correlation of the halves' matrices,
+    averaged over up to 10 deals, fewer the more stimuli there are, of which at most 500 are taken. mρ / (1 + (m − 1)ρ)
+    is the reliability of all presentations, which are m times those of a half (Spearman 1910, Brown 1910), cut at −1
+    and 1. Stimuli that were presented once have no part.
 
     The correlation of a perfect model is about its root. In simulations the two agree within 0.01 where the noise of a
     half's mean has at most the signal's standard deviation; where it has twice that the root is 0.04 too low, since
@@ -97,24 +108,30 @@ def reliabilities(patterns: Patterns, groups: Sequence[np.ndarray]) -> list[floa
         groups: Targets of each ROI.
 
     Returns:
-        NaN where presentations are not known, or too few.
+        From −1 to 1; NaN where presentations are not known, or too few, or ρ is at most −1/m, to which the formula
+        gives no sense.
     """
-    rng = np.random.default_rng(SEED)
-    stimuli = patterns.stimuli
-    if len(stimuli) > _MOST_PRESENTED:
-        stimuli = stimuli[np.sort(rng.choice(len(stimuli), _MOST_PRESENTED, replace=False))]
+    names = patterns.recording.stimuli.names
+    stimuli = patterns.stimuli[_drawn([names[int(each)] for each in patterns.stimuli], _MOST_PRESENTED)]
     n = len(stimuli)
     deals = int(np.clip(_PAIRS // max(n * (n - 1) // 2, 1), 1, _MOST_DEALS))
     found = np.full((deals, len(groups)), np.nan)
-    for row in found:
-        halves = _halves(patterns, stimuli, rng)
+    times = 1.0
+    for deal, row in enumerate(found):
+        halves = _halves(patterns, stimuli, deal)
         if halves is None:
             break
+        times = halves.times
         for column, targets in enumerate(groups):
-            rho = rank_correlation(*(correlation_distances(each, targets, patterns.level) for each in halves.means))
-            stepped = 1 + (halves.times - 1) * rho
-            row[column] = halves.times * rho / stepped if stepped > 0 else np.nan
-    return [float(np.mean(each)) for each in found.T]
+            row[column] = rank_correlation(
+                *(correlation_distances(each, targets, patterns.level) for each in halves.means)
+            )
+    return [_stepped_up(float(np.mean(each)), times) for each in found.T]
+
+
+def _stepped_up(rho: float, times: float) -> float:
+    """Spearman and Brown's reliability of so many times as many presentations, see `reliabilities`."""
+    return float(np.clip(times * rho / (1 + (times - 1) * rho), -1, 1)) if rho > -1 / times else np.nan
 
 
 @dataclass(frozen=True)
@@ -130,15 +147,18 @@ class _Halves:
     times: float
 
 
-def _halves(patterns: Patterns, stimuli: np.ndarray, rng: np.random.Generator) -> _Halves | None:
-    """Deal the presentations; None where they are not known or no stimulus has two."""
+def _halves(patterns: Patterns, stimuli: np.ndarray, deal: int) -> _Halves | None:
+    """Deal the presentations for the deal of this number; None where they are not known or no stimulus has two."""
+    names = patterns.recording.stimuli.names
     means: list[tuple[np.ndarray, np.ndarray]] = []
     presentations = in_half = 0
     for start in range(0, len(stimuli), _STIMULI):
-        presented = patterns.recording.presentations(stimuli[start : start + _STIMULI])
+        some = stimuli[start : start + _STIMULI]
+        presented = patterns.recording.presentations(some)
         if presented is None:
             return None
-        for own in presented:  # (presentations, T)
+        for stimulus, own in zip(some, presented, strict=True):  # (presentations, T)
+            rng = np.random.default_rng(_number(names[int(stimulus)], deal))
             there = rng.permutation(np.flatnonzero(~np.isnan(own).all(axis=1)))
             half = len(there) // 2
             if half:

@@ -95,7 +95,9 @@ class RoiEarlyStopping(Callback):
         networks = module.head.networks
         improved = [bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for own in networks]
         for name, tensor in module.trained_state().items():
-            if module.independent_targets and name in self.best:
+            if name in self.best and better.all():
+                self.best[name].copy_(tensor)
+            elif module.independent_targets and name in self.best:
                 self.best[name][better] = tensor[better.to(tensor.device)].cpu()
             elif name not in self.best or improved[module.head.network_of(name)]:
                 self.best[name] = tensor.detach().to("cpu", copy=True)

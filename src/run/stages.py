@@ -63,7 +63,7 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
     if rank() != 0:
         return
     if not (folder / CHECKPOINTS / LAST).is_file():
-        log.warning("interrupted before the first epoch had ended: nothing to go on with")
+        log.warning("interrupted before the first checkpoint: nothing to go on with")
         return
     own = [each for each in cli.args if not each.startswith(("--ckpt_path=", "--name="))]
     for flag in ("--ckpt_path", "--name"):

@@ -85,6 +85,7 @@ def test_subjects_that_are_asked_for(tmp_path, capsys):
         (["nowhere"], "nowhere: expected a folder or a file of data, found none"),
         (["mine", "--format", "Foldr"], "--format Foldr: expected one of Folder, Algonauts2023"),
         (["mine", "--subject", "2"], "--subject: expected a flag of Folder, which has none such"),
+        (["mine", "--data.source.space", "T1w"], "--data.source.space: expected a flag of Folder, which has none such"),
     ],
 )
 def test_what_is_typed_wrongly_is_one_line(arguments, words, root, monkeypatch, capsys):

@@ -39,6 +39,13 @@ def test_simulate_writes_a_folder_that_the_source_reads(tmp_path):
     assert main(["simulate", str(out)]) == 2
 
 
+@pytest.mark.parametrize(("subjects", "flag"), [(["--subjects", "2"], True), ([], False)])
+def test_simulate_says_how_to_train_on_one_subject_of_several(tmp_path, monkeypatch, capsys, subjects, flag):
+    monkeypatch.setattr("calcarine.data.simulation.write.simulate", lambda **_: None)
+    assert main(["simulate", str(tmp_path / "out"), "--format", "betas", *subjects]) == 0
+    assert ("--data.source.subject 1" in capsys.readouterr().out) == flag
+
+
 def test_encode_fills_the_cache_ahead_of_training(tmp_path, monkeypatch, caplog):
     monkeypatch.chdir(tmp_path)
     write_folder(tmp_path / "mine", n_stimuli=40)

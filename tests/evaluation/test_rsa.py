@@ -10,6 +10,7 @@ from calcarine.evaluation import SplitPredictions
 from calcarine.evaluation.dissimilarity import correlation_distances, rank_correlation, ranks_of
 from calcarine.evaluation.rsa import (
     MOST_STIMULI,
+    Patterns,
     bounds_between_subjects,
     distances_measured,
     patterns_of,
@@ -34,10 +35,23 @@ class Presented:
         return self.presented[stimuli]
 
 
+class Names(list[str]):
+    """Stimuli of which nothing is asked but their names."""
+
+    @property
+    def names(self) -> Sequence[str]:
+        return self
+
+
+def patterns(part: SplitPredictions, order: np.ndarray | None = None) -> Patterns:
+    order = np.arange(len(part.stimuli)) if order is None else order
+    return patterns_of(part, order, np.asarray(part.recording.stimuli.names)[part.stimuli[order]].tolist())
+
+
 def split(predictions: np.ndarray, responses: np.ndarray, presented: np.ndarray | None = None) -> SplitPredictions:
     recording = Recording(
         subject="subj01",
-        stimuli=[""] * len(responses),  # pyright: ignore[reportArgumentType]  # only counted here
+        stimuli=Names(f"{row}.png" for row in range(len(responses))),  # pyright: ignore[reportArgumentType]
         responses=Responses.of(responses),
         splits=np.full(len(responses), "test"),
         hemispheres=np.full(responses.shape[1], ""),
@@ -54,8 +68,8 @@ def draw(n: int = 40, noise: float = 1.0, seed: int = 0) -> tuple[np.ndarray, np
 
 
 def rsa(part: SplitPredictions, targets: np.ndarray = ALL) -> float:
-    patterns = patterns_of(part, np.arange(len(part.stimuli)))
-    return similarity(patterns, targets, distances_measured(patterns, targets))
+    own = patterns(part)
+    return similarity(own, targets, distances_measured(own, targets))
 
 
 def upper(matrix: np.ndarray) -> np.ndarray:
@@ -159,8 +173,8 @@ def test_what_has_no_similarity(predictions: np.ndarray, targets: np.ndarray, ex
 def test_too_few_stimuli_have_no_similarity(n: int) -> None:
     signal, responses = draw(n)
     assert np.isnan(rsa(split(signal, responses, responses[:, None])))
-    patterns = patterns_of(split(signal, responses, np.stack([signal, responses], axis=1)), np.arange(n))
-    assert np.isnan(reliabilities(patterns, [ALL])).all()
+    own = patterns(split(signal, responses, np.stack([signal, responses], axis=1)))
+    assert np.isnan(reliabilities(own, [ALL])).all()
 
 
 def test_predictions_are_compared_over_what_was_measured() -> None:
@@ -176,15 +190,12 @@ def test_predictions_are_compared_over_what_was_measured() -> None:
 def test_more_stimuli_than_are_compared_are_drawn_once_and_for_all() -> None:
     signal, responses = draw(MOST_STIMULI + 200)
     part = split(signal, responses)
-    one, two = (patterns_of(part, np.arange(len(part.stimuli))) for _ in range(2))
+    one, two = (patterns(part) for _ in range(2))
     assert len(one.stimuli) == MOST_STIMULI == len(set(one.stimuli.tolist()))
     assert np.array_equal(one.stimuli, two.stimuli)
     np.testing.assert_array_equal(one.predictions, signal[one.stimuli])
     np.testing.assert_array_equal(one.responses, responses[one.stimuli].astype(np.float32))
-    assert (
-        len(patterns_of(split(signal[:MOST_STIMULI], responses[:MOST_STIMULI]), np.arange(MOST_STIMULI)).stimuli)
-        == 1000
-    )
+    assert len(patterns(split(signal[:MOST_STIMULI], responses[:MOST_STIMULI])).stimuli) == 1000
 
 
 def presented(noise: float, repetitions: Sequence[int], n: int = 150) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -202,25 +213,50 @@ def presented(noise: float, repetitions: Sequence[int], n: int = 150) -> tuple[n
 def test_reliability_is_the_square_of_what_a_perfect_model_reaches(noise: float, repetitions: list[int]) -> None:
     signal, mean, trials = presented(noise, repetitions)
     part = split(signal, mean, trials)
-    (reliability,) = reliabilities(patterns_of(part, np.arange(len(mean))), [ALL])
+    (reliability,) = reliabilities(patterns(part), [ALL])
     assert np.sqrt(reliability) == pytest.approx(rsa(part), abs=0.02)
 
 
 def test_reliability_of_two_presentations_is_that_of_their_matrices() -> None:
     _, mean, trials = presented(1.0, [2])
     trials[:, 1] = trials[:, 0]
-    (reliability,) = reliabilities(patterns_of(split(mean, mean, trials), np.arange(len(mean))), [ALL])
+    (reliability,) = reliabilities(patterns(split(mean, mean, trials)), [ALL])
     assert reliability == pytest.approx(1, abs=1e-12)
+
+
+@pytest.mark.parametrize("repetitions", [2, 3])
+def test_reliability_stays_within_its_bounds_and_is_not_biased(repetitions: int) -> None:
+    """Of few stimuli and mere noise a deal's ρ is often below 0, where Spearman and Brown's formula runs away."""
+    found = []
+    for seed in range(40):
+        trials = np.random.default_rng(seed).normal(size=(10, repetitions, 30))
+        found += reliabilities(patterns(split(trials.mean(axis=1), trials.mean(axis=1), trials)), [ALL[:10]])
+    known = np.array(found)[~np.isnan(found)]
+    assert (np.abs(known) <= 1).all()
+    assert len(known) > 30
+    assert abs(known.mean()) < 0.12
+
+
+def test_the_deals_and_the_draw_depend_on_names_alone() -> None:
+    """So a subject's figures are the same whoever is evaluated beside it."""
+    _, mean, trials = presented(1.0, [2, 3])
+    part = split(mean, mean, trials)
+    order = np.random.default_rng(0).permutation(len(mean))
+    assert reliabilities(patterns(part, order), [ALL]) == pytest.approx(reliabilities(patterns(part), [ALL]), abs=1e-12)
+    signal, responses = draw(MOST_STIMULI + 200)
+    wide = split(signal, responses)
+    order = np.random.default_rng(0).permutation(len(signal))
+    assert set(patterns(wide, order).stimuli.tolist()) == set(patterns(wide).stimuli.tolist())
 
 
 def test_reliability_takes_what_was_presented_twice_and_measured_in_both_halves() -> None:
     _, mean, trials = presented(1.0, [3, 1, 2, 0])
     trials[::5, 0, :10] = np.nan
     with np.errstate(all="raise"):
-        (reliability,) = reliabilities(patterns_of(split(mean, np.nan_to_num(mean), trials), np.arange(150)), [ALL])
+        (reliability,) = reliabilities(patterns(split(mean, np.nan_to_num(mean), trials)), [ALL])
     assert 0.3 < reliability < 1
-    assert np.isnan(reliabilities(patterns_of(split(mean, np.nan_to_num(mean), trials[:, :1]), np.arange(150)), [ALL]))
-    assert np.isnan(reliabilities(patterns_of(split(mean, np.nan_to_num(mean)), np.arange(150)), [ALL]))
+    assert np.isnan(reliabilities(patterns(split(mean, np.nan_to_num(mean), trials[:, :1])), [ALL]))
+    assert np.isnan(reliabilities(patterns(split(mean, np.nan_to_num(mean))), [ALL]))
 
 
 def test_bounds_of_one_subject_alone_are_unknown() -> None:

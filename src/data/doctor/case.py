@@ -1,13 +1,14 @@
 """Case: what could be opened of one subject, whatever of the rest could not."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 
+from ...errors import InputError
 from ...names import UNASSIGNED
 from ...recording import Roi
 from .gallery import Gallery
@@ -19,18 +20,32 @@ class Asked:
     """What the user adds to the folder's name; None where nothing was said.
 
     Args:
-        subjects: Numbers of the subjects.
+        subjects: Numbers of the subjects, or their names.
         noise_ceiling: As the source takes it.
         missing: As `Folder` takes it.
         unlisted: As `Folder` takes it.
         images: The folder of stimuli, where a format does not hold them itself.
+        source: Other arguments of the source, by their names.
     """
 
-    subjects: list[int] | None = None
+    subjects: list[int | str] | None = None
     noise_ceiling: Path | None = None
     images: Path | None = None
     missing: Literal["refuse", "allow"] = "refuse"
     unlisted: Literal["refuse", "drop"] = "refuse"
+    source: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def numbers(self) -> list[int]:
+        """The subjects, of a format that counts them.
+
+        Raises:
+            InputError: One is named.
+        """
+        for each in self.subjects or ():
+            if isinstance(each, str):
+                raise InputError(f"--subject {each}: expected numbers of subjects, found a name; give its number")
+        return [each for each in self.subjects or () if isinstance(each, int)]
 
 
 @dataclass(frozen=True)

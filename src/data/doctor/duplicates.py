@@ -35,7 +35,7 @@ Shown = tuple[str, Gallery, int]
 
 def check(case: Case) -> Iterator[Symptom]:
     """Equal pictures, by their pixels, and nearly equal ones, by a difference hash of 64 bits."""
-    shown = [each for each in case.shown() if each[1].glimpses[each[2]] is not None]
+    shown = [each for each in case.shown() if each[2] in each[1].firsts and each[1].glimpses[each[2]] is not None]
     groups: dict[str, list[Shown]] = defaultdict(list)
     for each in shown:
         groups[_glimpse(each).digest].append(each)

@@ -48,7 +48,7 @@ FORMATS: dict[type[Source], Format] = {
     Algonauts2021: Format(algonauts2021.own_files, algonauts2021.cases, ("subjects",)),
     ItSpikes: Format(it_spikes.own_files, it_spikes.cases),
     NSD: Format(nsd.own_files, nsd.cases, ("subjects",)),
-    Betas: Format(betas.own_files, betas.cases, ("subjects", "images", "noise_ceiling")),
+    Betas: Format(betas.own_files, betas.cases, ("subjects", "images", "noise_ceiling", "source")),
     BrainScore: Format(brain_score.own_files, brain_score.cases, ("images",)),
     Nwb: Format(nwb.own_files, nwb.cases, ("images",)),
     TVSD: Format(tvsd.own_files, tvsd.cases, ("images",)),
@@ -134,7 +134,7 @@ def _examined(root: Path, source: type[Source], asked: Asked) -> Examination:
     examination, reader = Examination(root, source.__name__), FORMATS[source]
     for flag in (each.name for each in fields(Asked)):
         if getattr(asked, flag) != getattr(Asked(), flag) and flag not in reader.flags:
-            typed = {"subjects": "subject"}.get(flag, flag)
+            typed = {"subjects": "subject", "source": f"data.source.{next(iter(asked.source), '')}"}.get(flag, flag)
             raise InputError(f"--{typed}: expected a flag of {source.__name__}, which has none such; leave it out")
     chart, own = examination.chart, reader.own_files(root)
     blocking = chart.attempt("files", root, lambda: files.blocking(own))

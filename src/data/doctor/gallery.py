@@ -27,11 +27,15 @@ class Gallery:
         place: The folder or file.
         stimuli: Each is decoded as a run would decode it.
         shorter: Read a clip that `stimuli` refuses for its length alone, with ever fewer frames.
+        shows: Which image each is, int64 (n,), where trials show some several times.
     """
 
-    def __init__(self, place: Path, stimuli: Stimuli, shorter: Sequence[Stimuli] = ()) -> None:
+    def __init__(
+        self, place: Path, stimuli: Stimuli, shorter: Sequence[Stimuli] = (), shows: np.ndarray | None = None
+    ) -> None:
         self.place, self.stimuli = place, stimuli
         self._shorter = shorter
+        self._shows = np.arange(len(stimuli)) if shows is None else shows
         self.short: dict[int, Symptom] = {}
         """Clips of fewer frames than a run reads by default, and what it would say of them."""
 
@@ -42,6 +46,11 @@ class Gallery:
         """Some stimuli's names, for a line."""
         names = [self.stimuli.names[index] for index in indices]
         return ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
+
+    @cached_property
+    def firsts(self) -> set[int]:
+        """Indices of the stimuli that are no further trial of an image."""
+        return set(np.unique(self._shows, return_index=True)[1].tolist())
 
     def path(self, index: int) -> Path:
         """Where one stimulus lies."""

@@ -2,8 +2,8 @@
 
 Shared images are shown three or four times, others once or twice. Every second session is stored as whole numbers with
 a scale, where NaN has become almost 0; the others hold floats and NaN. One session's betas are not there, though its
-table is. ROIs lie beside maps of other spaces and resolutions, one of them as an atlas; images are JPEG files packed
-into one, whose table has an order of its own.
+table is. Noise ceilings are those of 4, of 12 and of all repeats. ROIs lie beside maps of other spaces and
+resolutions, one of them as an atlas; images are JPEG files packed into one, whose table has an order of its own.
 """
 
 import csv
@@ -244,8 +244,10 @@ class _Subject:
         fit = self._in_volume(self.rng(_VOXELS, 1).uniform(5, 60, len(self._voxels)))
         _save(self.folder / f"{self.name}_{_STEM}_stat-rsquare_desc-R2mean_statmap.nii.gz", fit)
         single = np.r_[self.truth.noise_ceiling, np.zeros(BLANKS)]
-        ceiling = self._in_volume(100 * single / (single + (1 - single) / 4))
-        _save(self.folder / f"{self.name}_{_STEM}_desc-Noiseceiling4rep_statmap.nii.gz", ceiling)
+        every = float((1 / np.bincount(np.concatenate(self.shown))).mean())
+        for word, noise in (("4rep", 1 / 4), ("12rep", 1 / 12), ("Allrep", every)):
+            ceiling = self._in_volume(100 * single / (single + (1 - single) * noise))
+            _save(self.folder / f"{self.name}_{_STEM}_desc-Noiseceiling{word}_statmap.nii.gz", ceiling)
         rois = self.root / "derivatives" / "rois" / self.name
         labels = {name: np.concatenate([patch.labels[name] for patch in self.patches]) for name in ROI_CLASSES}
         for roi_class, names in ROI_CLASSES.items():

@@ -10,7 +10,7 @@ from ...errors import InputError
 from ...names import HEMISPHERES
 from ...recording import Recording, Roi
 from ..matlab import find_matrix, read_matrix
-from ..trials.endings import LABELS, MAPS, open_series
+from ..trials.endings import LABELS, MAPS, ending_of, open_series
 from ..trials.maps import read_map
 from ..trials.places import coordinates_of, grid_of, sides_of, vertices_of
 from ..trials.series import Series
@@ -55,7 +55,11 @@ class ImagedResponses:
                 f"{self.path}: expected as many stimuli in both hemispheres, found "
                 f"{' and '.join(map(str, sorted(counts)))}; write both from the same stimuli"
             )
-        places = {side: np.flatnonzero(self._mask(side, series)) for side, series in self._files.items()}
+        masks = self._masks()
+        places = {
+            side: np.flatnonzero(read_map(masks[side], series).mask) if masks else np.arange(series.size)
+            for side, series in self._files.items()
+        }
         self._chosen = Chosen(
             np.concatenate(list(places.values())), np.repeat(list(places), [len(own) for own in places.values()])
         )
@@ -77,7 +81,9 @@ class ImagedResponses:
                 for side, series in self._files.items()
             ]
             found = np.concatenate(parts, axis=1)
-        wrong = np.isinf(found) if allow_nan else ~np.isfinite(found)
+        with np.errstate(over="ignore"):  # a double beyond float32 becomes infinite, and is a fault
+            single = found.astype(np.float32, copy=False)
+        wrong = np.isinf(single) if allow_nan else ~np.isfinite(single)
         if wrong.any():
             row, target = np.argwhere(wrong)[0].tolist()
             raise InputError(
@@ -122,17 +128,35 @@ class ImagedResponses:
             for side in dict.fromkeys(sides[roi.targets].tolist())
         ]
 
-    def _mask(self, side: str, series: Series) -> np.ndarray:
-        """Which places are targets: those of the mask beside the file; of surfaces without one, all."""
-        prefix = f"{side}." if side else ""
-        paths = [self.path.with_name(f"{prefix}mask{ending}") for ending in MAPS]
-        there = [path for path in paths if path.is_file()]
-        if len(there) > 1 or (not there and len(series.shape) == 3 and series.shape[1:] != (1, 1)):
+    def _masks(self) -> dict[str, Path]:
+        """The mask beside each file; none of surfaces and grayordinates that have none, which are targets throughout.
+
+        Raises:
+            InputError: There are several for a file, one for some files only, or none of a volume.
+        """
+        found: dict[str, list[Path]] = {}
+        for side in ("", *HEMISPHERES):
+            paths = [self.path.with_name(f"{_prefix(side)}mask{ending}") for ending in MAPS]
+            found[side] = [path for path in paths if path.is_file()]
+        there = [path.name for paths in found.values() for path in paths]
+        volumes = any(len(each.shape) == 3 and each.shape[1:] != (1, 1) for each in self._files.values())
+        if not there and not volumes:
+            return {}
+        lacking = [side for side in self._files if len(found[side]) != 1]
+        stray = [side for side in found if found[side] and bool(side) == ("" in self._files)]
+        if lacking or stray:
+            files = " and of ".join(series.path.name for series in self._files.values())
+            name = f"{_prefix((lacking or list(self._files))[0])}mask{ending_of(self.path)}"
             raise InputError(
-                f"{self.path.parent / f'{prefix}mask.nii.gz'}: expected one mask beside {series.path.name}, found "
-                f"{' and '.join(path.name for path in there) or 'none'}; write a map that is 1 where targets are"
+                f"{self.path.with_name(name)}: expected one mask of {files}, found {' and '.join(there) or 'none'}; "
+                "write a map for each that is 1 where targets are, and keep no other"
             )
-        return read_map(there[0], series).mask if there else np.ones(series.size, dtype=bool)
+        return {side: found[side][0] for side in self._files}
+
+
+def _prefix(side: str) -> str:
+    """What stands before the names of a hemisphere's files."""
+    return f"{side}." if side else ""
 
 
 def find_imaged(root: Path) -> ImagedResponses | None:

@@ -23,8 +23,8 @@ GLMSINGLE = "betasmd"
 
 _BLOCK = 1 << 22  # values that are read at a time: 16 MB of float32
 
-Take = Callable[[np.ndarray, int], np.ndarray]
-"""Values of some places (n,) in the first trials, (n, trials), as they are stored."""
+Take = Callable[[np.ndarray, slice], np.ndarray]
+"""Values of some places (n,) in some trials, (n, trials), as they are stored."""
 
 
 class ArraySeries(Series):
@@ -32,14 +32,14 @@ class ArraySeries(Series):
 
     _slope, _intercept = 1.0, 0.0
 
-    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
+    def read(self, values: np.ndarray, trials: range | None = None) -> np.ndarray:
         """See `Series`."""
-        count = self.num_trials if trials is None else trials
-        kept = np.empty((count, len(values)), dtype=np.float32)
-        step = max(1, _BLOCK // self.num_trials)
+        own = range(self.num_trials) if trials is None else trials
+        kept = np.empty((len(own), len(values)), dtype=np.float32)
+        step = max(1, _BLOCK // len(own))
         with self._open() as take:
             for start in range(0, len(values), step):
-                found = take(values[start : start + step], count).T
+                found = take(values[start : start + step], slice(own.start, own.stop)).T
                 if self.scaled:
                     found = found * self._slope + self._intercept
                 with np.errstate(over="ignore"):
@@ -76,7 +76,7 @@ class GlmsingleSeries(ArraySeries):
     @contextmanager
     def _array(self) -> Iterator[Any]:
         """The array, mapped where its values stand in the file one after another, or else the file's dataset."""
-        if self.path.suffix == ".npy":
+        if self.path.suffix.lower() == ".npy":
             content = load_pickled_npy(self.path, mapped=True)
             betas = content.get(GLMSINGLE) if isinstance(content, dict) else None
             if not isinstance(betas, np.ndarray):
@@ -95,20 +95,20 @@ class GlmsingleSeries(ArraySeries):
         with self._array() as array:
             if isinstance(array, np.ndarray):
                 grid = array.shape[:-1]
-                yield lambda values, count: array[(*np.unravel_index(values, grid), slice(count))]
+                yield lambda values, trials: array[(*np.unravel_index(values, grid), trials)]
             else:
-                yield lambda values, count: _by_plane(array, values)[:, :count]
+                yield lambda values, trials: _by_plane(array, values, trials)
 
 
-def _by_plane(dataset: Any, values: np.ndarray) -> np.ndarray:
-    """Values of some places in all trials, from a dataset in pieces, plane by plane of its first axis."""
-    trials = dataset.shape[-1]
+def _by_plane(dataset: Any, values: np.ndarray, trials: slice) -> np.ndarray:
+    """Values of some places in some trials, from a dataset in pieces, plane by plane of its first axis."""
+    count = trials.stop - trials.start
     size = math.prod(dataset.shape[1:-1])  # places of a plane
-    found = np.empty((len(values), trials), dtype=dataset.dtype)
+    found = np.empty((len(values), count), dtype=dataset.dtype)
     planes = values // size
     for plane in np.unique(planes).tolist():
         own = planes == plane
-        found[own] = dataset[plane].reshape(-1, trials)[values[own] - plane * size]
+        found[own] = dataset[plane, ..., trials].reshape(-1, count)[values[own] - plane * size]
     return found
 
 
@@ -146,10 +146,10 @@ class CiftiSeries(ArraySeries):
         except OSError as error:
             raise InputError(
                 f"{self.path}: expected a complete file, found {one_line(error)}: a broken download; fetch it again, "
-                "or leave its session out"
+                "or do without it"
             ) from error
         rows = stored.T  # (grayordinates, trials)
-        yield lambda values, count: rows[values, :count]
+        yield lambda values, trials: rows[values, trials]
 
 
 def open_cifti(path: Path) -> tuple[Any, list[Any]]:

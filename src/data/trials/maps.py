@@ -1,5 +1,6 @@
 """Maps: one value for each voxel, vertex or grayordinate, such as masks, atlases and noise ceilings."""
 
+import csv
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,7 +13,7 @@ from .arrays import CiftiSeries, open_cifti
 from .endings import MAPS, ending_of
 from .gifti import visit_arrays
 from .grayordinates import Grayordinates
-from .series import ImageSeries, Series
+from .series import ImageSeries, Series, same_affine
 
 _TABLES = (".tsv", ".csv", ".ctab", ".lut", ".txt")
 """Endings of tables of labels."""
@@ -29,14 +30,18 @@ class ImageMap:
     Args:
         path: The file.
         values: float64 (n,), in the C order of the grid; NaN where it says nothing.
+        shape: Of that grid, such as (X, Y, Z).
         names: Of the numbers that are labels, where the file itself tells them.
         affine: From voxels to millimetres, float64 (4, 4), of a volume.
+        step: Between the values that the file can hold, where it stores whole numbers with a scale; else 0.
     """
 
     path: Path
     values: np.ndarray
+    shape: tuple[int, ...]
     names: dict[int, str] | None = None
     affine: np.ndarray | None = None
+    step: float = 0
 
     @property
     def mask(self) -> np.ndarray:
@@ -52,12 +57,12 @@ class ImageMap:
         Raises:
             InputError: Some values are no whole numbers.
         """
-        values = np.nan_to_num(self.values, nan=0, posinf=np.inf, neginf=-np.inf)
-        labels = np.rint(np.clip(values, -1, 2**31))
-        if (np.abs(labels - np.clip(values, -1, 2**31)) > 1e-3).any():
-            wrong = values[np.abs(labels - values) > 1e-3][0]
+        values = np.clip(np.nan_to_num(self.values, nan=0, posinf=np.inf, neginf=-np.inf), -1, 2**31)
+        labels = np.rint(values)
+        wrong = values[np.abs(labels - values) > np.clip(_half(self.step), 1e-3, 0.25)]
+        if len(wrong):
             raise InputError(
-                f"{self.path}: expected {meaning} of whole numbers, found {wrong:.6g}; give a mask or an atlas"
+                f"{self.path}: expected {meaning} of whole numbers, found {wrong[0]:.6g}; give a mask or an atlas"
             )
         return np.maximum(labels, 0).astype(np.int64)
 
@@ -90,9 +95,7 @@ def _read_volume(path: Path) -> ImageMap:
     try:
         image: Any = nibabel.load(path)  # type: ignore[attr-defined]
         proxy = image.dataobj
-        values = np.asarray(proxy, dtype=np.float64)
-        step = abs(float(getattr(proxy, "slope", 1))) if np.dtype(proxy.dtype).kind in "iu" else 0.0
-        scaled = step not in (0, 1) or float(getattr(proxy, "inter", 0)) != 0
+        values, step = _values(proxy)
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(
             f"{path}: expected a map, found a file that cannot be read ({one_line(error)}); copy it again"
@@ -101,22 +104,35 @@ def _read_volume(path: Path) -> ImageMap:
         values = values[..., 0]
     if values.ndim != 3:
         raise InputError(f"{path}: expected one volume or surface map, found {values.shape}; give one map per file")
-    if step and scaled:
-        values[np.abs(values) <= step / 2] = 0  # stored as whole numbers, 0 and NaN have become almost 0
-    affine = None if path.suffix in (".mgh", ".mgz") else np.asarray(image.affine, dtype=np.float64)
-    return ImageMap(path, values.ravel(), None, affine)
+    affine = None if ending_of(path) in (".mgh", ".mgz") else np.asarray(image.affine, dtype=np.float64)
+    return ImageMap(path, values.ravel(), values.shape, None, affine, step)
+
+
+def _values(proxy: Any) -> tuple[np.ndarray, float]:
+    """What nibabel reads, float64, and `ImageMap.step`; 0 and NaN, which a scale has made almost 0, are 0."""
+    values = np.asarray(proxy, dtype=np.float64)
+    slope, intercept = float(getattr(proxy, "slope", 1)), float(getattr(proxy, "inter", 0))
+    if np.dtype(proxy.dtype).kind not in "iu" or (slope, intercept) == (1, 0):
+        return values, 0
+    values[np.abs(values) <= _half(slope)] = 0
+    return values, abs(slope)
+
+
+def _half(step: float) -> float:
+    """Half of a step between stored values, with room for rounding where a value lies halfway between two."""
+    return abs(step) / 2 * 1.001
 
 
 def _read_gifti(path: Path) -> ImageMap:
     import nibabel
 
     arrays: list[np.ndarray] = []
-    count = visit_arrays(path, lambda _, array: bool(arrays.append(array.data)) or True)
+    count = visit_arrays(path, lambda _, array: bool(arrays.append(array.data)) or len(arrays) < 2)
     if count != 1 or len(arrays) != 1 or arrays[0].ndim != 1:
         raise InputError(f"{path}: expected one map, found {count} arrays; give one map per file")
     image: Any = nibabel.load(path)  # type: ignore[attr-defined]
     names = {int(key): name for key, name in image.labeltable.get_labels_as_dict().items()}
-    return ImageMap(path, arrays[0].astype(np.float64), names or None)
+    return ImageMap(path, arrays[0].astype(np.float64), arrays[0].shape, names or None)
 
 
 def _read_cifti(path: Path, like: Series) -> ImageMap:
@@ -126,7 +142,7 @@ def _read_cifti(path: Path, like: Series) -> ImageMap:
         )
     image, axes = open_cifti(path)
     own = Grayordinates.of(axes[-1], path)
-    values = np.asarray(image.dataobj, dtype=np.float64)
+    values, step = _values(image.dataobj)
     if values.shape != (1, len(own)):
         raise InputError(f"{path}: expected one map, found {values.shape[0]}; give one map per file")
     table = getattr(axes[0], "label", None)
@@ -136,19 +152,25 @@ def _read_cifti(path: Path, like: Series) -> ImageMap:
         raise OtherGridError(
             f"{path}: expected grayordinates of {like.path.name}, found none of {len(places)}; use one space"
         )
-    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), names)
+    return ImageMap(path, np.where(places >= 0, values[0][places], np.nan), like.shape, names, step=step)
 
 
 def _check_grid(found: ImageMap, like: Series) -> None:
     expected = f"{found.path}: expected the grid of {like.path.name}"
-    if len(found.values) != like.size:
+    if isinstance(like, CiftiSeries):
+        raise OtherGridError(f"{expected}, grayordinates, found a volume or a surface; convert it to CIFTI")
+    if _without_ones(found.shape) != _without_ones(like.shape):
         raise OtherGridError(
-            f"{expected}, {like.size} values {like.shape}, found {len(found.values)}; give one of the same space and "
-            "resolution"
+            f"{expected}, {like.shape}, found {found.shape}; give one of the same space and resolution"
         )
     affine = like.affine if isinstance(like, ImageSeries) else None
-    if affine is not None and found.affine is not None and not np.allclose(affine, found.affine, atol=1e-3):
+    if not same_affine(affine, found.affine):
         raise OtherGridError(f"{expected}, found another affine; give one of the same space and resolution")
+
+
+def _without_ones(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """A shape without the axes of size 1 at its end: vertices are (n,) in one format and (n, 1, 1) in another."""
+    return _without_ones(shape[:-1]) if shape[-1:] == (1,) else shape
 
 
 def map_on(path: Path, like: Series) -> ImageMap | None:
@@ -176,20 +198,20 @@ def read_names(path: Path) -> dict[int, str] | None:
 
 
 def _names_in(table: Path) -> dict[int, str]:
-    names: dict[int, str] = {}
     lines = table.read_text(encoding="utf-8-sig", errors="replace").splitlines()
-    split = {".tsv": r"\t", ".csv": r","}.get(table.suffix, r"\s+")
+    kept = [line for line in lines if line.strip() and not line.lstrip().startswith("#")]
     number, name = 0, 1
-    if table.suffix in (".tsv", ".csv") and lines:
-        header = [word.strip().lower() for word in re.split(split, lines.pop(0))]
+    if table.suffix.lower() in (".tsv", ".csv"):
+        rows = list(csv.reader(kept, delimiter="\t" if table.suffix.lower() == ".tsv" else ","))
+        header = [word.strip().lower() for word in rows.pop(0)] if rows else []
         if not {"index", "name"} <= set(header):
             raise InputError(f"{table}: expected the columns index and name, found {', '.join(header)}; correct them")
         number, name = header.index("index"), header.index("name")
-    for line in lines:
-        parts = re.split(split, line.strip())
-        if not line.strip() or line.lstrip().startswith("#"):
-            continue
-        if len(parts) <= max(number, name) or not re.fullmatch(r"-?[0-9]+", parts[number].strip()):
-            raise InputError(f"{table}: expected a number and a name in each line, found {line!r}; correct it")
-        names[int(parts[number])] = parts[name].strip()
+    else:
+        rows = [line.split() for line in kept]
+    names: dict[int, str] = {}
+    for row in rows:
+        if len(row) <= max(number, name) or not re.fullmatch(r"-?[0-9]+", row[number].strip()):
+            raise InputError(f"{table}: expected a number and a name in each line, found {' '.join(row)!r}; correct it")
+        names[int(row[number])] = row[name].strip()
     return names

@@ -1,5 +1,6 @@
 """Where targets lie: voxels of a grid, vertices of fsaverage, and places in millimetres."""
 
+import re
 from collections.abc import Mapping
 
 import numpy as np
@@ -9,6 +10,8 @@ from ...recording import Grid
 from .arrays import CiftiSeries
 from .series import ImageSeries, Series
 from .session import Chosen
+
+_FS_LR = re.compile("fs_?lr", re.IGNORECASE)
 
 
 def sides_of(files: Mapping[str, Series], chosen: Chosen) -> np.ndarray:
@@ -23,11 +26,13 @@ def vertices_of(files: Mapping[str, Series], chosen: Chosen, space: str) -> np.n
     Args:
         files: By hemisphere; "" is a file of both.
         chosen: The targets.
-        space: As the files' names tell it; "" where they do not: then a surface of fsaverage's size is fsaverage.
+        space: As the files' names tell it; "" where they do not: then a surface of fsaverage's size is fsaverage,
+            unless a name says fsLR, whose finest mesh has that size too.
     """
     sizes = {series.size for series in files.values()}
     surface = "" not in files and sizes <= set(MESH_VERTICES.values())
-    return chosen.places if surface and (not space or space.startswith("fsaverage")) else None
+    other = any(_FS_LR.search(series.path.name) for series in files.values())
+    return chosen.places if surface and (space.startswith("fsaverage") or not (space or other)) else None
 
 
 def grid_of(files: Mapping[str, Series], chosen: Chosen, affine: np.ndarray | None) -> Grid | None:

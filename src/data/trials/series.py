@@ -19,8 +19,8 @@ import numpy as np
 from ...errors import InputError, one_line
 from ..hdf5 import dataset_in, opened
 
-IMAGES = (".nii", ".nii.gz", ".mgh", ".mgz")
 _MEGABYTE = 1 << 20
+_BLOCK = 1 << 22  # values that are compared at a time: 16 MB of float32
 
 _MGH_HEADER = 284  # bytes
 _MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
@@ -58,12 +58,12 @@ class Series(ABC):
         return [str(self.path.resolve()), stat.st_size, stat.st_mtime_ns]
 
     @abstractmethod
-    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
-        """Read the first trials at some places.
+    def read(self, values: np.ndarray, trials: range | None = None) -> np.ndarray:
+        """Read trials one after another at some places.
 
         Args:
             values: Places in the grid, counted in C order (last axis fastest), int64 (n,).
-            trials: How many; all where not given.
+            trials: Which, counted from 0, in steps of 1; all where not given.
 
         Returns:
             float32 (trials, n), in the file's own scale.
@@ -72,24 +72,68 @@ class Series(ABC):
             InputError: The file is damaged or ends early.
         """
 
+    def still(self, values: np.ndarray, trials: np.ndarray) -> np.ndarray:
+        """Which places have one number in all of some trials.
+
+        Args:
+            values: As of `read`.
+            trials: Which, ascending, int64 (trials,).
+
+        Returns:
+            bool (n,).
+        """
+        span = spanned(trials)
+        step = max(1, _BLOCK // len(span))
+        found = np.empty(len(values), dtype=bool)
+        for start in range(0, len(values), step):
+            own = self.read(values[start : start + step], span)[trials - span.start]
+            found[start : start + step] = (own == own[0]).all(axis=0)
+        return found
+
+
+def same_affine(one: np.ndarray | None, other: np.ndarray | None) -> bool:
+    """Whether two affines (4, 4) agree to a thousandth of a millimetre; what is not known agrees with any."""
+    return one is None or other is None or np.allclose(one, other, atol=1e-3)
+
+
+def spanned(trials: np.ndarray) -> range:
+    """From the first of some trials to the last, which are ascending, int64 (n,)."""
+    return range(int(trials[0]), int(trials[-1]) + 1)
+
 
 class VolumeSeries(Series):
     """A file that keeps each trial's values together."""
 
-    def read(self, values: np.ndarray, trials: int | None = None) -> np.ndarray:
+    def read(self, values: np.ndarray, trials: range | None = None) -> np.ndarray:
         """See `Series`."""
-        count = self.num_trials if trials is None else trials
-        # The files have the first axis fastest, HDF5 files of reversed axes too.
-        places = np.ravel_multi_index(np.unravel_index(values, self.shape), self.shape, order="F")
-        kept = np.empty((count, len(values)), dtype=np.float32 if self.scaled else self.dtype)
+        own = range(self.num_trials) if trials is None else trials
+        places = self._in_file(values)
+        kept = np.empty((len(own), len(values)), dtype=np.float32 if self.scaled else self.dtype)
         bits = f"u{kept.dtype.itemsize}"  # taken as they lie, and turned into numbers of this machine at once
-        for trial, volume in enumerate(self._volumes(count)):
-            np.take(volume.view(bits), places, out=kept[trial].view(bits), mode="clip")
+        for row, volume in enumerate(self._volumes(own)):
+            np.take(volume.view(bits), places, out=kept[row].view(bits), mode="clip")
         return kept.astype(np.float32)
 
+    def still(self, values: np.ndarray, trials: np.ndarray) -> np.ndarray:
+        """See `Series`; read from front to back, up to the trial where no place is left."""
+        found, first = np.ones(len(values), dtype=bool), None
+        places, span, wanted = self._in_file(values), spanned(trials), set(trials.tolist())
+        for trial, volume in zip(span, self._volumes(span), strict=True):
+            if trial in wanted:
+                own = volume[places]
+                first = own if first is None else first
+                found &= own == first
+            if not found.any():
+                break
+        return found
+
+    def _in_file(self, values: np.ndarray) -> np.ndarray:
+        """Where places stand in a volume: the files have the first axis fastest, HDF5 files of reversed axes too."""
+        return np.ravel_multi_index(np.unravel_index(values, self.shape), self.shape, order="F")
+
     @abstractmethod
-    def _volumes(self, count: int) -> Iterator[np.ndarray]:
-        """The first trials' values (size,), the grid's first axis fastest."""
+    def _volumes(self, trials: range) -> Iterator[np.ndarray]:
+        """The values (size,) of trials one after another, the grid's first axis fastest."""
 
 
 class ImageSeries(VolumeSeries):
@@ -106,9 +150,9 @@ class ImageSeries(VolumeSeries):
         super().__init__(path)
         expected = f"{path}: expected a series of trials, one volume each"
         try:
-            shape = self._read_mgh() if path.suffix in (".mgh", ".mgz") else self._read_nifti()
+            shape = self._read_mgh() if path.suffix.lower() in (".mgh", ".mgz") else self._read_nifti()
         except FileNotFoundError:
-            raise InputError(f"{expected}, found no such file; put it there or leave its session out") from None
+            raise InputError(f"{expected}, found no such file; put it there or do without it") from None
         except Exception as error:  # parsers of foreign formats raise many kinds
             raise InputError(f"{expected}, found a damaged file ({one_line(error)}); copy it again") from error
         if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
@@ -118,7 +162,7 @@ class ImageSeries(VolumeSeries):
         if not self._compressed and path.stat().st_size < needed:
             raise InputError(
                 f"{path}: expected {needed:,} bytes by its header, found {path.stat().st_size:,}: a broken download; "
-                "fetch it again, or leave its session out"
+                "fetch it again, or do without it"
             )
 
     def _read_nifti(self) -> tuple[int, ...]:
@@ -148,18 +192,18 @@ class ImageSeries(VolumeSeries):
 
     @property
     def _compressed(self) -> bool:
-        return self.path.suffix in (".gz", ".mgz")
+        return self.path.suffix.lower() in (".gz", ".mgz")
 
-    def _volumes(self, count: int) -> Iterator[np.ndarray]:
+    def _volumes(self, trials: range) -> Iterator[np.ndarray]:
         block = bytearray(self.size * self.dtype.itemsize)
         buffer = np.frombuffer(block, dtype=self.dtype)
         with _reading(self.path, self._compressed) as file:
-            file.seek(self._offset)
-            for trial in range(count):
+            file.seek(self._offset + trials.start * len(block))
+            for trial in trials:
                 if file.readinto(block) < len(block):
                     raise InputError(
                         f"{self.path}: expected {self.num_trials} trials, found the file's end in trial {trial + 1}: a "
-                        "broken download; fetch it again, or leave its session out"
+                        "broken download; fetch it again, or do without it"
                     )
                 if self.scaled:
                     yield (buffer * self._slope + self._intercept).astype(np.float32)
@@ -188,12 +232,12 @@ class Hdf5Series(VolumeSeries):
             )
         self.num_trials, self.shape = shape[0], shape[:0:-1]
 
-    def _volumes(self, count: int) -> Iterator[np.ndarray]:
+    def _volumes(self, trials: range) -> Iterator[np.ndarray]:
         step = max(1, 16 * _MEGABYTE // (self.size * self.dtype.itemsize))
         with opened(self.path) as file:
             dataset = dataset_in(file, self._name)
-            for start in range(0, count, step):
-                yield from dataset[start : min(start + step, count)].reshape(-1, self.size)
+            for start in range(trials.start, trials.stop, step):
+                yield from dataset[start : min(start + step, trials.stop)].reshape(-1, self.size)
 
 
 @contextmanager

@@ -10,10 +10,11 @@ import numpy as np
 
 from ...errors import InputError
 from ..digests import digest_bytes
-from .series import Series
+from .series import Series, spanned
 
-_STILL = 8
-"""Trials in a row in which no measured response is the same number, however coarsely it is stored."""
+_SIEVE, _ENOUGH = 8, 100
+"""Trials in which no measured response is the same number: the first few tell it of nearly all targets, and so many of
+the others. All trials would be a pass over every file, whenever a data set is opened."""
 
 
 @dataclass(frozen=True)
@@ -80,16 +81,29 @@ class SeriesSession:
         return found
 
     def missing(self, still: bool = False) -> np.ndarray:
-        """Which targets were not measured in this session, by its first trials, bool (num_targets,).
+        """Which targets were not measured in this session, bool (num_targets,): those that are NaN in its first trial.
 
         Args:
-            still: Count those that stay the same number too: where whole numbers are stored, NaN has become one.
+            still: Count those too that are the same number in the first 100 trials: where whole numbers are stored,
+                NaN has become one.
         """
-        first = self._read(min(_STILL, self.num_trials) if still else 1)
+        first = self._read(min(_SIEVE, self.num_trials) if still else 1)
         missing = np.isnan(first[0])
         if len(first) > 1:
-            missing |= (first == first[0]).all(axis=0)
+            suspects = np.flatnonzero((first == first[0]).all(axis=0))
+            missing[suspects] = self._still(suspects)
         return missing
+
+    def _still(self, targets: np.ndarray) -> np.ndarray:
+        """Which of some targets (n,) have one number in the session's trials, bool (n,)."""
+        places, sides = self.chosen.places[targets], self.chosen.sides[targets]
+        rows = (np.arange(self.num_trials) if self.rows is None else self.rows)[:_ENOUGH]
+        found = np.zeros(len(targets), dtype=bool)
+        for side, series in self.files.items():
+            own = sides == side if side else np.ones(len(targets), dtype=bool)
+            if own.any():
+                found[own] = series.still(places[own], rows)
+        return found
 
     def _path(self, target: int) -> Path:
         return (self.files.get(str(self.chosen.sides[target])) or next(iter(self.files.values()))).path
@@ -101,11 +115,11 @@ class SeriesSession:
 
     def _read_side(self, trials: int | None, side: str) -> np.ndarray:
         series = self.files[side]
-        rows = self.rows if self.rows is None or trials is None else self.rows[:trials]
-        upto = trials if rows is None else int(rows[-1]) + 1
-        values = series.read(self.chosen.on(side) if side else self.chosen.places, upto)
-        if rows is not None and len(rows) < len(values):
-            values = values[rows]
+        rows = np.arange(series.num_trials)[:trials] if self.rows is None else self.rows[:trials]
+        span = spanned(rows)
+        values = series.read(self.chosen.on(side) if side else self.chosen.places, span)
+        if len(rows) < len(span):
+            values = values[rows - span.start]
         if series.dtype.kind in "iu" and not series.scaled:
             values /= self.per_unit
         return values

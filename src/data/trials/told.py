@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -16,11 +17,20 @@ class Told:
         name: What tells them, such as "nc_testset of the file".
         ceiling: float64 (n_targets,), a share of variance, NaN where unknown.
         stimuli: Of which stimuli's responses, bool (n_stimuli,).
+        together: Whether it is of all of these at once, rather than of any of them.
+        path: Where it stands, if in a file of its own.
     """
 
     name: str
     ceiling: np.ndarray
     stimuli: np.ndarray
+    together: bool = False
+    path: Path | None = None
+
+    def is_of(self, stimuli: np.ndarray) -> bool:
+        """Whether it is of these stimuli (n,)."""
+        whole = len(np.unique(stimuli)) == self.stimuli.sum()
+        return bool(self.stimuli[stimuli].all()) and (whole or not self.together)
 
 
 class ToldBeside:
@@ -35,7 +45,7 @@ class ToldBeside:
         self._repeats, self._told = repeats, told
 
     def ceilings(self, stimuli: np.ndarray) -> Mapping[str, np.ndarray]:
-        beside = {each.name: each.ceiling for each in self._told if each.stimuli[stimuli].all()}
+        beside = {each.name: each.ceiling for each in self._told if each.is_of(stimuli)}
         return {**self._repeats.ceilings(stimuli), **beside}
 
     def presentations(self, stimuli: np.ndarray) -> np.ndarray | None:

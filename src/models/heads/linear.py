@@ -1,5 +1,7 @@
 """LinearHead: one linear readout per target."""
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
@@ -31,7 +33,23 @@ class LinearHead(Head):
 
     def forward(self, features: Features) -> Tensor:
         flat = flatten(features)  # (batch, num_features)
-        # A matrix product, not a broadcast: the gradient of a broadcast is a sum whose rounding depends on how many
-        # targets stand beside each other.
-        bias = flat.new_ones(len(flat), 1) @ self.bias[None, :]
-        return flat @ self.weight.T + bias  # (batch, num_targets)
+        return _Biased.apply(flat @ self.weight.T, self.bias)  # type: ignore[no-any-return]
+
+
+class _Biased(torch.autograd.Function):
+    """Add a bias (num_targets,) to predictions (batch, num_targets) where they lie: of a whole brain, a pass less.
+
+    The bias's gradient is a matrix product. That of a broadcast is a sum whose rounding depends on how many targets
+    stand beside each other.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, prediction: Tensor, bias: Tensor) -> Tensor:
+        ctx.mark_dirty(prediction)
+        ctx.dtype = bias.dtype
+        return prediction.add_(bias)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, Tensor]:
+        (gradient,) = gradients
+        return gradient, (gradient.new_ones(1, len(gradient)) @ gradient)[0].to(ctx.dtype)

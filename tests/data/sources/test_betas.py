@@ -193,6 +193,32 @@ def test_ceilings_are_those_of_the_scored_images(tree, tmp_path):
     told = np.sort(list(four.values())[1])
     expected = np.sort(truth / (truth + (1 - truth) / 4))
     np.testing.assert_allclose(told[told > 0], expected[expected > 0], atol=1e-6)
+    assert np.array_equal(
+        next(iter(found.ceilings(np.arange(len(counts))).values())), found.noise_ceiling, equal_nan=True
+    )
+
+
+def test_a_ceiling_of_all_images_is_of_all_of_them_alone(tree, tmp_path):
+    """LAION-fMRI has it beside those of 4 and of 12 repeats; nothing of it is true of some images or sessions."""
+    root = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("sub-02*", "truth"))
+
+    def told(stimuli: slice = slice(None), **flags: Any) -> list[str]:
+        found = read(root, tmp_path / "cache", **{"split": None, **flags})
+        names = found.ceilings(np.arange(len(found.stimuli))[stimuli])
+        return [name.removeprefix("the file task-images_space-T1w_desc-Noiseceiling") for name in names]
+
+    (repeats,) = told()  # one session's betas are not there
+    shutil.rmtree(func(root, MISSING_SESSION))
+    assert told() == [repeats, "Allrep_statmap.nii"]
+    for some in (told(slice(5, None)), told(sessions=[1, 2]), told(split="tau")):
+        assert some == [repeats]
+    (ceiling,) = root.glob("derivatives/glmsingle-tedana/sub-01/*Allrep*")
+    assert told(slice(5, 9), noise_ceiling=ceiling)[-1] == "Allrep_statmap.nii"  # the user says so
+    other = np.full((3, 3, 3), 50.0, dtype=np.float32)
+    nibabel.Nifti1Image(other, np.eye(4)).to_filename(ceiling)  # type: ignore[attr-defined]
+    assert told() == [repeats]
+    with pytest.raises(InputError, match="expected the grid of"):
+        told(noise_ceiling=ceiling)
 
 
 def test_targets_and_rois_are_chosen_by_name(tree, tmp_path):
@@ -283,13 +309,13 @@ def test_an_odd_but_legal_tree_works(tree, tmp_path):
 
 def test_a_preparation_that_ended_in_the_middle_goes_on(tree, tmp_path):
     root = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("sub-02*", "truth"))
-    good = betas_of(root, 5).read_bytes()
-    betas_of(root, 5).write_bytes(good[:-500])
-    with pytest.raises(InputError, match=r"ses-05.*broken download"):
+    good = betas_of(root, 6).read_bytes()
+    betas_of(root, 6).write_bytes(good[:-500])
+    with pytest.raises(InputError, match=r"ses-06.*broken download"):
         read(root, tmp_path / "cache")
     (partial,) = (tmp_path / "cache" / "trials").glob("*.partial")
-    assert len(list(partial.glob("done.*"))) == 3
-    betas_of(root, 5).write_bytes(good)
+    assert len(list(partial.glob("done.*"))) == 4
+    betas_of(root, 6).write_bytes(good)
     found, expected = read(root, tmp_path / "cache"), read(tree, tmp_path / "other")
     rows = np.arange(len(expected.stimuli))
     assert np.array_equal(found.responses.gather(rows), expected.responses.gather(rows))

@@ -38,6 +38,10 @@ def edit(change: Callable[[list[dict[str, str]]], object]) -> Callable[[Path], N
     return spoil
 
 
+def edit_text(change: Callable[[str], str]) -> Callable[[Path], object]:
+    return put("trials.tsv", lambda path: path.write_text(change(path.read_text())))
+
+
 def put(name: str, write: Callable[[Path], object]) -> Callable[[Path], object]:
     return lambda root: write(root / name)
 
@@ -149,7 +153,27 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
         edit(lambda rows: rows[3].update(beta_index="2")), {}, "expected each beta_index once in session 1, found 2 ag",
     ),
     "trials in words": (edit(lambda rows: rows[0].update(beta_index="one")), {}, "expected whole numbers in column"),
-    "runs in words": (edit(lambda rows: rows[0].update(run="first")), {}, "expected column run to count runs, found"),
+    "runs in words": (
+        edit(lambda rows: rows[5].update(run="first")), {}, "expected column run to count runs, found 'first'; name",
+    ),
+    "a row too short": (
+        edit_text(lambda text: text.replace("1\t1\t3\t", "1\t1\t")), {},
+        r"trials\.tsv, line 5: expected 4 values, one for each column, found 3; correct it",
+    ),
+    "a column without a name": (
+        edit_text(lambda text: text.replace(".png", ".png\t7")), {}, r"trials\.tsv, line 2: expected 4 values",
+    ),
+    "two columns of one name": (
+        edit_text(lambda text: text.replace("\trun\t", "\tsession \t")), {}, "expected one column session, found 2",
+    ),
+    "two names of one image": (
+        edit(lambda rows: rows[0].update(label=rows[0]["label"].removesuffix(".png"))), {},
+        r"expected one name for each image, found 'image[0-9]+(\.png)?' and 'image[0-9]+(\.png)?' for image[0-9]+\.png",
+    ),
+    "a session of one trial": (
+        edit(lambda rows: [row.update(label="n/a") for row in rows[21:]]), {},
+        "expected at least 2 trials with a stimulus in session 2, over which it is standardised, found 1; leave",
+    ),
     "a session without rows": (
         edit(lambda rows: rows.__delitem__(slice(20, None))), {}, "expected rows of session 2, whose betas are there",
     ),
@@ -194,7 +218,7 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "a mask of another grid": (
         put("mask.nii.gz", lambda path: image(np.ones((3, 4, 5))).to_filename(path)), {},
-        r"mask\.nii\.gz: expected the grid of ses-01_betas\.nii\.gz, 120 values \(4, 5, 6\), found 60",
+        r"mask\.nii\.gz: expected the grid of ses-01_betas\.nii\.gz, \(4, 5, 6\), found \(3, 4, 5\)",
     ),
     "ROIs of another grid": (
         put("rois/V1.nii.gz", lambda path: image(np.ones((3, 4, 5))).to_filename(path)), {},
@@ -211,6 +235,10 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     ),
     "a ROI with the program's own name": (
         put("rois/all.nii.gz", lambda path: save_map(path, np.ones(PLACES))), {}, "found 'all'; rename it",
+    ),
+    "one ROI in two files": (
+        put("rois/prf/label-V1_mask.nii.gz", lambda path: (path.parent.mkdir(), save_map(path, np.ones(PLACES)))), {},
+        r"label-V1_mask\.nii\.gz: expected each ROI in one file, found V1 in .*rois/V1\.nii\.gz too; rename one",
     ),
     "no such ROI": (None, {"targets": "V9"}, r"--data\.source\.targets V9: expected a ROI of lab, found V1; name"),
     "no such ROI to score": (None, {"rois": ["V9"]}, r"--data\.source\.rois V9: expected a ROI"),
@@ -230,6 +258,13 @@ FAULTS: dict[str, tuple[Any, dict[str, Any], str]] = {
     "a split that is no list": (
         put("mine.json", lambda path: path.write_text('{"variants": [{"train": []}]}')), {"split": "mine.json"},
         r"mine\.json: expected \{\"variants\"",
+    ),
+    "a split nested without end": (
+        put("mine.json", lambda path: path.write_text("[" * 100_000)), {"split": "mine.json"}, r"mine\.json: expect",
+    ),
+    "a variant beyond all numbers": (
+        put("mine.json", lambda path: path.write_text('{"variants": [{"variant_id": 1e400}]}')), {"split": "mine.json"},
+        r"mine\.json: expected \{",
     ),
     "a stimulus on both sides": (split(NAMES, NAMES[:1]), {"split": "mine.json"}, "found 'image[0-9]+.png' in both"),
     "no test stimulus": (split(NAMES, ["unseen.png"]), {"split": "mine.json"}, "expected stimuli of the test split"),

@@ -1,7 +1,12 @@
 """Betas: the same numbers in every format, and what is known of readers of those formats."""
 
+import base64
 import json
+import logging
 import os
+import shutil
+import tracemalloc
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -11,10 +16,14 @@ import numpy as np
 import pytest
 from calcarine.data import Betas
 from calcarine.data.trials.arrays import CiftiSeries, GlmsingleSeries
+from calcarine.data.trials.endings import open_series
 from calcarine.data.trials.gifti import GiftiSeries
+from calcarine.data.trials.maps import map_on
+from calcarine.data.trials.session import Chosen, SeriesSession
 from calcarine.errors import InputError
 from calcarine.recording import Recording
 from labs import (
+    AFFINE,
     KINDS,
     PLACES,
     SHAPE,
@@ -32,7 +41,7 @@ from labs import (
     write_table,
 )
 from nibabel.cifti2.cifti2_axes import LabelAxis, ScalarAxis
-from nibabel.gifti.gifti import GiftiDataArray, GiftiImage
+from nibabel.gifti.gifti import GiftiDataArray, GiftiImage, GiftiLabel, GiftiLabelTable
 
 SESSIONS = [session(30, 12, seed) for seed in (1, 2)]
 BETAS, LABELS = ([each[part] for each in SESSIONS] for part in (0, 1))
@@ -93,11 +102,9 @@ def test_masks_and_rois_have_the_kind_of_the_betas(tmp_path, kind):
     own = [(roi.name, roi.hemisphere) for roi in found.rois]
     assert own == [("V1", side) for side in (("lh", "rh") if found.hemispheres[0] else ("",))]
     assert np.array_equal(np.sort(np.concatenate([roi.targets for roi in found.rois])), np.flatnonzero(area[inside]))
-    np.testing.assert_allclose(
-        found.noise_ceiling,
-        np.linspace(0, 0.9, PLACES).astype(np.float32)[inside],
-        rtol=1e-6,  # type: ignore[arg-type]
-    )
+    repeats, told = found.ceilings(np.arange(len(found.stimuli))).values()
+    assert np.array_equal(found.noise_ceiling, repeats)  # type: ignore[arg-type]
+    np.testing.assert_allclose(told, np.linspace(0, 0.9, PLACES).astype(np.float32)[inside], rtol=1e-6)
     if kind in ("hdf5", "npy"):
         assert found.grid is not None
         assert found.grid.affine is not None  # the mask's
@@ -219,9 +226,10 @@ def test_a_surface_of_fsaverages_size_is_fsaverage(tmp_path):
     assert found.coordinates is not None
     assert np.array_equal(found.vertices, np.tile(np.arange(10_242), 2))
     assert found.hemispheres.tolist() == ["lh"] * 10_242 + ["rh"] * 10_242
-    for path in root.glob("*.gii"):
-        path.rename(path.with_name(path.name.replace("fsaverage5", "fsnative")))
-    assert read(root).vertices is None
+    for one, other in (("space-fsaverage5", "space-fsnative"), ("space-fsnative", "res-164k_fs_LR")):
+        for path in root.glob("*.gii"):
+            path.rename(path.with_name(path.name.replace(one, other)))
+        assert read(root).vertices is None
 
 
 def test_a_float_map_under_a_header_of_whole_numbers(tmp_path):
@@ -240,8 +248,8 @@ def test_a_float_map_under_a_header_of_whole_numbers(tmp_path):
     assert found.num_targets == inside.sum()
     (root / "mask.nii.gz").unlink()
     everywhere = read(root)
-    assert everywhere.noise_ceiling is not None
-    assert (everywhere.noise_ceiling[~inside] == 0).all()  # and not a millionth, which would score as all
+    told = list(everywhere.ceilings(np.arange(len(everywhere.stimuli))).values())[-1]
+    assert (told[~inside] == 0).all()  # and not a millionth, which would score as all
 
 
 def test_other_derivatives_keep_their_masks(tmp_path):
@@ -316,7 +324,7 @@ def test_gifti_is_read_one_array_at_a_time(tmp_path):
     cut.write_bytes(text[: len(text) * 2 // 3])
     series = GiftiSeries(cut)  # what stands first is enough to know its size
     assert (series.num_trials, series.size) == (9, 40)
-    assert np.array_equal(series.read(np.array([5, 3]), 2), values[:2, [5, 3]])
+    assert np.array_equal(series.read(np.array([5, 3]), range(2)), values[:2, [5, 3]])
     with pytest.raises(InputError, match=r"cut\.func\.gii: expected a complete GIfTI file"):
         series.read(np.arange(40))
     table = tmp_path / "table.func.gii"
@@ -354,7 +362,8 @@ def test_glmsingles_files_are_read_in_part(tmp_path, kind):
     series = GlmsingleSeries(path)
     places = np.random.default_rng(1).permutation(PLACES)[:50]
     assert np.array_equal(series.read(places), values[:, places])
-    assert np.array_equal(series.read(places, 3), values[:3, places])
+    for trials in (range(3), range(40, 90)):
+        assert np.array_equal(series.read(places, trials), values[trials.start : trials.stop, places])
     flat = tmp_path / "flat.npy"
     np.save(flat, {"betasmd": betas.reshape(PLACES, 1, 1, -1)})  # type: ignore[arg-type]
     assert GlmsingleSeries(flat).shape == (PLACES, 1, 1)
@@ -393,3 +402,158 @@ def test_surfaces_of_both_suffixes_are_one_kind(tmp_path):
         (root / f"{side}.ses-01_betas.mgh").unlink()
     save_betas(root / "ses-01_betas.mgz", BETAS[0])
     assert np.array_equal(responses(read(root)), by_hand())
+
+
+@pytest.mark.parametrize(("betas", "like", "fits"), [
+    ("nii.gz", (6, 5, 4), False), ("npy", (6, 5, 4), False), ("npy", SHAPE, True), ("npy", (*SHAPE, 1), True),
+    ("dscalar.nii", SHAPE, False), ("mgh", (5, 5, 2), False), ("mgh", (50, 1, 1), True),
+])  # fmt: skip
+def test_a_map_of_as_many_values_in_another_shape_is_of_another_grid(tmp_path, betas, like, fits):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, betas)
+    path = root / f"{'lh.' if betas == 'mgh' else ''}V1.nii.gz"
+    nib.Nifti1Image(np.ones(like, dtype=np.uint8), AFFINE).to_filename(path)
+    series = open_series(sorted(root.glob("*ses-01*"))[0])
+    assert (map_on(path, series) is not None) == fits
+
+
+def test_what_varies_seldom_is_measured(tmp_path, caplog):
+    """Coarse and sparse numbers stay the same for some trials; what never varies was not measured."""
+    rng = np.random.default_rng(0)
+    coarse = [np.rint(0.5 * rng.standard_normal((60, PLACES))) for _ in range(2)]
+    sparse = [np.where(rng.random(own.shape) < 0.8, 0, own + 0.5) for own in coarse]
+    labels = [[f"image{row}.png" for row in range(60)]] * 2
+    for number, (kind, own) in enumerate((kind, own) for own in (coarse, sparse) for kind in ("nii.gz", "npy", "mgh")):
+        own[1][:, :3] = 4
+        root = write_lab(tmp_path / f"lab{number}", own, labels, kind)
+        assert read(root).num_targets == PLACES - 3
+    assert "left out" not in caplog.text
+    own[1][:, :40] = 4
+    with caplog.at_level(logging.WARNING):
+        assert read(write_lab(tmp_path / "lab", own, labels)).num_targets == PLACES - 40
+    assert "left out 40 of 120 targets, which some session did not measure" in caplog.text
+
+
+@pytest.mark.parametrize("kind", ["pieces.hdf5", "hdf5", "npy", "nii", "nii.gz", "func.gii", "dscalar.nii"])
+def test_a_file_of_all_sessions_costs_each_its_own_trials(tmp_path, kind):
+    """GLMsingle writes one file of 20 sessions; reading a session must not take the memory of all."""
+    count, own = 2000, range(1900, 1950)
+    values = np.random.default_rng(0).standard_normal((count, PLACES)).astype(np.float32)
+    path = tmp_path / f"lh.a.{kind}"
+    if kind == "pieces.hdf5":
+        with h5py.File(path, "w") as file:
+            file.create_dataset("betasmd", data=glmsingle(values)["betasmd"], chunks=(2, 2, 3, 50), compression="gzip")
+    else:
+        save_betas(tmp_path / f"a.{kind}" if kind == "func.gii" else path, values)
+    path = tmp_path / "lh.a.func.gii" if kind == "func.gii" else path
+    series, places = open_series(path), np.arange(50)
+    session = SeriesSession("", {"": series}, Chosen(places, np.full(50, "")), np.array(own))
+    tracemalloc.start()
+    found = session.read()
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    expected = values[own.start : own.stop, places]
+    assert np.array_equal(found, expected)
+    if kind not in ("npy", "func.gii", "dscalar.nii"):  # whose parsers need more than so few numbers
+        assert peak < values.nbytes / 4
+
+
+@pytest.mark.parametrize("kind", ["hdf5", "npy"])
+def test_glmsingles_voxels_lie_where_the_rois_say(tmp_path, kind):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, kind)
+    (root / "rois").mkdir()
+    save_map(root / "rois/V1.nii.gz", np.arange(PLACES) % 4 == 1)
+    found = read(root)
+    assert found.grid is not None
+    assert np.array_equal(found.grid.affine, AFFINE)  # type: ignore[arg-type]
+    assert found.coordinates is not None
+    nib.Nifti1Image(np.ones(SHAPE, dtype=np.uint8), np.eye(4)).to_filename(root / "rois/V2.nii.gz")
+    with pytest.raises(InputError, match=r"V2\.nii\.gz: expected the affine of .*V1\.nii\.gz, for the betas have none"):
+        read(root)
+
+
+@pytest.mark.parametrize("unknown", [0, -1, 7])
+def test_what_freesurfers_tables_call_unknown_is_no_roi(tmp_path, unknown):
+    """A mask whose table of labels has that alone, and an atlas that has it among others."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "func.gii")
+    (root / "rois").mkdir()
+    area = np.arange(50) % 2
+    for name, labels, values in (
+        ("V1", {unknown: "???"}, area),
+        ("areas", {unknown: "???", 2: "V2"}, np.where(area, 2, unknown)),
+    ):
+        table = GiftiLabelTable()
+        for key, label in labels.items():
+            table.labels.append(GiftiLabel(key))
+            table.labels[-1].label = label
+        array = GiftiDataArray(values.astype(np.float32), datatype="NIFTI_TYPE_FLOAT32")
+        GiftiImage(darrays=[array], labeltable=table).to_filename(root / f"rois/lh.{name}.func.gii")
+    rois = {roi.name: roi.targets.tolist() for roi in read(root, targets="all").rois}
+    assert rois == {"V1": np.flatnonzero(area).tolist(), "V2": np.flatnonzero(area).tolist()}
+
+
+def test_the_other_hemispheres_mask_is_found_however_the_side_is_written(tmp_path):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "mgh")
+    inside = np.arange(PLACES) % 3 > 0
+    save_map(root / "vis.mgh", inside)
+    for one, two in (("lh_vis", "rh_vis"), ("hemi-L_vis", "hemi-R_vis"), ("vis.l", "vis.r")):
+        for side, name in (("lh", one), ("rh", two)):
+            shutil.copy(root / f"{side}.vis.mgh", tmp_path / f"{name}.mgh")
+        assert read(root, mask=tmp_path / f"{one}.mgh").num_targets == inside.sum()
+        assert read(root, mask=tmp_path / f"{two}.mgh").num_targets == inside.sum()
+
+
+@pytest.mark.parametrize("ending", ["NII.GZ", "NII", "MGZ", "FUNC.GII", "HDF5", "NPY", "DSCALAR.NII"])
+def test_endings_may_be_in_capitals(tmp_path, ending):
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, ending.lower())
+    for path in root.glob("*betas*"):
+        path.rename(path.with_name(path.name.replace(ending.lower(), ending)))
+    assert np.array_equal(responses(read(root)), by_hand())
+
+
+def test_tables_as_other_programs_write_them(tmp_path):
+    """Trailing separators, no run for what showed nothing, names in quotes that hold a comma."""
+    root = write_lab(tmp_path / "lab", [np.vstack([own, own[:1]]) for own in BETAS], LABELS)
+    lines = (root / "trials.tsv").read_text().splitlines()
+    blanks = [f"{number}\tn/a\tn/a\tn/a" for number in (1, 2)]
+    (root / "trials.tsv").write_text("\n".join([lines[0], *(f"{line}\t" for line in [*lines[1:], *blanks]), "\t\t\t"]))
+    (root / "rois").mkdir()
+    save_map(root / "rois/areas.nii.gz", np.arange(PLACES) % 3)
+    (root / "rois/areas.csv").write_text('index,name\n1,"V1, left"\n2,V2\n')
+    found = read(root, targets="all")
+    assert np.array_equal(responses(found), by_hand())
+    assert [roi.name for roi in found.rois] == ["V1, left", "V2"]
+
+
+def test_a_mask_or_an_atlas_under_a_scale_whose_steps_miss_whole_numbers(tmp_path):
+    """0 and 1 lie halfway between two steps of 0.01 from 0.305, and are stored as 0.005 and 1.005."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS)
+    (root / "rois").mkdir()
+    area = np.arange(PLACES) % 3 == 1
+    for name, values in (("V1", area), ("areas", 2 * area)):
+        stored = image(np.rint((values.reshape(SHAPE) - 0.305) / 0.01 + 0.01).astype(np.int16))
+        stored.header.set_slope_inter(0.01, 0.305)
+        stored.to_filename(root / f"rois/{name}.nii.gz")
+    (root / "rois/areas.tsv").write_text("index\tname\n2\tV2\n")
+    rois = {roi.name: roi.targets.tolist() for roi in read(root, targets="all").rois}
+    assert rois == dict.fromkeys(("V1", "V2"), np.flatnonzero(area).tolist())
+
+
+@pytest.mark.parametrize("size", [5_000_000, 100_000_000])
+@pytest.mark.parametrize("kind", ["func.gii", "gii map"])
+def test_a_gifti_of_more_than_it_says_is_not_unpacked(tmp_path, kind, size):
+    """Zeros are a thousand times smaller when compressed."""
+    root = write_lab(tmp_path / "lab", BETAS, LABELS, "func.gii")
+    path = root / ("lh.ses-01_betas.func.gii" if kind == "func.gii" else "lh.mask.func.gii")
+    text = base64.b64encode(zlib.compress(bytes(size), 9)).decode()
+    array = (
+        '<DataArray Intent="NIFTI_INTENT_NONE" DataType="NIFTI_TYPE_FLOAT32" ArrayIndexingOrder="RowMajorOrder" '
+        'Dimensionality="1" Dim0="50" Encoding="GZipBase64Binary" Endian="LittleEndian" ExternalFileName="" '
+        f'ExternalFileOffset=""><Data>{text}</Data></DataArray>'
+    )
+    path.write_text(f'<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="1">{array}</GIFTI>')
+    tracemalloc.start()
+    with pytest.raises(InputError, match=r"more (text than \[50\] values take|values than \[50\]) in an array"):
+        GiftiSeries(path).read(np.arange(50)) if kind == "func.gii" else read(root)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 60_000_000  # the parser's own 35 MB

@@ -13,6 +13,7 @@ from calcarine.data import Folder
 from calcarine.errors import InputError
 from calcarine.recording import Recording
 from labs import AFFINE, PLACES, SHAPE, SIDES, image, save_betas, save_map
+from nibabel.nifti1 import Nifti1Image
 from scipy.io import savemat
 from trees import write_folder
 
@@ -106,7 +107,6 @@ def test_nan_is_refused_or_not_measured(root):
         read(root)
     found = read(root, missing="allow")
     assert np.array_equal(responses(found), own, equal_nan=True)
-    assert found.responses.gaps == 1
 
 
 def both(root: Path) -> None:
@@ -118,7 +118,44 @@ FAULTS: dict[str, tuple[Callable[[Path], object], str]] = {
     "two formats": (both, r"expected responses in one format, found responses\.npy, responses\.dscalar\.nii; keep one"),
     "no mask": (
         lambda root: save_betas(root / "responses.nii.gz", VALUES),
-        r"mask\.nii\.gz: expected one mask beside responses\.nii\.gz, found none",
+        r"mask\.nii\.gz: expected one mask of responses\.nii\.gz, found none",
+    ),
+    "a mask of one hemisphere": (
+        lambda root: (
+            save_betas(root / "responses.mgh", VALUES),
+            save_map(root / "mask.mgh", INSIDE),
+            (root / "rh.mask.mgh").unlink(),
+        ),
+        r"rh\.mask\.mgh: expected one mask of lh\.responses\.mgh and of rh\.responses\.mgh, found lh\.mask\.mgh; write",
+    ),
+    "a mask without a hemisphere": (
+        lambda root: (save_betas(root / "responses.mgh", VALUES), save_map(root / "mask.nii.gz", INSIDE)),
+        r"lh\.mask\.mgh: expected one mask .* found mask\.nii\.gz; write a map for each",
+    ),
+    "a mask of a hemisphere beside a file of both": (
+        lambda root: (
+            save_betas(root / "responses.dscalar.nii", VALUES), save_map(root / "lh.mask.dscalar.nii", INSIDE),
+        ),
+        r"mask\.dscalar\.nii: expected one mask of responses\.dscalar\.nii, found lh\.mask\.dscalar\.nii",
+    ),
+    "a mask with its axes turned": (
+        lambda root: (
+            save_betas(root / "responses.nii.gz", VALUES),
+            Nifti1Image(np.ones(SHAPE[::-1], dtype=np.uint8), AFFINE).to_filename(root / "mask.nii.gz"),
+        ),
+        r"mask\.nii\.gz: expected the grid of responses\.nii\.gz, \(4, 5, 6\), found \(6, 5, 4\)",
+    ),
+    "a mask in a volume of grayordinates": (
+        lambda root: (save_betas(root / "responses.dscalar.nii", VALUES), save_map(root / "mask.nii.gz", INSIDE)),
+        r"mask\.nii\.gz: expected the grid of responses\.dscalar\.nii, grayordinates, found a volume",
+    ),
+    "complex numbers": (
+        lambda root: savemat(root / "responses.mat", {"responses": VALUES + 1j * VALUES}),
+        r"responses\.mat: expected responses of real numbers, found complex ones",
+    ),
+    "numbers beyond float32": (
+        lambda root: savemat(root / "responses.mat", {"responses": VALUES * np.float64(1e300)}),
+        r"responses\.mat: expected finite values, found [-0-9.]+e\+(299|300) of stimulus 0, target 0",
     ),
     "turned axes": (
         lambda root: savemat(root / "responses.mat", {"responses": VALUES.T[:, :9]}),

@@ -34,7 +34,7 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     for track in tracks or list(_TRACKS[:1]):
         folder = root / RESPONSES / f"{track}_track"
         there = [int(path.name[3:]) for path in sorted(folder.glob("sub[0-9][0-9]"))]
-        for number in asked.subjects or there or [1]:
+        for number in asked.numbers or there or [1]:
             own = folder / f"sub{number:02d}"
             chart.attempt("reading", own, partial(_read, root, number, track))
             tables = _tables(own, chart)

@@ -29,7 +29,7 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     there = [int(path.name[4:]) for path in own_files(root)]
     own = root / "noise_ceiling"  # where `calcarine simulate` puts them
     ceilings = asked.noise_ceiling or (own if own.is_dir() else None)
-    for number in asked.subjects or there or [1]:
+    for number in asked.numbers or there or [1]:
         folder = root / f"subj{number:02d}"
         chart.attempt("reading", folder, lambda n=number: Algonauts2023(root, n, noise_ceiling=ceilings).read())
         if folder.is_dir():

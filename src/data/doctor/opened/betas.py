@@ -6,8 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from ....recording import Stimuli
+from ...sources.betas.source import Betas
 from ...sources.betas.stimuli import open_images
-from ...sources.betas.subject import BetasSubject, Wanted
+from ...sources.betas.subject import BetasSubject
 from ...sources.betas.tree import find_subjects
 from ...stimulus_views import StimulusView
 from ..case import Asked, Block, Case, Table
@@ -35,29 +36,31 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
 
 def _open(root: Path, name: str, asked: Asked) -> BetasSubject:
     only = len(find_subjects(root)) == 1
-    return BetasSubject(root, None if only and not asked.subjects else name,
-                        Wanted(images=asked.images, noise_ceiling=asked.noise_ceiling))  # fmt: skip
+    own = None if only and not asked.subjects else name
+    source = Betas(root, own, images=asked.images, noise_ceiling=asked.noise_ceiling, **asked.source)
+    return source.subjects[0]
 
 
 def _case(subject: BetasSubject, chart: Chart) -> Case:
     """The first session: its trials' images, and its betas."""
     key, session = next(iter(subject.each_session().items()))
     trials = subject.trials[key]
-    labels = list(map(str, trials.label[:_TRIALS]))
+    labels, shows = np.unique(trials.label[:_TRIALS], return_inverse=True)
     place, table = subject.images, subject.tables[0]
-    images = chart.attempt("pictures", place, lambda: _in_trials(open_images(place, labels, table), trials.rows))
+    images = chart.attempt("pictures", place, lambda: open_images(place, labels.tolist(), table))
     betas = session.read()[:_TRIALS]
     chosen = session.chosen
     tables = [
         Table(series.path, betas[:, chosen.sides == side] if side else betas, side)
         for side, series in session.files.items()
     ]
-    counts = np.ones(len(labels), dtype=np.int64)
-    ceilings = chart.attempt("ceilings", subject.files.home, lambda: subject.told(counts)) or []
-    found = {subject.files.home / each.name.removeprefix("the file "): 100 * each.ceiling for each in ceilings}
+    gallery = Gallery(place, _in_trials(images, shows, trials.rows), shows=shows) if images else None
+    counts = np.ones(1, dtype=np.int64)
+    ceilings = chart.attempt("ceilings", subject.files.home, lambda: subject.told(counts, whole=True)) or []
+    found = {each.path: 100 * each.ceiling for each in ceilings if each.path is not None}
     return Case(
         f"{subject.name}, session {key}",
-        [Block(Gallery(place, images) if images else None, tables)],
+        [Block(gallery, tables)],
         hemispheres=subject.targets.hemispheres,
         rois=subject.targets.rois(),
         rois_file=subject.wanted.roi_folder or subject.files.folders[-1],
@@ -65,7 +68,9 @@ def _case(subject: BetasSubject, chart: Chart) -> Case:
     )
 
 
-def _in_trials(images: Stimuli, rows: np.ndarray) -> StimulusView:
+def _in_trials(images: Stimuli, shows: np.ndarray, rows: np.ndarray) -> StimulusView:
     """Images by their trials, since a session may show one twice."""
-    names = [f"{name} in trial {row + 1}" for name, row in zip(images.names, rows.tolist(), strict=False)]
-    return StimulusView(images, np.arange(len(images)), names)
+    names = [
+        f"{images.names[image]} in trial {row + 1}" for image, row in zip(shows.tolist(), rows.tolist(), strict=False)
+    ]
+    return StimulusView(images, shows, names)

@@ -25,7 +25,7 @@ def own_files(root: Path) -> list[Path]:
 def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     """One subject after another, those asked for or all that are there."""
     there = [int(path.name[4:]) for path in own_files(root)]
-    for number in asked.subjects or there or [1]:
+    for number in asked.numbers or there or [1]:
         place = root / _SUBJECTS.replace("subj[0-9][0-9]", f"subj{number:02d}")
         spaces = [space for space in ("fsaverage", "func1pt8mm") if (place / space / BETAS).is_dir()]
         for space in spaces or ["fsaverage"]:
@@ -51,7 +51,7 @@ def _case(subject: NsdSubject) -> Case:
     brick = Brick(subject.tree.stimuli)
     brick.check(np.unique(subject.design.done))
     names = [f"nsd-{image:05d} in trial {trial + 1}" for image, trial in zip(images, trials, strict=True)]
-    gallery = Gallery(brick.path, BrickImages([(brick, int(image)) for image in images], names))
+    gallery = Gallery(brick.path, BrickImages([(brick, int(image)) for image in images], names), shows=images)
     betas = beta_session(f"session {number}", files, chosen).read()[: len(trials)]
     tables = [Table(series.path, betas[:, chosen.sides == side] if side else betas, side)
               for side, series in files.items()]  # fmt: skip

@@ -30,7 +30,7 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     images = chart.attempt("pictures", root / IMAGES, lambda: things_folder(root, asked.images))
     names = [path.name for path in (root / FOLDER).iterdir()] if (root / FOLDER).is_dir() else []
     there = sorted(int(match[1]) for name in names if (match := RESPONSES.fullmatch(name)))
-    for number in asked.subjects or there or [1]:
+    for number in asked.numbers or there or [1]:
         place = root / FOLDER / f"sub-{number:02d}_ResponseData.h5"
         subject = chart.attempt("reading", place, lambda own=number: ThingsSubject(root, own, most=_VOXELS))
         trials = chart.attempt("reading", place, lambda own=subject: _standardised(own)) if subject else None

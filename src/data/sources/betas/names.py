@@ -5,6 +5,7 @@ as FreeSurfer and laboratories do, `lh.betas_session02.mgh`.
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +64,31 @@ class Named:
     def variety(self) -> str:
         """What files of all sessions and both hemispheres have in common."""
         plain = _SIDE.sub("", _SESSION.sub("", re.sub(r"(?:^|_)sub-[^_]+", "", self.stem)))
-        return plain.strip("._-") + _SMALLER.get(self.ending, self.ending)
+        return plain.strip("._-") + self._larger
+
+    @cached_property
+    def content(self) -> Path:
+        """The path of the same file were it not compressed."""
+        return self.path.with_name(self.stem + self._larger)
+
+    @property
+    def _larger(self) -> str:
+        return _SMALLER.get(self.ending, self.ending)
+
+
+def of_space(named: Sequence[Named], space: str) -> list[Named]:
+    """Maps for betas of a space: those whose names say it, or none; all where the betas' names say none."""
+    return [each for each in named if not space or each.entity("space") in ("", space)]
+
+
+def of_both(path: Path) -> list[Path]:
+    """A map, and that of the other hemisphere where its name tells its own and the other is there."""
+    match = _SIDE.search(Named(path, path.parent).stem)
+    if match is None:
+        return [path]
+    letter = match[1].translate(str.maketrans("lrLR", "rlRL"))
+    other = path.with_name(path.name[: match.start(1)] + letter + path.name[match.end(1) :])
+    return [path, other] if other.is_file() else [path]
 
 
 def session_key(text: str) -> str:

@@ -13,8 +13,10 @@ from ...trials.maps import ImageMap, map_on, read_names
 from ...trials.series import Series
 from ...trials.session import Chosen
 from ..base import OWN_NAMES
-from .names import Named
+from .names import Named, of_space
 from .tree import SubjectFiles
+
+_NOWHERE = "???"
 
 log = logging.getLogger(__name__)
 
@@ -27,11 +29,13 @@ class Members:
         name: The ROI's.
         side: Its hemisphere, where the file's name tells it; "" else.
         masks: By the side of the session's files, bool, in the C order of the grid.
+        source: The map that it is from.
     """
 
     name: str
     side: str
     masks: Mapping[str, np.ndarray]
+    source: ImageMap
 
     def of(self, chosen: Chosen) -> np.ndarray:
         """Which targets are in it, bool (num_targets,)."""
@@ -54,8 +58,7 @@ def read_rois(subject: SubjectFiles, files: Mapping[str, Series], space: str, fo
     Raises:
         InputError: A file is damaged, or an atlas has no names.
     """
-    named = subject.rois if folder is None else _named_in(folder)
-    named = [each for each in named if not space or each.entity("space") in ("", space)]
+    named = of_space(subject.rois if folder is None else _named_in(folder), space)
     found: list[Members] = []
     elsewhere: list[Named] = []
     for each in named:
@@ -72,7 +75,20 @@ def read_rois(subject: SubjectFiles, files: Mapping[str, Series], space: str, fo
         )
     if elsewhere:
         log.info("%s: left out %d ROI files of another grid", subject.name, len(elsewhere))
+    _check_once(found)
     return found
+
+
+def _check_once(found: Sequence[Members]) -> None:
+    """Check that no two files have a ROI of one name in one hemisphere."""
+    first: dict[tuple[object, ...], Path] = {}
+    for each in found:
+        path = first.setdefault((each.name, each.side, *each.masks), each.source.path)
+        if path != each.source.path:
+            raise InputError(
+                f"{each.source.path}: expected each ROI in one file, found {each.name} in {path} too; rename one, or "
+                "give a folder of those that are meant with --data.source.roi_folder"
+            )
 
 
 def _grids(files: Mapping[str, Series]) -> str:
@@ -92,18 +108,23 @@ def _named_in(folder: Path) -> list[Named]:
 def _members(named: Named, side: str, found: ImageMap) -> list[Members]:
     """The ROIs of one file: one of a mask, those of an atlas."""
     labels = found.labels("a mask or an atlas")
-    names = found.names or read_names(named.path)
-    if names is None and labels.max(initial=0) <= 1:
-        return [Members(_name(named), named.side, {side: labels == 1})]
-    unnamed = np.setdiff1d(labels[labels > 0], list(names or {}))
+    names = (found.names if _regions(found.names) else read_names(named.path)) or {}
+    if not _regions(names) and labels.max(initial=0) <= 1:
+        return [Members(_name(named), named.side, {side: labels == 1}, found)]
+    unnamed = np.setdiff1d(labels[labels > 0], list(names))
     if len(unnamed):
         raise InputError(
             f"{named.path}: expected a name for each label, found none of {unnamed[0]}; put a table of index and name "
             f"beside it, {named.stem}.tsv"
         )
-    chosen = {label: name for label, name in (names or {}).items() if label > 0}
+    chosen = _regions(names)
     _check_names(named.path, list(chosen.values()))
-    return [Members(name, named.side, {side: labels == label}) for label, name in chosen.items()]
+    return [Members(name, named.side, {side: labels == label}, found) for label, name in chosen.items()]
+
+
+def _regions(names: Mapping[int, str] | None) -> dict[int, str]:
+    """The labels that are of a region: above 0, and not what FreeSurfer's tables call what is in none."""
+    return {label: name for label, name in (names or {}).items() if label > 0 and name != _NOWHERE}
 
 
 def _name(named: Named) -> str:

@@ -3,12 +3,10 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-
 from ....errors import InputError
 from ...trials.arrays import CiftiSeries
 from ...trials.endings import open_series
-from ...trials.series import ImageSeries, Series
+from ...trials.series import ImageSeries, Series, same_affine
 from .names import Named, in_order, session_key
 from .tree import SubjectFiles
 
@@ -28,14 +26,14 @@ def find_files(
 
     Args:
         subject: The subject's files.
-        betas: A part of the betas' names.
+        betas: A part of the betas' paths below the root.
         space: The word of their names after `space-`.
         wanted: Sessions; all that are there where None.
 
     Raises:
         InputError: There are none, there are several kinds, or a session that is wanted is not there.
     """
-    named = [each for each in subject.betas if betas is None or betas.lower() in each.path.name.lower()]
+    named = [each for each in subject.betas if betas is None or betas.lower() in subject.below(each.path).lower()]
     named = [each for each in named if space is None or each.entity("space") == space]
     if not named:
         there = sorted({each.variety for each in subject.betas})
@@ -45,8 +43,13 @@ def find_files(
             "--data.source.betas and --data.source.space"
         )
     found: Files = {}
-    for each in _one_variety(named, subject):
-        found.setdefault(each.session, {}).setdefault(each.side, each)
+    for each in _one_folder(_one_variety(named, subject), subject):
+        other = found.setdefault(each.session, {}).setdefault(each.side, each)
+        if other.content != each.content:
+            raise InputError(
+                f"{each.path}: expected one file of betas per session, and hemisphere, found "
+                f"{subject.below(other.path)} too; say which with --data.source.betas, or move the other elsewhere"
+            )
     if "" in found and len(found) > 1:
         raise InputError(
             f"{next(iter(found[''].values())).path}: expected a session in the name of each file of betas, such as "
@@ -100,6 +103,17 @@ def _one_variety(named: Sequence[Named], subject: SubjectFiles) -> list[Named]:
     return sorted(own, key=lambda each: (len(each.ending), each.path))
 
 
+def _one_folder(named: Sequence[Named], subject: SubjectFiles) -> Sequence[Named]:
+    """The same files, which are of one derivative: others are of another analysis."""
+    tops = sorted({subject.below(each.top) for each in named})
+    if len(tops) > 1:
+        raise InputError(
+            f"{subject.root}: expected the betas of a subject in one folder, found them in {' and in '.join(tops)}; "
+            "say which with --data.source.betas, a part of their path"
+        )
+    return named
+
+
 def open_sessions(files: Files) -> dict[str, dict[str, Series]]:
     """Open every file by its header.
 
@@ -126,7 +140,7 @@ def _check_like(series: Series, first: Series) -> None:
     """Check that two sessions are of one grid."""
     if series.shape != first.shape:
         found, expected = str(series.shape), str(first.shape)
-    elif not _same_affine(series, first):
+    elif not same_affine(*(each.affine if isinstance(each, ImageSeries) else None for each in (series, first))):
         found, expected = "another affine", "the affine"
     elif not _same_grayordinates(series, first):
         found, expected = "others, or in another order", "the grayordinates"
@@ -136,11 +150,6 @@ def _check_like(series: Series, first: Series) -> None:
         f"{series.path}: expected {expected} as in {first.path.name}, found {found}; use files of one space and "
         "subject, or leave its session out with --data.source.sessions"
     )
-
-
-def _same_affine(series: Series, first: Series) -> bool:
-    affines = [each.affine for each in (series, first) if isinstance(each, ImageSeries) and each.affine is not None]
-    return len(affines) < 2 or np.allclose(affines[0], affines[1], atol=1e-3)
 
 
 def _same_grayordinates(series: Series, first: Series) -> bool:

@@ -23,13 +23,13 @@ class Betas(Source):
 
     Each target is standardised within each session, and averaged over the repeats of an image. What is prepared so is
     kept in the cache, session by session, so that a second run reads no betas. Targets that a session did not measure
-    are left out: those that are NaN, or stay the same number. Noise ceilings are those of the repeats of the scored
-    images, and beside them those of files.
+    are left out: those that are NaN, or the same number in trial after trial. Noise ceilings are those of the repeats
+    of the scored images, and beside them those of files that are about as many repeats.
 
     Args:
         root: The folder.
         subject: One subject, by its number or name, or a list of several; the only one that is there where not given.
-        betas: A part of the names of the betas' files, where there are several kinds.
+        betas: A part of the paths of the betas' files below the root, where there are several kinds or derivatives.
         space: The space of the betas, the word after `space-` in their names, where there are several.
         sessions: Sessions to read, by number or name; all that are there where not given.
         trials: The table of trials; looked for where not given.
@@ -44,7 +44,7 @@ class Betas(Source):
             mask, or without a mask those of all ROIs.
         rois: ROIs that are scored; all that are there where not given.
         roi_folder: Where the maps of ROIs are; looked for where not given.
-        noise_ceiling: A map of noise ceilings; looked for where not given.
+        noise_ceiling: A map of noise ceilings, of whichever images are scored; looked for where not given.
         ceiling_in: The unit of noise ceilings.
         split: Which images test: a file, or the name of one in the root's folder `splits`, such as tau. Where not
             given, the root's `split.csv`, or a seeded split.

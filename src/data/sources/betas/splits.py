@@ -31,7 +31,7 @@ def find_split(root: Path, subject: str, split: str | None) -> tuple[Path, int] 
         return (root / TABLE, 0) if (root / TABLE).is_file() else None
     name, _, variant = split.rpartition(":") if split.rpartition(":")[2].isdecimal() else (split, "", "")
     folder = root / FOLDER
-    tried = [Path(name), *(folder / pool / f"{name}.json" for pool in (subject, "", _POOLED))]
+    tried = [*(folder / pool / f"{name}.json" for pool in (subject, "", _POOLED)), Path(name)]
     found = next((path for path in tried if path.is_file()), None)
     if found is None:
         there = sorted(path.relative_to(folder).with_suffix("").as_posix() for path in folder.rglob("*.json"))
@@ -53,7 +53,7 @@ def assign(path: Path, variant: int, labels: Sequence[str]) -> np.ndarray:
     Raises:
         InputError: The file is damaged, or none of its test stimuli is there.
     """
-    if path.suffix == ".csv":
+    if path.suffix.lower() == ".csv":
         splits = read_splits(path, labels, "drop", others=True)
     else:
         train, test = _read_variant(path, variant)
@@ -75,7 +75,7 @@ def _read_variant(path: Path, variant: int) -> tuple[list[str], list[str]]:
         own = {int(each.get("variant_id", place)): each for place, each in enumerate(variants)}
         lists = {number: (each["train_ids"], each["test_ids"]) for number, each in own.items()}
         good = all(isinstance(name, str) for pair in lists.values() for ids in pair for name in ids)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
         raise InputError(
             f'{path}: expected {{"variants": [{{"train_ids": …, "test_ids": …}}]}}, found {one_line(error)}; copy it '
             "again"

@@ -46,7 +46,8 @@ def open_images(place: Path, labels: Sequence[str], table: Path) -> Stimuli:
     if place.is_file():
         return PackedImages(place, labels)
     folder = place.resolve()
-    paths = []
+    paths: list[Path] = []
+    first: dict[Path, str] = {}
     missing = []
     for label in labels:
         name = PurePosixPath(label.replace("\\", "/"))
@@ -60,7 +61,13 @@ def open_images(place: Path, labels: Sequence[str], table: Path) -> Stimuli:
                 f"{table}: expected names of images with their endings where several have one name, found {label!r} "
                 f"for {' and '.join(each.name for each in there)}; add them"
             )
-        paths += there[:1]
+        for each in there:
+            if first.setdefault(each, label) != label:
+                raise InputError(
+                    f"{table}: expected one name for each image, found {first[each]!r} and {label!r} for {each.name}; "
+                    "write both in one way"
+                )
+        paths += there
         missing += [] if there else [label]
     if missing:
         raise InputError(

@@ -3,7 +3,7 @@
 import logging
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,16 +15,17 @@ from ....recording import Recording, Responses, Stimuli, Trials
 from ...noise_ceiling import share_of
 from ...stimuli import natural_key
 from ...stimulus_views import StimulusView
+from ...trials.maps import OtherGridError
 from ...trials.prepared import PreparedTrials
-from ...trials.repeats import REPEATS, TrialRepeats, trial_table
+from ...trials.repeats import TrialRepeats, trial_table
 from ...trials.session import SeriesSession
 from ...trials.told import Told, ToldBeside
-from .names import Named
+from .names import Named, of_both, of_space
 from .sessions import choose_sessions, find_files, open_sessions
 from .splits import assign, find_split
 from .stimuli import find_images, open_images
 from .table import Columns, read_tables
-from .targets import Targets, of_both
+from .targets import Targets
 from .tree import SubjectFiles
 
 CeilingIn = Literal["percent", "share"]
@@ -65,22 +66,33 @@ class BetasSubject:
 
     def __init__(self, root: Path, subject: int | str | None, wanted: Wanted) -> None:
         self.root, self.wanted = root, wanted
-        self.files = SubjectFiles.find(root, subject)
-        named = find_files(self.files, wanted.betas, wanted.space, wanted.sessions)
+        files = SubjectFiles.find(root, subject)
+        named = find_files(files, wanted.betas, wanted.space, wanted.sessions)
+        first = next(iter(next(iter(named.values())).values()))
+        self.files = replace(files, chosen=first.top)
         opened = open_sessions(named)
         counts = {key: next(iter(sides.values())).num_trials for key, sides in opened.items()}
         self.tables = self.files.tables if wanted.trials is None else [wanted.trials]
         self.trials, absent = read_tables(self.tables, wanted.columns, counts, wanted.first_index, self.files.home)
         if absent and wanted.sessions is None:
             log.warning("%s: the betas of session %s are not there; the others are read", self.name, ", ".join(absent))
+        of_table = [*self.trials, *absent]
         if "" in opened:
             keys = choose_sessions(list(self.trials), wanted.sessions, self.tables[0])
             self.trials = {key: self.trials[key] for key in keys}
+        short = [key for key, trials in self.trials.items() if len(trials.rows) < 2]
+        if wanted.zscore and short:
+            raise InputError(
+                f"{self.tables[0]}: expected at least 2 trials with a stimulus in session {short[0]}, over which it is "
+                "standardised, found 1; leave it out with --data.source.sessions, or set --data.source.zscore false"
+            )
+        self.whole = wanted.average_repeats and len(self.trials) == len(of_table)
+        """Whether responses are means over all trials of the table."""
         self.sessions = {key: opened.get(key) or opened[""] for key in self.trials}
         self.targets = Targets(
             self.files,
             [(files, self.trials[key].rows) for key, files in self.sessions.items()],
-            next(iter(next(iter(named.values())).values())).entity("space"),
+            first.entity("space"),
             wanted.targets,
             wanted.mask,
             wanted.rois,
@@ -135,21 +147,20 @@ class BetasSubject:
         responses = prepared.mean(table)
         trials = Trials(prepared.load(), stimulus, self._session_numbers(), self._runs())
         counts = (table >= 0).sum(axis=1)
-        repeats = TrialRepeats(trials.responses, stimulus)
-        told = self.told(counts)
+        told = self.told(counts, self.whole and bool(kept.all()))
+        beside = ToldBeside(TrialRepeats(trials.responses, stimulus), told)
         log.info(
             "%s: sessions %s, %d trials of %d images, %d of them repeated, %d targets",
             self.name, ", ".join(self.trials), (stimulus >= 0).sum(), kept.sum(), (counts > 1).sum(), self.num_targets,
         )  # fmt: skip
-        every = repeats.ceilings(np.arange(len(table))).get(REPEATS)
-        whole = [each.ceiling for each in told if each.stimuli.all()]
+        every = np.arange(len(table))
         return self.targets.recording(
             stimuli=self._stimuli(names, shown, table, splits),
             responses=Responses.of(responses),
             splits=splits[shown],
-            noise_ceiling=whole[0] if whole else every,
+            noise_ceiling=next(iter(beside.ceilings(every).values()), None),
             trials=trials,
-            repeats=ToldBeside(repeats, told),
+            repeats=beside,
         )
 
     def _rows(self, image: np.ndarray, splits: np.ndarray, kept: np.ndarray) -> np.ndarray:
@@ -187,24 +198,38 @@ class BetasSubject:
         runs = [trials.run for trials in self.trials.values()]
         return None if any(run is None for run in runs) else np.concatenate([run for run in runs if run is not None])
 
-    def told(self, counts: np.ndarray) -> list[Told]:
-        """Ceilings of files; one named after a number of repeats is of images that were shown so often.
+    def told(self, counts: np.ndarray, whole: bool) -> list[Told]:
+        """Ceilings of files. One whose name holds a number of repeats is of images that were shown so often.
+
+        Others are of all of the data set's images at once, unless the user says that they are meant.
 
         Args:
             counts: How often each stimulus was shown, int64 (n_stimuli,).
+            whole: Whether the stimuli are all of the data set's, each with all its trials.
         """
         flag = self.wanted.noise_ceiling
-        files = self.files.ceilings if flag is None else [Named(path, path.parent) for path in of_both(flag)]
-        space = self.targets.space
+        if flag is None:
+            files = of_space(self.files.ceilings, self.targets.space)
+        else:
+            files = [Named(path, path.parent) for path in of_both(flag)]
         groups: dict[str, list[Named]] = {}
         for each in files:
-            if flag is not None or not space or each.entity("space") in ("", space):
-                groups.setdefault(each.variety, []).append(each)
+            groups.setdefault(each.variety, []).append(each)
         told = []
         for variety, group in groups.items():
-            match = re.search(r"([0-9]+)rep", variety)
-            of = counts == int(match[1]) if match else np.ones(len(counts), dtype=bool)
-            told.append(Told(f"the file {variety}", self._ceiling(group), of))
+            repeats = re.search(r"([0-9]+)rep", variety, re.IGNORECASE)
+            together = flag is None and not repeats
+            if together and not whole:
+                continue
+            try:
+                ceiling = self._ceiling(group)
+            except OtherGridError:
+                if flag is not None:
+                    raise
+                log.info("%s: left out, for it lies on another grid than the betas", group[0].path)
+                continue
+            of = counts == int(repeats[1]) if repeats else np.ones(len(counts), dtype=bool)
+            told.append(Told(f"the file {variety}", ceiling, of, together, group[0].path))
         return told
 
     def _ceiling(self, files: Sequence[Named]) -> np.ndarray:
@@ -213,7 +238,8 @@ class BetasSubject:
         for side in self.sessions[next(iter(self.sessions))]:
             own = [each for each in files if side in ("", each.side)]
             if len(own) != 1:
-                raise InputError(
+                kind = InputError if any(each.side for each in files) else OtherGridError
+                raise kind(
                     f"{files[0].path}: expected one file of noise ceilings {f'of {side}' if side else ''}, found "
                     f"{len(own)}; name one with --data.source.noise_ceiling"
                 )

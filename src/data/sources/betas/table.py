@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -110,17 +111,31 @@ def _read(path: Path, columns: Columns) -> pd.DataFrame:
     if not path.is_file():
         raise InputError(f"{path}: expected a table of trials, found no such file; correct --data.source.trials")
     try:
-        separator = "\t" if path.suffix.lower() == ".tsv" else ","
-        table = pd.read_csv(path, sep=separator, dtype=str, encoding="utf-8-sig", keep_default_na=False)
-    except Exception as error:  # pandas's parser raises many kinds on a damaged file
+        with path.open(newline="", encoding="utf-8-sig") as file:
+            reader = csv.reader(file, delimiter="\t" if path.suffix.lower() == ".tsv" else ",")
+            header = [name.strip() for name in next(reader, [])]
+            rows = [_row(path, reader.line_num, row, header) for row in reader if any(row)]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(f"{path}: expected a table of trials, found {one_line(error)}; write it again") from error
-    table.columns = [str(name).strip() for name in table.columns]
+    table = pd.DataFrame(rows, columns=header, dtype=str)
+    for name in (columns.session, columns.run, columns.index, columns.label):
+        if header.count(name) > 1:
+            raise InputError(f"{path}: expected one column {name}, found {header.count(name)}; rename the others")
     if columns.label not in table.columns or not len(table):
         raise InputError(
             f"{path}: expected a row for each trial and the column {columns.label}, found {len(table)} rows of "
             f"{', '.join(table.columns)}; say what it is called with --data.source.label_column"
         )
     return table
+
+
+def _row(path: Path, line: int, row: list[str], header: Sequence[str]) -> list[str]:
+    """A row's values, one for each column; separators at its end, which some programs write, are no more values."""
+    if len(row) < len(header) or any(row[len(header) :]):
+        raise InputError(
+            f"{path}, line {line}: expected {len(header)} values, one for each column, found {len(row)}; correct it"
+        )
+    return row[: len(header)]
 
 
 def _by_session(
@@ -147,29 +162,26 @@ def _by_session(
 
 def _session(path: Path, table: pd.DataFrame, columns: Columns, key: str, count: int, first: int) -> SessionTrials:
     """One session's trials that showed a stimulus."""
-    index = _indices(path, table, columns, key, count, first)
     label = table[columns.label].str.strip().to_numpy(dtype=str)
     shown = ~np.isin(np.char.lower(label), _NONE)
     if not shown.any():
         raise InputError(f"{path}: expected stimuli in column {columns.label}, found none in session {key}; name them")
     if shown.sum() < count:
         log.info("%s: session %s: %d of %d trials have a stimulus, and are read", path, key, shown.sum(), count)
-    order = np.argsort(index[shown], kind="stable")
+    index = _indices(path, table, shown, columns, key, count, first)
+    order = np.argsort(index, kind="stable")
     run = None
     if columns.run in table.columns:
-        texts = table[columns.run].str.strip().str.replace(r"^run-?", "", regex=True)
-        numbers = _whole(texts.to_numpy(dtype=str))
-        if numbers is None:
-            raise InputError(
-                f"{path}: expected column {columns.run} to count runs, found {table[columns.run].iloc[0]!r}; name "
-                "another with --data.source.run_column"
-            )
-        run = numbers[shown][order]
-    return SessionTrials(index[shown][order], label[shown][order], run)
+        expected = f"{path}: expected column {columns.run} to count runs"
+        texts = table[columns.run].str.strip().str.replace(r"^run-?", "", regex=True).to_numpy(dtype=str)
+        run = _whole(texts[shown], expected, "name another with --data.source.run_column")[order]
+    return SessionTrials(index[order], label[shown][order], run)
 
 
-def _indices(path: Path, table: pd.DataFrame, columns: Columns, key: str, count: int, first: int) -> np.ndarray:
-    """The trial of each row, from 0, checked."""
+def _indices(
+    path: Path, table: pd.DataFrame, shown: np.ndarray, columns: Columns, key: str, count: int, first: int
+) -> np.ndarray:
+    """The trial of each row that showed a stimulus, from 0, checked."""
     if columns.index not in table.columns:
         if columns.index != Columns.index or len(table) != count:
             raise InputError(
@@ -177,10 +189,9 @@ def _indices(path: Path, table: pd.DataFrame, columns: Columns, key: str, count:
                 f"found {len(table)} rows of {', '.join(table.columns)}; say what it is called with "
                 "--data.source.index_column"
             )
-        return np.arange(count)
-    numbers = _whole(table[columns.index].str.strip().to_numpy(dtype=str))
-    if numbers is None:
-        raise InputError(f"{path}: expected whole numbers in column {columns.index}, found others; correct them")
+        return np.flatnonzero(shown)
+    expected = f"{path}: expected whole numbers in column {columns.index}"
+    numbers = _whole(table[columns.index].str.strip().to_numpy(dtype=str)[shown], expected, "correct them")
     index = numbers - first
     if index.min() < 0 or index.max() >= count:
         shifted = index.max() - index.min() < count
@@ -197,11 +208,22 @@ def _indices(path: Path, table: pd.DataFrame, columns: Columns, key: str, count:
     return index
 
 
-def _whole(texts: np.ndarray) -> np.ndarray | None:
-    """Texts as whole numbers, int64 (n,); None where some are none."""
+def _whole(texts: np.ndarray, expected: str, remedy: str) -> np.ndarray:
+    """Texts as whole numbers, int64 (n,).
+
+    Raises:
+        InputError: One is none: what was expected, which was found, and the remedy.
+    """
+    numbers = np.array([_number(text) for text in texts.tolist()])
+    wrong = ~((numbers == np.rint(numbers)) & (np.abs(numbers) < 2**53))
+    if wrong.any():
+        raise InputError(f"{expected}, found {str(texts[wrong][0])!r}; {remedy}")
+    return numbers.astype(np.int64)
+
+
+def _number(text: str) -> float:
+    """NaN of what is none."""
     try:
-        values = texts.astype(np.float64)
+        return float(text)
     except ValueError:
-        return None
-    good = np.isfinite(values).all() and (values == np.rint(values)).all() and (np.abs(values) < 2**53).all()
-    return values.astype(np.int64) if good else None
+        return np.nan

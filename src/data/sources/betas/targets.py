@@ -13,11 +13,14 @@ from ....recording import Recording, Roi
 from ...trials.arrays import CiftiSeries
 from ...trials.maps import ImageMap, map_on, read_map
 from ...trials.places import coordinates_of, grid_of, sides_of, vertices_of
-from ...trials.series import Series
+from ...trials.series import Series, same_affine
 from ...trials.session import Chosen, SeriesSession
-from .names import Named
+from .names import Named, of_both, of_space
 from .rois import read_rois
 from .tree import SubjectFiles
+
+_FEW = 0.1
+"""Share of the targets that may be left out without a warning."""
 
 log = logging.getLogger(__name__)
 
@@ -51,7 +54,7 @@ class Targets:
     ) -> None:
         self.subject, self.space = subject, space
         self.files = sessions[0][0]
-        self._affine: np.ndarray | None = None
+        self._maps: list[ImageMap] = []
         self._members = read_rois(subject, self.files, space, roi_folder)
         names = list(dict.fromkeys(each.name for each in self._members))
         asked = {"rois": list(rois or ()), "targets": [] if targets == ["all"] else list(targets or ())}
@@ -64,6 +67,7 @@ class Targets:
                 )
         self._scored = [each for each in self._members if rois is None or each.name in rois]
         places = self._choose(targets, mask)
+        self._affine = _affine_of([*self._maps, *(each.source for each in self._members)])
         there = ~np.logical_or.reduce(
             [SeriesSession("", files, places, rows).missing(still=True) for files, rows in sessions]
         )
@@ -72,8 +76,13 @@ class Targets:
                 f"{subject.home}: expected voxels or vertices that are measured in all sessions, found none of "
                 f"{len(there)}; choose others with --data.source.targets, or leave sessions out"
             )
-        if not there.all():
-            log.info("%s: left out %d targets that some session did not measure", subject.name, int((~there).sum()))
+        gone = int((~there).sum())
+        if gone:
+            level = logging.WARNING if gone > _FEW * len(there) else logging.INFO
+            log.log(
+                level, "%s: left out %d of %d targets, which some session did not measure: NaN, or the same number in "
+                "trial after trial", subject.name, gone, len(there),
+            )  # fmt: skip
         self.chosen = Chosen(places.places[there], places.sides[there])
 
     @property
@@ -152,15 +161,20 @@ class Targets:
         if flag is not None:
             named = [Named(path, path.parent) for path in of_both(flag)]
         else:
-            named = [each for each in self.subject.masks if each.entity("space") in ("", self.space)]
+            named = of_space(self.subject.masks, self.space)
+            if self.subject.masks and not named:
+                log.warning(
+                    "%s: left aside, since its name says another space than that of the betas, %s; name it with "
+                    "--data.source.mask where it is theirs", self.subject.masks[0].path, self.space,
+                )  # fmt: skip
         masks = self._by_side(named)
         if masks:
             for side, found in masks.items():
-                self._affine = found.affine
+                self._maps.append(found)
                 everywhere[side] = found.mask
             return everywhere, True
         for side, found in self._by_side(self.subject.fits).items():
-            self._affine = found.affine
+            self._maps.append(found)
             everywhere[side] = np.nan_to_num(found.values) > 0
         return everywhere, False
 
@@ -188,11 +202,17 @@ class Targets:
         return found
 
 
-def of_both(path: Path) -> list[Path]:
-    """A map, and that of the other hemisphere where its name has one."""
-    name = path.name
-    other = None
-    for one, two in (("lh.", "rh."), ("hemi-L", "hemi-R")):
-        if one in name or two in name:
-            other = path.with_name(name.replace(one, two) if one in name else name.replace(two, one))
-    return [path] if other is None or not other.is_file() else [path, other]
+def _affine_of(maps: Sequence[ImageMap]) -> np.ndarray | None:
+    """From voxels to millimetres, as maps tell it where betas do not; None where none does.
+
+    Raises:
+        InputError: They tell different ones.
+    """
+    there = [each for each in maps if each.affine is not None]
+    for each in there:
+        if not same_affine(each.affine, there[0].affine):
+            raise InputError(
+                f"{each.path}: expected the affine of {there[0].path}, for the betas have none, found another; give "
+                "maps of one space"
+            )
+    return there[0].affine if there else None

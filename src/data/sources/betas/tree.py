@@ -92,11 +92,13 @@ class SubjectFiles:
         root: Of the data set.
         name: The subject's.
         folders: Its own.
+        chosen: That of them whose betas are read; None before these are chosen.
     """
 
     root: Path
     name: str
     folders: Sequence[Path]
+    chosen: Path | None = None
 
     @classmethod
     def find(cls, root: Path, subject: int | str | None) -> "SubjectFiles":
@@ -122,19 +124,29 @@ class SubjectFiles:
 
     @cached_property
     def betas(self) -> list[Named]:
-        """Files of single-trial betas."""
-        return [Named(path, self._top(path)) for path in self._files if is_betas(path)]
+        """Files of single-trial betas; a link to nothing is one that was not downloaded."""
+        return [Named(path, self._top(path)) for path in self._files if is_betas(path) and path.is_file()]
 
     @property
     def home(self) -> Path:
         """The subject's folder that holds the betas, or else its first."""
-        return self.betas[0].top if self.betas else self.folders[0]
+        return self.chosen or (self.betas[0].top if self.betas else self.folders[0])
+
+    def below(self, path: Path) -> str:
+        """A path as seen from the root."""
+        return path.relative_to(self.root).as_posix()
 
     @cached_property
     def tables(self) -> list[Path]:
-        """Tables of trials, or else those beside all subjects."""
+        """Tables of trials: those with the betas, or else the subject's, or else those beside all subjects."""
         own = [path for path in self._files if is_table(path)]
-        return own or sorted(path for path in self.root.iterdir() if path.is_file() and is_table(path))
+        beside = [path for path in own if self._top(path) == self.home]
+        return beside or own or sorted(filter(self._is_own_table, self.root.iterdir()))
+
+    def _is_own_table(self, path: Path) -> bool:
+        """Whether a file beside all subjects is a table that names none, or this one."""
+        subject = Named(path, self.root).entity("sub")
+        return path.is_file() and is_table(path) and (not subject or _same(self.name, subject))
 
     @cached_property
     def _maps(self) -> list[Named]:
@@ -145,8 +157,7 @@ class SubjectFiles:
     @cached_property
     def _beside(self) -> list[Named]:
         """Those that lie with the betas: other derivatives have masks of their own, of other grids."""
-        tops = {each.top for each in self.betas}
-        return [each for each in self._maps if each.top in tops and not self._is_roi(each)]
+        return [each for each in self._maps if each.top == self.home and not self._is_roi(each)]
 
     @cached_property
     def masks(self) -> list[Named]:
