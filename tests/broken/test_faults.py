@@ -91,3 +91,14 @@ def test_an_odd_name_is_a_name(name: str, odd: str, tmp_path: Path) -> None:
     path = copy(original, tmp_path / legal.ODD_NAMES[odd])
     found = answer(path, reader.read, reader.keeps)
     assert same(found.value, value) or (odd in legal.MAY_BE_REFUSED and found.said is not None), found.said
+
+
+@pytest.mark.parametrize("fault", ["an image", "a text", "zeros"])
+def test_a_file_that_is_no_journal_stays_as_it_is(fault: str, tmp_path: Path) -> None:
+    """Of a journal the last line is cut off where it has no end: of another file that would be what it held."""
+    path = copy(_sound("journal study")[0], tmp_path)
+    FAULTS[fault](path)
+    path.write_bytes(path.read_bytes() + b"\nno end")
+    content = path.read_bytes()
+    assert answer(path, READERS["journal study"].read, keeps=False).said is not None
+    assert path.read_bytes() == content
