@@ -167,3 +167,14 @@ def test_a_name_that_is_no_text_is_printed(tmp_path: Path) -> None:
     done = subprocess.run(run, capture_output=True, env={**os.environ, "PYTHONIOENCODING": "utf-8:strict"}, check=False)
     assert b"Traceback" not in done.stderr
     assert done.returncode == 0
+
+
+@pytest.mark.skipif(not Path("/proc/self").exists(), reason="needs a folder in which nobody can write, root included")
+@pytest.mark.parametrize("command", [[*SCORE, "--csv", "/proc/x/a.csv"], [*COMPARE[:-1], "/proc/x"]])
+def test_a_folder_that_cannot_be_written_is_one_line(
+    command: list[str], sound: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(sound)
+    assert main(command) == 2
+    (line,) = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
+    assert "/proc/x" in line
