@@ -154,7 +154,7 @@ def test_it_ends_in_one_line(
     said = [line for line in capsys.readouterr().err.splitlines() if line.startswith("error:")]
     assert (status, len(said)) == (2, 1), said
     made_anew = {path for path in listing(Path()) if path not in before and not path.startswith("cache")}
-    assert made_anew <= {"runs"}  # Lightning makes the folder before the data are read; nothing is in it
+    assert made_anew <= {"runs"}  # where a run's number is reserved before the data are read; it is empty
     assert not Path("hacked").exists()
 
 
