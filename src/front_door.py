@@ -1,5 +1,6 @@
 """What `train.py` and `calcarine` share: exit statuses and one-line errors."""
 
+import io
 import os
 import sys
 import traceback
@@ -24,6 +25,8 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
     0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted. A fault of ours
     keeps its traceback and ends with 1.
     """
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, as on standard error
     typed = list(sys.argv[1:] if args is None else args)
     try:
         command([each for each in typed if each != DEBUG])

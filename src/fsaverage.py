@@ -1,5 +1,6 @@
 """fsaverage: the average cortical surface that a target's vertex lies on, and the mesh of it that nilearn ships."""
 
+import gzip
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -105,6 +106,17 @@ def pial_file(folder: Path, hemisphere: str) -> Path:
     )
 
 
+def _check_own_numbers(path: Path) -> None:
+    """Raises ValueError where numbers are to come out of another file, which may be any that its author names."""
+    mark = b"ExternalFileBinary"
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
+        before = b""
+        while block := file.read(1 << 20):
+            if mark in before + block:
+                raise ValueError("it names another file for its numbers")
+            before = block[-len(mark) :]
+
+
 def read_surface(path: Path) -> np.ndarray:
     """Places of all fsaverage vertices of one hemisphere, from a GIFTI file or one in FreeSurfer's own format.
 
@@ -120,6 +132,7 @@ def read_surface(path: Path) -> np.ndarray:
     expected = f"{path}: expected a surface of fsaverage, ({MESH_VERTICES[7]}, 3) in mm"
     try:
         if ".gii" in path.suffixes:
+            _check_own_numbers(path)
             points = GiftiImage.from_filename(path).agg_data("NIFTI_INTENT_POINTSET")
         else:
             with np.errstate(over="ignore"):  # a count of vertices that no file has

@@ -28,6 +28,7 @@ def read_tensors(path: str | PathLike[str] | IO[bytes], mapped: bool = False) ->
             raise InputError(f"{path}: expected a PyTorch file, found no such file; correct the path")
         mapped = mapped and zipfile.is_zipfile(path)
     try:
+        _check_stored(path)
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", "Validating sparse tensor invariants")  # that it is done is no news
             return torch.load(path, map_location="cpu", weights_only=True, mmap=mapped or None)
@@ -38,6 +39,14 @@ def read_tensors(path: str | PathLike[str] | IO[bytes], mapped: bool = False) ->
         ) from error
     except Exception as error:  # torch and pickle raise many kinds on a damaged file
         raise InputError(f"{path}: expected a PyTorch file, could not read it: {_said(error)}") from error
+
+
+def _check_stored(path: str | PathLike[str] | IO[bytes]) -> None:
+    """PyTorch compresses nothing; a file that is compressed may be a thousand times larger in memory."""
+    if isinstance(path, (str, PathLike)) and zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in archive.infolist()):
+                raise ValueError("it is a compressed zip, which torch.save writes never")
 
 
 def _forbidden(error: Exception) -> str:

@@ -60,11 +60,12 @@ def _recognised(text: str) -> str:
     import yaml
 
     from ..data.sources.base import known_formats
+    from ..yaml_text import read_yaml
 
     if not text.strip():
         raise InputError(f"{ROOT}: expected a path, found nothing; name the folder or file")
     try:
-        roots = [Path(str(each)) for each in yaml.safe_load(text)] if text.startswith("[") else [Path(text)]
+        roots = [Path(str(each)) for each in read_yaml(text)] if text.startswith("[") else [Path(text)]
     except yaml.YAMLError:
         roots = []
     if not roots:

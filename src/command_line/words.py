@@ -5,8 +5,9 @@ from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
-from ..errors import InputError
+from ..errors import InputError, one_line
 from ..where import CONFIGS
+from ..yaml_text import read_yaml
 from .renamed import current_names
 
 CONFIG = ("-c", "--config")
@@ -100,12 +101,11 @@ def config_of(path: Path) -> Mapping[str, Any]:
     import yaml
 
     try:
-        loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-        content = yaml.load(current_names(path.read_text(encoding="utf-8")), Loader=loader)
+        content = read_yaml(current_names(path.read_text(encoding="utf-8")))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         where = "" if mark is None else f", line {mark.line + 1}"
-        fault = getattr(error, "problem", None) or "it is no text"
+        fault = getattr(error, "problem", None) or one_line(error)
         raise InputError(f"--config {path}{where}: expected YAML, found a fault in it ({fault}); correct it") from error
     if not isinstance(content, Mapping):
         raise InputError(

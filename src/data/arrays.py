@@ -29,7 +29,8 @@ def open_array(path: Path, axes: tuple[str, ...]) -> np.memmap:
     if not path.is_file():
         raise InputError(f"{path}: {expected}, found no such file; put it there or correct the folder")
     try:
-        array = np.lib.format.open_memmap(path, mode="r")
+        with np.errstate(over="ignore"):  # a shape that no file has
+            array = np.lib.format.open_memmap(path, mode="r")
     except Exception as error:  # NumPy's header parser raises many kinds on a damaged file
         raise InputError(
             f"{path}: {expected}, found a damaged file ({one_line(error)}); copy it again or write it with numpy.save"

@@ -22,6 +22,9 @@ CLIP_SUFFIX = ".mp4"
 VERSION = 2
 """To be raised when clips are decoded otherwise: what was cached of them is then made anew."""
 
+_LARGEST = 1 << 26
+"""Pixels of a frame, beyond which a file is taken to be made to fill the memory."""
+
 _WIDEST = 16
 """Width over height of a pixel, or height over width, beyond which a file is taken to be damaged."""
 
@@ -110,6 +113,8 @@ def _decode(path: Path, frames: int) -> np.ndarray:
         stream = next(iter(container.streams.video), None)
         if stream is None or stream.codec_context is None:
             raise ValueError("it has no video stream, or only the head of one")
+        if stream.codec_context.width * stream.codec_context.height > _LARGEST:
+            raise ValueError(f"{stream.codec_context.width} × {stream.codec_context.height} pixels")
         stream.codec_context.thread_count = 1  # whole clips are decoded side by side
         packets = list(container.demux(stream))  # ends in an empty one, which brings the decoder's last frames
         announced, present = stream.frames, sum(packet.size > 0 for packet in packets)

@@ -77,5 +77,5 @@ def _load_memo(memo: Path | None) -> dict[str, MemoEntry]:
     try:
         entries = json.loads(memo.read_bytes()) if memo else {}
         return {key: [str(stamp), str(digest)] for key, (stamp, digest) in entries.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
+    except (OSError, ValueError, TypeError, AttributeError, RecursionError):
         return {}

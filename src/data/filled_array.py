@@ -15,10 +15,12 @@ import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Literal
 from uuid import uuid4
 
 import numpy as np
 
+from ..errors import InputError, one_line
 from ..npy import create_array
 from .digests import digest_bytes
 
@@ -48,8 +50,12 @@ class FilledArray:
         return self.folder.is_dir()
 
     def load(self) -> np.ndarray:
-        """Map the array, copy on write so that torch takes it as it is."""
-        return np.load(self.folder / f"{self.name}.npy", mmap_mode="c", allow_pickle=False)
+        """Map the array, copy on write so that torch takes it as it is.
+
+        Raises:
+            InputError: The file was damaged after it had been written.
+        """
+        return self._map(self.folder, "c")
 
     def begin(self) -> None:
         """Make the partial array, or find the one that an earlier or a concurrent process made."""
@@ -81,7 +87,7 @@ class FilledArray:
         if self.has(piece):
             return
         try:
-            array = np.lib.format.open_memmap(self.partial / f"{self.name}.npy", mode="r+")
+            array = self._map(self.partial, "r+")
             array[rows.start : rows.stop] = values
             array.flush()
             self._marker(piece).touch()
@@ -99,6 +105,22 @@ class FilledArray:
                 raise
         for leftover in self.folder.glob("done.*"):
             leftover.unlink(missing_ok=True)
+
+    def _map(self, folder: Path, mode: Literal["c", "r+"]) -> np.memmap:
+        path = folder / f"{self.name}.npy"
+        try:
+            with np.errstate(over="ignore"):  # a shape that no file has
+                array = np.lib.format.open_memmap(path, mode=mode)
+            if (array.shape, array.dtype) != (self.shape, self.dtype):
+                raise ValueError(f"{array.dtype} {array.shape}")
+        except FileNotFoundError:
+            raise
+        except Exception as error:  # NumPy's header parser raises many kinds on a damaged file
+            raise InputError(
+                f"{path}: expected {self.dtype} {self.shape}, as it was written, found a damaged file "
+                f"({one_line(error)}); delete its folder, and it is made anew"
+            ) from error
+        return array
 
     def _marker(self, piece: int) -> Path:
         return self.partial / f"done.{piece}"

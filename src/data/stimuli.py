@@ -13,6 +13,10 @@ from ..errors import InputError, one_line
 from .digests import digest_file, remembered_digests
 
 IMAGE_SUFFIXES = (".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".ppm", ".pgm")
+_FORMATS = ("PNG", "JPEG", "BMP", "DIB", "GIF", "TIFF", "WEBP", "PPM")
+"""Pillow goes by the content, not by the name, and would have Ghostscript run a file that is PostScript."""
+_LARGEST = 1 << 26
+"""Pixels of an image, beyond which a file is taken to be made to fill the memory: 200 MB."""
 _DESKTOP_FILES = ("thumbs.db", "desktop.ini")  # what Windows leaves in a folder; others' begin with a dot
 
 
@@ -111,7 +115,9 @@ def decode(path: Path, content: bytes | None = None) -> np.ndarray:
         InputError: The file is unreadable or truncated, or has pixels of 32 bits.
     """
     try:
-        with Image.open(path if content is None else BytesIO(content)) as image:
+        with Image.open(path if content is None else BytesIO(content), formats=_FORMATS) as image:
+            if image.width * image.height > _LARGEST:
+                raise ValueError(f"{image.width} × {image.height} pixels, more than {_LARGEST:,}")
             image.load()
             upright = ImageOps.exif_transpose(image)
     except Exception as error:  # Pillow's decoders raise many kinds on a damaged file

@@ -28,7 +28,7 @@ def read_package(folder: Path) -> tuple[EncodingModule, dict[str, Any]]:
     try:
         said = json.loads((folder / MODEL).read_text(encoding="utf-8"))
         found = said.get("format") if isinstance(said, dict) else None
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"{folder / MODEL}: expected a package's description, found {one_line(error)}") from error
     if found != FORMAT:
         raise InputError(f"{folder / MODEL}: expected a package of format {FORMAT}, found {found}; export it again")

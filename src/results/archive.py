@@ -41,8 +41,16 @@ class Archive(ABC):
                 yield file
         except InputError:
             raise
-        except (zipfile.BadZipFile, zlib.error, LZMAError, EOFError, NotImplementedError, RuntimeError) as error:
-            # of compressors that are not here, and of passwords, zipfile says so by the last two
+        except (
+            zipfile.BadZipFile,
+            zlib.error,
+            LZMAError,
+            EOFError,
+            NotImplementedError,
+            RuntimeError,
+            ValueError,
+        ) as error:
+            # zipfile says so of compressors that are not here, of passwords, and of places before the file's beginning
             raise InputError(f"{self.place(name)}: found a damaged file ({one_line(error)}); make it again") from error
 
     def place(self, name: str) -> Path:
@@ -88,6 +96,9 @@ class Zip(Archive):
         return sizes
 
     def open(self, name: str) -> IO[bytes]:
+        if self.archive.getinfo(name).compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+            # zipfile lets LZMA and bzip2 blow 4 KB up to any size at once
+            raise zipfile.BadZipFile("compressed otherwise than by deflate")
         return self.archive.open(name)
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import InputError, one_line
+from ..table_head import check_head
+from ..yaml_text import read_yaml
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,7 +60,7 @@ class FinishedRun:
         """Any table of the folder by its file's name: "layers", "bands" of the models that have them.
 
         Raises:
-            InputError: The run has no such table.
+            InputError: The run has no such table, or it is damaged.
         """
         import pandas as pd
 
@@ -66,8 +68,14 @@ class FinishedRun:
         if not path.is_file():
             have = ", ".join(sorted(each.stem for each in self.folder.glob("*.csv")))
             raise InputError(f"{path}: this run has no such table, it has {have}")
-        figures = [column for column in pd.read_csv(path, nrows=0) if column not in WORDS]
-        return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(figures, ("", "nan")))
+        try:
+            check_head(path)
+            figures = [column for column in pd.read_csv(path, nrows=0) if column not in WORDS]
+            return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(figures, ("", "nan")))
+        except InputError:
+            raise
+        except Exception as error:  # pandas's parser raises many kinds on a damaged file
+            raise InputError(f"{path}: expected a run's table, found {one_line(error)}; copy it again") from error
 
     @property
     def config(self) -> dict[str, Any]:
@@ -77,7 +85,7 @@ class FinishedRun:
             InputError: It is missing or no mapping.
         """
         path = self.folder / CONFIG
-        return _mapping(path, lambda text: yaml.safe_load(text), "settings as train.py writes them")
+        return _mapping(path, read_yaml, "settings as train.py writes them")
 
     @property
     def provenance(self) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from ..command_line.renamed import advised
 from ..command_line.typed import check
 from ..command_line.words import with_shipped
 from ..errors import InputError
+from ..yaml_text import read_yaml
 from .class_change import fresh_classes
 from .explain import explain
 
@@ -20,7 +21,7 @@ MODE = "yaml_of_all_times"
 
 
 def _load(text: str) -> Any:
-    return get_loader("yaml")(advised(text))
+    return read_yaml(advised(text), get_loader("yaml"))
 
 
 set_loader(MODE, _load, exceptions=(yaml.YAMLError,))

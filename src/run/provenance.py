@@ -69,8 +69,16 @@ class Provenance(Callback):
             "data_fingerprint": data.identity,
         }
         if (folder / PROVENANCE).exists():
-            self.content["before"] = json.loads((folder / PROVENANCE).read_text(encoding="utf-8"))
+            self.content["before"] = _earlier(folder / PROVENANCE)
         write_provenance(folder, self.content)
+
+
+def _earlier(path: Path) -> object:
+    """What an interrupted run said of itself; a word where that is damaged, for training need not end by it."""
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return "unreadable"
 
 
 def about(config: Namespace) -> dict[str, str]:

@@ -17,6 +17,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from ...errors import InputError, one_line
 from ...names import HEMISPHERES
 from .cortex import ROI_CLASSES, Patch
 from .procedural import CATEGORIES, ObjectTable
@@ -71,9 +72,19 @@ class Truth:
 
     @classmethod
     def read(cls, path: Path) -> "Truth":
-        """Read what `write` wrote."""
-        with np.load(path, allow_pickle=False) as arrays:
-            return cls(**arrays)
+        """Read what `write` wrote.
+
+        Raises:
+            InputError: The file is damaged.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as arrays:
+                return cls(**arrays)
+        except Exception as error:  # zip files and NumPy's header parser raise many kinds
+            raise InputError(
+                f"{path}: expected what responses were made from, found {one_line(error)}; delete its folder to make "
+                "it anew"
+            ) from error
 
 
 def plant(patches: Sequence[Patch], seed: tuple[int, ...]) -> Truth:

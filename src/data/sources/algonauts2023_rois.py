@@ -56,7 +56,8 @@ def read_labels(path: Path, count: int, meaning: str) -> np.ndarray:
             f"{path}: expected {count} labels, {meaning}, found {len(labels)}; use the files of one subject"
         )
     check_finite(labels)
-    whole = np.asarray(labels).astype(np.int64)
+    with np.errstate(invalid="ignore"):  # beyond whole numbers, and so not equal below
+        whole = np.asarray(labels).astype(np.int64)
     if (whole != labels).any():
         raise InputError(f"{path}: expected whole numbers, found {labels[whole != labels][0]}; restore the file")
     return whole

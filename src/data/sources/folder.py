@@ -1,6 +1,7 @@
 """Folder: a user's own images and responses, of one recording or several."""
 
 import logging
+import os
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -177,8 +178,8 @@ class _Tree:
     def _open(self) -> list[np.memmap]:
         """The responses (stimuli, targets), the repetitions (stimuli, repetitions, targets), or both, agreeing."""
         single, repeated = self.root / "responses.npy", self._repeats
-        repeats = open_array(repeated, ("stimuli", "repetitions", "targets")) if repeated.exists() else None
-        if repeats is not None and not single.exists():
+        repeats = open_array(repeated, ("stimuli", "repetitions", "targets")) if os.path.lexists(repeated) else None
+        if repeats is not None and not os.path.lexists(single):
             return [repeats]
         responses = open_array(single, ("stimuli", "targets"))
         if repeats is None:
@@ -193,7 +194,7 @@ class _Tree:
     def _own_ceiling(self) -> np.ndarray | None:
         """The ceilings that the flag gives, else the folder's own file; they go before what repetitions tell."""
         own = self.root / CEILINGS
-        path = self.noise_ceiling or (own if own.exists() else None)
+        path = self.noise_ceiling or (own if os.path.lexists(own) else None)
         if path is None:
             return None
         if path.is_dir():
@@ -204,7 +205,7 @@ class _Tree:
 
 
 def read_coordinates(path: Path, num_targets: int) -> np.ndarray | None:
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     coordinates = open_array(path, ("targets", "x y z"))
     if coordinates.shape != (num_targets, 3):

@@ -2,6 +2,7 @@
 
 import csv
 import difflib
+import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -36,7 +37,7 @@ def read_splits(path: Path, names: Sequence[str], unlisted: Unlisted, others: bo
             or every one of them is.
     """
     splits = np.full(len(names), UNASSIGNED, dtype="<U10")
-    if not path.exists():
+    if not os.path.lexists(path):  # a link to nothing is there, and refused
         return splits
     positions = {name: position for position, name in enumerate(names)}
     for line, (stimulus, split) in _read_rows(path, ("stimulus", "split")):
@@ -81,7 +82,7 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
             than above.
     """
     hemispheres = np.full(num_targets, "", dtype="<U2")
-    if not path.exists():
+    if not os.path.lexists(path):  # a link to nothing is there, and refused
         return hemispheres, []
     members: dict[tuple[str, str], set[int]] = {}
     seen: dict[int, str] = {}

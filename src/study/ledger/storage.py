@@ -34,6 +34,9 @@ HELD_S = 60
 WRITTEN_S = 30
 """The same of the lock on a journal's single writes."""
 
+_FOREIGN = (ValueError, KeyError, TypeError, AttributeError, AssertionError)
+"""What Optuna raises on a journal that it has not written."""
+
 log = logging.getLogger(__name__)
 
 Lock = Callable[[], AbstractContextManager[object]]
@@ -72,7 +75,9 @@ def open_storage(url: str, study: str) -> Storage:
             return _open_sqlite(_file(url, SQLITE))
         if url.startswith(POSTGRESQL):
             return _open_postgresql(url.replace(POSTGRESQL, DRIVER, 1), study)
-    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, RuntimeError) as error:
+    except (OptunaError, sqlalchemy.exc.SQLAlchemyError, RuntimeError, *_FOREIGN) as error:
+        if isinstance(error, InputError):
+            raise
         raise InputError(f"--storage {_shown(url)}: cannot be opened ({one_line(error)})") from error
     raise InputError(f"--storage {_shown(url)}: expected sqlite:///FILE, journal:///FILE or postgresql://USER@HOST/DB")
 
@@ -108,7 +113,9 @@ def _shown(url: str) -> str:
 def _open_sqlite(path: Path) -> Storage:
     lock = partial(file_lock, path.with_name(f"{path.name}.lock"))
     with lock():  # tables made by two workers at once collide
-        return Storage(_relational(f"{SQLITE}{path}", connect_args={"timeout": BUSY_S, "factory": _WriteAhead}), lock)
+        # Connected to by path: in a URL a "?" would begin options, and Optuna fills in what stands in braces.
+        connect = partial(_WriteAhead, str(path), timeout=BUSY_S, check_same_thread=False)
+        return Storage(_relational(f"{SQLITE}study.db", creator=connect), lock)
 
 
 class _WriteAhead(sqlite3.Connection):
@@ -161,6 +168,7 @@ def _open_journal(path: Path) -> Storage:
             _cut_to_whole_lines(path)
             return True
 
+    _check_journal(path)
     path.touch()
     claims = path.with_name(f"{path.name}.claims")
     claims.touch()
@@ -177,6 +185,16 @@ def _open_journal(path: Path) -> Storage:
 
     with lock():
         return Storage(JournalStorage(JournalFileBackend(str(path), Repairing(str(path), WRITTEN_S))), lock)
+
+
+def _check_journal(path: Path) -> None:
+    """Refuse a file that is no journal: its last line would be cut off."""
+    if not path.exists():
+        return
+    with path.open("rb") as file:
+        begin = file.read(64)
+    if begin and b'{"op_code":' not in begin:
+        raise InputError(f"--storage {JOURNAL}{path}: expected a study's journal, found another file; name a new one")
 
 
 def _cut_to_whole_lines(path: Path) -> None:

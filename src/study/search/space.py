@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from ...errors import InputError, one_line
+from ...yaml_text import read_yaml
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -178,7 +179,7 @@ def read_space(path: Path) -> SearchSpace:
         InputError: There is no such file, or it is not a search space.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
+        content = read_yaml(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise InputError(f"--search {path}: expected a YAML file of flags, found no such file") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:

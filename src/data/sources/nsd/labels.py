@@ -95,8 +95,12 @@ def read_values(path: Path, meaning: str) -> np.ndarray:
         there = ", ".join(beside) if len(beside) <= 20 else f"{', '.join(beside[:20])} and {len(beside) - 20} others"
         raise InputError(f"{expected}, found no such file{f'; there are {there}' if there else ''}; download it")
     try:
-        image: Any = nibabel.load(path)
-        return np.asarray(image.dataobj).ravel()
+        with np.errstate(over="ignore"):  # a size that no file has
+            image: Any = nibabel.load(path)
+            values = np.asarray(image.dataobj).ravel()
+        if not values.size:
+            raise ValueError("it holds no values")
+        return values
     except Exception as error:  # parsers of foreign formats raise many kinds
         raise InputError(f"{expected}, found a file that cannot be read ({one_line(error)}); copy it again") from error
 

@@ -163,14 +163,17 @@ class _Subject:
         path = self.tree.synthetic_design.with_name("nsdsyntheticimageinformation.csv")
         if not path.is_file():
             return None
-        with path.open(newline="", encoding="utf-8", errors="replace") as file:
-            rows = list(csv.DictReader(file))
+        try:
+            with path.open(newline="", encoding="utf-8", errors="replace") as file:
+                rows = list(csv.DictReader(file))
+        except csv.Error as error:
+            raise InputError(f"{path}: expected a table of the images, found {error}; copy it again") from error
         if not rows or "Image class" not in rows[0] or len(rows) <= images.max():
             raise InputError(
                 f"{path}: expected a row for each of {images.max() + 1} images with the column Image class, found "
                 f"{len(rows)} rows; copy it again"
             )
-        return np.array([rows[image]["Image class"] for image in images])
+        return np.array([rows[image]["Image class"] or "" for image in images])
 
 
 def as_seen(image: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from ....errors import InputError
+from ....errors import InputError, one_line
 from ....fsaverage import mesh_at_level, pial_file, read_surface
 from ....names import HEMISPHERES
 from ....recording import Grid, Recording, Roi
@@ -175,7 +175,14 @@ class NsdTargets:
         import nibabel
 
         beside = sorted((self.tree.prepared / self.space / "roi").glob("*.nii.gz"))
-        return np.asarray(nibabel.load(beside[0]).affine) if beside else None  # type: ignore[attr-defined]
+        if not beside:
+            return None
+        try:
+            return np.asarray(nibabel.load(beside[0]).affine)  # type: ignore[attr-defined]
+        except Exception as error:  # parsers of foreign formats raise many kinds
+            raise InputError(
+                f"{beside[0]}: expected a volume, which tells where voxels lie, found {one_line(error)}; copy it again"
+            ) from error
 
 
 def _some(chosen: Chosen, targets: Sequence[str]) -> Chosen:

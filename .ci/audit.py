@@ -1,0 +1,15 @@
+"""Says what pip-audit found, read from its JSON; ends with 1 where there is a release that mends it."""
+
+import json
+import sys
+
+said = sys.stdin.read().strip()
+packages = json.loads(said)["dependencies"] if said else []
+audited = [each for each in packages if "skip_reason" not in each]
+if not audited:
+    print("pip-audit: skipped, it reached no index that tells advisories")  # noqa: T201
+found = [(each, hole) for each in audited for hole in each["vulns"]]
+for package, hole in found:
+    mended = ", ".join(hole["fix_versions"]) or "no release: nothing to be done yet"
+    print(f"{package['name']} {package['version']}: {hole['id']}, mended in {mended}")  # noqa: T201
+sys.exit(any(hole["fix_versions"] for _, hole in found))
