@@ -31,19 +31,16 @@ def _sound(name: str) -> tuple[Path, Any]:
 def _faults() -> Iterable[Any]:
     for name in READERS:
         for fault in FAULTS:
-            yield pytest.param(name, fault, marks=_marks(name, fault, fault in IN_ALL))
+            yield pytest.param(name, fault, marks=_marks(fault in IN_ALL))
 
 
 def _hostile() -> Iterable[Any]:
     for name, fault in hostile.CASES:
-        yield pytest.param(name, fault, marks=_marks(name, fault, not fault.startswith(BULKY)))
+        yield pytest.param(name, fault, marks=_marks(not fault.startswith(BULKY)))
 
 
-def _marks(name: str, fault: str, fast: bool) -> list[Any]:
-    marks = [] if fast else [pytest.mark.slow]
-    if (name, fault) in hostile.UNMENDED:
-        marks.append(pytest.mark.xfail(reason="src/data/trials/series.py", strict=False))
-    return marks
+def _marks(fast: bool) -> list[Any]:
+    return [] if fast else [pytest.mark.slow]
 
 
 @pytest.mark.parametrize(("name", "fault"), _faults())

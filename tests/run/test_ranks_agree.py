@@ -47,7 +47,7 @@ def torchrun(folder: Path, per_node: int, nodes: int) -> list[dict[str, Found]]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("per_node", "nodes"), [(1, 2), (3, 1)])
+@pytest.mark.parametrize(("per_node", "nodes"), [(1, 2), pytest.param(3, 1, marks=pytest.mark.long)])
 def test_ranks_fit_and_score_as_one_process_does(
     tmp_path: Path, alone: dict[str, Found], per_node: int, nodes: int
 ) -> None:

@@ -23,6 +23,8 @@ _MEGABYTE = 1 << 20
 _BLOCK = 1 << 22  # values that are compared at a time: 16 MB of float32
 
 _MGH_HEADER = 284  # bytes
+_MOST_COMPRESSED = 1032
+"""Bytes that one byte of gzip can stand for at the most."""
 _MGH_TYPES = {0: ">u1", 1: ">i4", 3: ">f4", 4: ">i2"}
 
 
@@ -155,14 +157,15 @@ class ImageSeries(VolumeSeries):
             raise InputError(f"{expected}, found no such file; put it there or do without it") from None
         except Exception as error:  # parsers of foreign formats raise many kinds
             raise InputError(f"{expected}, found a damaged file ({one_line(error)}); copy it again") from error
-        if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
+        if len(shape) != 4 or min(shape) < 1 or self.dtype.kind not in "iuf":
             raise InputError(f"{expected}, found {self.dtype} {shape}; give the single-trial betas")
         self.shape, self.num_trials = shape[:3], shape[3]
         needed = self._offset + math.prod(shape) * self.dtype.itemsize
-        if not self._compressed and path.stat().st_size < needed:
+        there = path.stat().st_size
+        if needed > there * (_MOST_COMPRESSED if self._compressed else 1):
             raise InputError(
-                f"{path}: expected {needed:,} bytes by its header, found {path.stat().st_size:,}: a broken download; "
-                "fetch it again, or do without it"
+                f"{path}: expected {needed:,} bytes by its header, found {there:,}: a broken download; fetch it again, "
+                "or do without it"
             )
 
     def _read_nifti(self) -> tuple[int, ...]:
@@ -225,7 +228,7 @@ class Hdf5Series(VolumeSeries):
         with opened(path) as file:
             dataset = dataset_in(file, name)
             shape, self.dtype = dataset.shape or (), dataset.dtype
-        if len(shape) != 4 or 0 in shape or self.dtype.kind not in "iuf":
+        if len(shape) != 4 or min(shape) < 1 or self.dtype.kind not in "iuf":
             raise InputError(
                 f"{path}: expected {name} (trials, Z, Y, X) of numbers, found {self.dtype} {shape}; give the "
                 "single-trial betas"

@@ -2,10 +2,7 @@
 
 import csv
 import logging
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +16,6 @@ from calcarine.models.regression.gram import assign_folds
 from calcarine.run.cli import build_cli
 from calcarine.run.main import main
 from lightning.pytorch import Trainer
-from places import REPOSITORY
 from planted import Identity, Planted
 from sklearn.linear_model import Ridge
 from sklearn.preprocessing import StandardScaler
@@ -293,20 +289,3 @@ def test_a_wrong_flag_is_one_line(flags, capsys):
     assert not list(Path("runs").glob("*/*"))
     assert main([*flags, "--model.folds=100"]) == 2
     assert "--model.folds 100: expected 2 to 28 (the training stimuli)" in capsys.readouterr().err
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("size", "kind"), [(2, SummedRows), (8, WholeRows)])
-def test_two_processes_fit_like_one(flags, tmp_path, size, kind):
-    write_folder(tmp_path / "mine", n_stimuli=331, n_targets=30)
-    assert isinstance(keep_rows(torch.zeros(232), 5, 3 * size**2, 30), kind)
-    flags = [*flags, f"--data.encoder.size={size}"]
-    assert main([*flags, "--name=one"]) == 0
-    command = [sys.executable, str(REPOSITORY / "train.py"), *flags, "--name=two"]
-    command += ["--trainer.devices=2", "--trainer.strategy=ddp"]
-    subprocess.run(command, check=True, env=os.environ | {"OMP_NUM_THREADS": "1"}, timeout=240)
-    one, two = (
-        torch.load(f"runs/{name}/version_0/checkpoints/best.ckpt", weights_only=True) for name in ("one", "two")
-    )
-    assert torch.equal(one["findings"]["penalty"], two["findings"]["penalty"])
-    torch.testing.assert_close(one["state_dict"]["head.weight"], two["state_dict"]["head.weight"], rtol=0, atol=1e-5)
