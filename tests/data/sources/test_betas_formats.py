@@ -425,7 +425,8 @@ def test_what_varies_seldom_is_measured(tmp_path, caplog):
     for number, (kind, own) in enumerate((kind, own) for own in (coarse, sparse) for kind in ("nii.gz", "npy", "mgh")):
         own[1][:, :3] = 4
         root = write_lab(tmp_path / f"lab{number}", own, labels, kind)
-        assert read(root).num_targets == PLACES - 3
+        with caplog.at_level(logging.WARNING):  # what is few is said at a lower level, which another test may have set
+            assert read(root).num_targets == PLACES - 3
     assert "left out" not in caplog.text
     own[1][:, :40] = 4
     with caplog.at_level(logging.WARNING):
