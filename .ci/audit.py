@@ -1,4 +1,4 @@
-"""Says what pip-audit found, read from its JSON. What follows is a person's choice: a mend may be newer than the pin."""
+"""Says what pip-audit found, read from its JSON. What follows is a choice: a mend may be newer than the pin."""
 
 import json
 import sys
