@@ -10,6 +10,10 @@ process and with the same threads:
   last checkpoint's writing, beside which a run evaluates.
 
     uv run python benchmarks/epoch.py [--targets N] [--epochs 5] [--repetitions 5] [--threads 2]
+
+Measured on 2 cores, other work stopped: 7.7 s bare, 8.0 s loop, 9.5 s fit for five epochs, 1.24 and 1.18 (2.6 and 3.5
+before checkpoints were written beside training). Of what fit takes beyond the products, half is passes over (batch ×
+targets) that the loop has too (responses gathered and standardised, errors), a quarter the copy of the last checkpoint.
 """
 
 import argparse

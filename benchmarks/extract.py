@@ -9,7 +9,9 @@ last, and, with --compiled, compiled by torch beforehand.
 
 Predicted: .9 of the fastest uncompiled pass, since decoding in threads takes a tenth of the processor. Images come from
 files with their channels last, and keep that order through resizing, so convolutions run as fast as they can without a
-choice of the network's memory format.
+choice of the network's memory format. Measured on 2 cores, other work stopped: .83 (ResNet-50) and .91 (ViT-B/32) of
+the fastest uncompiled pass: resizing takes 4 % and the rest is decoding, hashing and writing, on the same two cores.
+Compiled by torch the bare passes take .78 and .93 of their time, after 11 and 20 s of compiling.
 """
 
 import argparse

@@ -6,7 +6,9 @@ in float64, of float32 responses that lie at 10,000 with a spread of 1.
     uv run python benchmarks/metrics.py [--targets N] [--repetitions 5] [--threads 2]
 
 Predicted: 4 times, since torchmetrics updates means and covariances by Welford's way, five passes in float32 over
-(batch × targets) each of which allocates; ours are sums of blocks that stay in cache.
+(batch × targets) each of which allocates; ours are sums of blocks that stay in cache. Measured on 2 cores, other work
+stopped: 2.2 to 3.2 times, errors 2e-16 and 1e-4. Reading both arrays once takes half of our time; in float32 the sums
+would take half, and could not tell a constant target.
 """
 
 import argparse
