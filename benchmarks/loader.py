@@ -2,8 +2,8 @@
 
 9,000 stimuli of 1,792 features and 4,000 responses in shuffled batches of 64, in memory as a second epoch has them.
 memcpy copies the same rows in the same order, in numpy's C loop; beside it is what rows in the order in which they lie
-would take, which no shuffled epoch has. The DataLoader is PyTorch's own with the default
-collation over a dataset that is asked for one stimulus at a time, in the training process and with two workers.
+would take, which no shuffled epoch has. The DataLoader is PyTorch's own with the default collation over a dataset that
+is asked for one stimulus at a time, in the training process and with two workers.
 
     uv run python benchmarks/loader.py [--repetitions 5] [--threads 2]
 

@@ -2,8 +2,8 @@
 
     uv run python benchmarks/startup.py [--repetitions 5]
 
-Each runs as a process of its own, with as many threads as the environment says. Measured on 2 cores, other work stopped:
-1.72 (18.1 s and 10.4 s), .06 s.
+Each runs as a process of its own, with as many threads as the environment says. Measured on 2 cores, other work
+stopped: 1.72 (18.1 s and 10.4 s), .06 s.
 """
 
 import argparse
