@@ -4,8 +4,10 @@ import json
 import sys
 
 said = sys.stdin.read().strip()
-packages = json.loads(said)["dependencies"] if said else []
-audited = [each for each in packages if "skip_reason" not in each]
+try:
+    audited = [each for each in json.loads(said)["dependencies"] if "skip_reason" not in each]
+except (ValueError, KeyError):  # nothing, or half of it
+    audited = []
 if not audited:
     print("pip-audit: skipped, it reached no index that tells advisories")  # noqa: T201
 found = [(each, hole) for each in audited for hole in each["vulns"]]

@@ -22,8 +22,8 @@ def read_yaml(text: str, load: Callable[[str], Any] | None = None) -> Any:
     """
     import yaml
 
-    _check(text)
     try:
+        _check(text)
         return yaml.load(text, Loader=_loader()) if load is None else load(text)
     except yaml.YAMLError:
         raise

@@ -58,6 +58,11 @@ def _as_own(args: Sequence[str]) -> list[str]:
     """The flags, those of train that check has too under its own names."""
     own = {f"{_SOURCE}{name}": f"--{name}" for name in ("subject", "noise_ceiling", "images", "missing", "unlisted")}
     own["--data.source"] = "--format"
+    args = list(args)
+    for place in range(len(args) - 1, 0, -1):  # a flag of the source that argparse does not know takes its value along
+        flag = args[place - 1]
+        if flag.startswith(_SOURCE) and "=" not in flag and flag not in own and not args[place].startswith("--"):
+            args[place - 1 : place + 1] = [f"{flag}={args[place]}"]
     return ["".join((own.get(flag, flag), *rest)) for flag, *rest in (arg.partition("=") for arg in args)]
 
 

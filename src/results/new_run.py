@@ -82,6 +82,6 @@ def discard(folder: Path, runs: Path) -> None:
     shutil.rmtree(folder)
     above = folder.parent
     with suppress(OSError):  # other runs are there
-        while above != runs:
+        while runs in above.parents:
             above.rmdir()
             above = above.parent

@@ -59,7 +59,8 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         due = time.monotonic() >= self.next or _ends(trainer)
         writer = trainer.strategy.checkpoint_io
-        failed = writer.failed(wait=due) if isinstance(writer, BackgroundCheckpointIO) else None
+        next_one = due and (trainer.current_epoch + 1) % self._every_n_epochs == 0
+        failed = writer.failed(wait=next_one) if isinstance(writer, BackgroundCheckpointIO) else None
         # All ranks write together, or none; and what the first met ends all.
         due, fault = trainer.strategy.broadcast((due, None if failed is None else str(failed)))
         if fault is not None:
@@ -152,7 +153,8 @@ def _copied(value: Any, made: dict[object, Tensor]) -> Any:
         return made[key]
     if isinstance(value, dict):
         same = copy(value)  # of its own class, with what hangs on it, as a state dict's versions do
-        same.update({name: _copied(each, made) for name, each in value.items()})
+        for name, each in value.items():  # no `update`, by which a Counter adds
+            same[name] = _copied(each, made)
         return same
     if isinstance(value, list):
         return [_copied(each, made) for each in value]

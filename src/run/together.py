@@ -57,9 +57,14 @@ def check_processes(trainer: Trainer) -> None:
     if torch.distributed.is_torchelastic_launched():
         launcher, started = "torchrun", int(os.environ["WORLD_SIZE"])
     elif SLURMEnvironment.detect():
-        launcher, started = "srun", int(os.environ["SLURM_NTASKS"])
+        launcher, started = "srun", int(os.environ.get("SLURM_STEP_NUM_TASKS", 1))  # a job has SLURM_NTASKS
     else:
         return
+    if started == 1 < trainer.world_size and launcher == "srun":
+        raise InputError(
+            f"--trainer.devices {trainer.num_devices}, --trainer.num_nodes {trainer.num_nodes}: expected "
+            f"{trainer.world_size} processes, found this one alone; start the run with srun"
+        )
     if started != trainer.world_size:
         raise InputError(
             f"--trainer.devices {trainer.num_devices}, --trainer.num_nodes {trainer.num_nodes}: expected as many "
@@ -92,20 +97,27 @@ def ending_together(world_size: int) -> Iterator[None]:
         SystemExit: A rank has ended badly, and it is said why.
         KeyboardInterrupt: This rank or another was interrupted.
     """
-    held = any(isinstance(each, _End) and not each.finished for each in threading.enumerate())
-    if world_size == 1 or held:
+    global _present
+    if world_size == 1 or _present is not None:
         yield
         return
-    line = _Hub(world_size) if rank() == 0 else _Line()
+    _present = line = _Hub(world_size) if rank() == 0 else _Line()
     line.start()
     try:
         yield
-    except SystemExit:  # --print_config, which all ranks answer
-        line.finish()
-        raise
     except BaseException as error:
+        if isinstance(error, SystemExit) and error.code in (None, 0):  # --print_config, which all ranks answer
+            raise
         line.fail(error)
-    line.finish()
+    finally:
+        line.finish()
+        _present = None
+
+
+def ends_by_itself() -> None:
+    """What ended this rank is in hand: it may take a while, as the last checkpoint does, and is not to be forced."""
+    if _present is not None:
+        _present.ending.set()
 
 
 def _met_by_torchrun() -> bool:
@@ -114,16 +126,22 @@ def _met_by_torchrun() -> bool:
     return torch.distributed.is_torchelastic_launched() and own
 
 
+_present: _End | None = None
+"""This rank's end of the line, while there is one."""
+
+
 class _End(threading.Thread):
     """One end of a line.
 
     Attributes:
         ended: Set once another rank has ended badly, with the exit status that this one ends with then.
+        ending: Set once this rank ends by itself.
     """
 
     def __init__(self) -> None:
         super().__init__(daemon=True, name="line")
         self.ended = threading.Event()
+        self.ending = threading.Event()
         self.status = FAULT
         self.finished = False
         self.interruption = signal.getsignal(signal.SIGINT)
@@ -181,7 +199,12 @@ class _End(threading.Thread):
             return
         self.status = status
         self.ended.set()
-        threading.Thread(target=_leave, args=(status,), daemon=True).start()
+        threading.Thread(target=self._leave, daemon=True).start()
+
+    def _leave(self) -> None:
+        time.sleep(GRACE)
+        if not self.ending.is_set():
+            os._exit(self.status)  # the main thread waits in a collective that nothing interrupts
 
     def interrupted(self) -> bool:
         """Whether Lightning ends this rank after Ctrl-C, and its processes with it."""
@@ -309,12 +332,9 @@ def _status(error: BaseException) -> int:
     """The exit status that an error means."""
     if isinstance(error, KeyboardInterrupt):
         return INTERRUPTED
+    if isinstance(error, SystemExit) and isinstance(error.code, int):
+        return error.code
     return FAULT if of_input(error) is None else WRONG_INPUT
-
-
-def _leave(status: int) -> None:
-    time.sleep(GRACE)
-    os._exit(status)  # the main thread waits in a collective that nothing interrupts
 
 
 def _gone(other: int) -> str:

@@ -18,7 +18,7 @@ from ..results.new_run import discard
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
-from .together import check_processes, ending_together
+from .together import check_processes, ending_together, ends_by_itself
 
 if TYPE_CHECKING:
     from .cli import EncodingCLI
@@ -57,6 +57,7 @@ def train(cli: EncodingCLI, keep: bool) -> Path | None:
         trainer.test(model, data, verbose=False)
         cli.checkpoint_io.wait()
     except BaseException as error:
+        ends_by_itself()
         _finish_writing(cli, error)
         _discard_if_empty(cli)
         if isinstance(error, SystemExit) and trainer.state.status == TrainerStatus.INTERRUPTED:

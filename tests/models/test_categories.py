@@ -265,7 +265,7 @@ def test_it_hybrid_names_objects_and_predicts_spikes(
         write_gratings(Path(name), mixed)
         source = [f"--data.source.root={name}", f"--data.source.shuffle={str(mixed).lower()}"]
         caplog.clear()
-        assert main([*QUIET, "--config=hybrid.yaml", f"--name={name}", "--trainer.max_epochs=4", *source]) == 0
+        assert main([*QUIET, "--config=hybrid.yaml", f"--name={name}", "--trainer.max_epochs=6", *source]) == 0
         said = re.findall(r"Category named rightly, (\w+): ([\d.]+)% of stimuli, among 4", caplog.text)
         shares[name] = {split: float(share) / 100 for split, share in said}
         with Path(f"runs/{name}/version_0/scores.csv").open(newline="") as file:

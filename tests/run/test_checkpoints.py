@@ -95,6 +95,11 @@ def test_what_hangs_on_a_state_dict_is_copied_too():
     assert made["weight"] is not state["weight"]
 
 
+def test_counters_are_copied_as_they_are():
+    steps = torch.optim.lr_scheduler.MultiStepLR(torch.optim.SGD([torch.zeros(1)]), [2, 4]).state_dict()
+    assert copied({"schedule": steps})["schedule"]["milestones"] == {2: 1, 4: 1}
+
+
 def test_a_checkpoint_of_another_name_is_there_when_it_was_asked_for(tmp_path):
     writer = BackgroundCheckpointIO()
     writer.save_checkpoint({"epoch": 1}, tmp_path / "hpc_ckpt_1.ckpt")

@@ -129,10 +129,11 @@ def start_nodes(*flags: str, of_second: str) -> list[subprocess.Popen[str]]:
 
 
 @pytest.mark.slow
-def test_a_killed_rank_of_one_torchrun_node_ends_the_other_node() -> None:
-    nodes = start_nodes(of_second=fault(1, "killed"))
+@pytest.mark.parametrize(("how", "line"), [("killed", f"rank 1 is {GONE}"), ("input", f"rank 1: {INPUT}")])
+def test_a_rank_of_one_torchrun_node_that_fails_ends_the_other_node(how: str, line: str) -> None:
+    nodes = start_nodes(of_second=fault(1, how))
     said, ended = zip(*(end(node) for node in nodes), strict=True)
-    assert [f"rank 1 is {GONE}" in line for text in said for line in errors(text)] == [True], said
+    assert [line in each for text in said for each in errors(text)] == [True], said
     assert all(node.returncode for node in nodes)
     assert max(ended) - float(Path(WHEN).read_text()) < MINUTE
 

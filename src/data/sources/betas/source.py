@@ -22,9 +22,10 @@ class Betas(Source):
     is read as it is downloaded.
 
     Each target is standardised within each session, and averaged over the repeats of an image. What is prepared so is
-    kept in the cache, session by session, so that a second run reads no betas. Targets that a session did not measure
-    are left out: those that are NaN, or the same number in trial after trial. Noise ceilings are those of the repeats
-    of the scored images, and beside them those of files that are about as many repeats.
+    kept in the cache, session by session, so that a second run reads no more of them than tells which targets were
+    measured. Targets that a session did not measure are left out: those that are NaN, or the same number in trial after
+    trial. Noise ceilings are those of the repeats of the scored images, and beside them those of files that are about
+    as many repeats.
 
     Args:
         root: The folder.
@@ -44,7 +45,7 @@ class Betas(Source):
             mask, or without a mask those of all ROIs.
         rois: ROIs that are scored; all that are there where not given.
         roi_folder: Where the maps of ROIs are; looked for where not given.
-        noise_ceiling: A map of noise ceilings, of whichever images are scored; looked for where not given.
+        noise_ceiling: A map of noise ceilings, for images without repeats of their own; looked for where not given.
         ceiling_in: The unit of noise ceilings.
         split: Which images test: a file, or the name of one in the root's folder `splits`, such as tau. Where not
             given, the root's `split.csv`, or a seeded split.
