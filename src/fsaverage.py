@@ -4,6 +4,7 @@ import gzip
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
+from xml.parsers.expat import ParserCreate
 
 import numpy as np
 
@@ -108,13 +109,15 @@ def pial_file(folder: Path, hemisphere: str) -> Path:
 
 def _check_own_numbers(path: Path) -> None:
     """Raises ValueError where numbers are to come out of another file, which may be any that its author names."""
-    mark = b"ExternalFileBinary"
+
+    def begin(name: str, attributes: dict[str, str]) -> None:
+        if attributes.get("Encoding") == "ExternalFileBinary" or attributes.get("ExternalFileName"):
+            raise ValueError("it names another file for its numbers")
+
+    parser = ParserCreate()  # as nibabel does, so that no spelling of it is overlooked
+    parser.StartElementHandler = begin
     with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
-        before = b""
-        while block := file.read(1 << 20):
-            if mark in before + block:
-                raise ValueError("it names another file for its numbers")
-            before = block[-len(mark) :]
+        parser.ParseFile(file)
 
 
 def read_surface(path: Path) -> np.ndarray:

@@ -137,3 +137,13 @@ def test_a_surface_that_is_none_is_one_line(tmp_path: Path, places: np.ndarray, 
 def test_a_folder_without_surfaces_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"expected a folder with fsaverage's rh.pial or pial_right.gii.gz or .*found"):
         pial_file(tmp_path, "rh")
+
+
+def test_numbers_of_another_file_are_not_read_however_it_is_spelled(tmp_path: Path) -> None:
+    (tmp_path / "lh.pial.gii").write_text(
+        '<?xml version="1.0"?><GIFTI Version="1.0" NumberOfDataArrays="1"><DataArray Intent="NIFTI_INTENT_POINTSET" '
+        'DataType="NIFTI_TYPE_FLOAT32" Dimensionality="2" Dim0="4" Dim1="3" Encoding="External&#70;ileBinary" '
+        'ExternalFileName="other"><Data/></DataArray></GIFTI>'
+    )
+    with pytest.raises(InputError, match="names another file for its numbers"):
+        read_surface(tmp_path / "lh.pial.gii")
