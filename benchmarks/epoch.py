@@ -11,9 +11,10 @@ process and with the same threads:
 
     uv run python benchmarks/epoch.py [--targets N] [--epochs 5] [--repetitions 5] [--threads 2]
 
-Measured on 2 cores, other work stopped: 7.7 s bare, 8.0 s loop, 9.5 s fit for five epochs, 1.24 and 1.18 (2.6 and 3.5
-before checkpoints were written beside training). Of what fit takes beyond the products, half is passes over (batch ×
-targets) that the loop has too (responses gathered and standardised, errors), a quarter the copy of the last checkpoint.
+Measured on 2 cores, other work stopped: 6.8 to 7.7 s bare, 7.2 to 8.0 s loop, 9.5 to 9.8 s fit for five epochs: 1.24 to
+1.38 of bare, 1.18 to 1.36 of loop (2.6 and 3.5 before checkpoints were written beside training). Of what fit takes
+beyond the products, half is passes over (batch × targets) that the loop has too (responses gathered and standardised,
+errors), a quarter the copy of the last checkpoint.
 """
 
 import argparse

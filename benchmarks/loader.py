@@ -7,9 +7,9 @@ is asked for one stimulus at a time, in the training process and with two worker
 
     uv run python benchmarks/loader.py [--repetitions 5] [--threads 2]
 
-Measured on 2 cores, other work stopped: 1.34 of memcpy, since the gather takes two threads, 7.3 times the DataLoader;
-on one thread .92 and 5.0. Predicted: .9 of memcpy, since a gather reads whole rows of 7 and 16 kB; 8 times the
-DataLoader, which makes a tensor of every row and copies each twice.
+Measured on 2 cores, other work stopped: 1.34 of memcpy, since the gather takes two threads, 3.5 to 7.3 times the
+DataLoader; on one thread .92 and 5.0. Predicted: .9 of memcpy, since a gather reads whole rows of 7 and 16 kB; 8 times
+the DataLoader, which makes a tensor of every row and copies each twice.
 """
 
 import argparse
