@@ -29,7 +29,7 @@ def main() -> None:
         print(f"== {name}", flush=True)
         found = [f"| {name} {line}" for line in printed(HERE / f"{name}.py") if line.startswith("|")]
         rows[name] = [f"{line} {datetime.now(UTC):%Y-%m-%d} |" for line in found]
-    write(rows)
+        write(rows)
 
 
 def printed(script: Path) -> list[str]:

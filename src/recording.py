@@ -86,8 +86,10 @@ class Part:
         """
         if self.array.dtype != out.dtype or not (self.array.flags.c_contiguous and out.flags.c_contiguous):
             return False
-        # In the mode "raise", which is the default, numpy makes a copy of `out`.
-        np.take(self.array, index if self.rows is None else self.rows[index], axis=0, out=out, mode="clip")
+        rows = index if self.rows is None else self.rows[index]
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self.array):
+            return False  # indexing says what is wrong with it
+        np.take(self.array, rows, axis=0, out=out, mode="clip")  # "raise", the default, makes a copy of `out`
         return True
 
 

@@ -1,6 +1,7 @@
 """Streaming per-target metrics: exact under any batch split and any number of ranks."""
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Literal
 
 import torch
@@ -146,16 +147,16 @@ def _sums(names: Sequence[str], prediction: Tensor, response: Tensor, shift: Ten
         count -= missing.sum(0)
         y.masked_fill_(missing, 0.0)
         p.masked_fill_(missing, 0.0)
-    e = p - y if {"ee", "absolute", "smooth"}.intersection(names) else p
+    error = cache(lambda: p - y)  # which not every figure needs
     terms: dict[str, Callable[[], Tensor]] = {
         "y": lambda: y,
         "p": lambda: p,
         "yy": lambda: y * y,
         "pp": lambda: p * p,
         "yp": lambda: y * p,
-        "ee": lambda: e * e,
-        "absolute": lambda: e.abs(),
-        "smooth": lambda: _smooth_l1(e),
+        "ee": lambda: error() * error(),
+        "absolute": lambda: error().abs(),
+        "smooth": lambda: _smooth_l1(error()),
     }
     return torch.stack([count if name == "count" else terms[name]().sum(0) for name in names])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 
 from ..errors import InputError, one_line
-from ..table_head import check_head
+from ..table_file import reading_table
 from ..yaml_text import read_yaml
 
 if TYPE_CHECKING:
@@ -68,14 +68,9 @@ class FinishedRun:
         if not path.is_file():
             have = ", ".join(sorted(each.stem for each in self.folder.glob("*.csv")))
             raise InputError(f"{path}: this run has no such table, it has {have}")
-        try:
-            check_head(path)
+        with reading_table(path, "a run's table"):
             figures = [column for column in pd.read_csv(path, nrows=0) if column not in WORDS]
             return pd.read_csv(path, keep_default_na=False, na_values=dict.fromkeys(figures, ("", "nan")))
-        except InputError:
-            raise
-        except Exception as error:  # pandas's parser raises many kinds on a damaged file
-            raise InputError(f"{path}: expected a run's table, found {one_line(error)}; copy it again") from error
 
     @property
     def config(self) -> dict[str, Any]:

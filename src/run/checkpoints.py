@@ -22,7 +22,7 @@ from ..errors import InputError
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
-WORTH = 2e7
+BYTES_A_SECOND = 2e7
 """Bytes of weights whose first checkpoint is worth a second of training: copied with the optimiser's state, and written
 beside the training, they take a twentieth of it."""
 
@@ -54,7 +54,7 @@ class LastCheckpoint(ModelCheckpoint):
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         super().on_train_start(trainer, pl_module)
         size = sum(each.nbytes for each in pl_module.parameters())
-        self.next = time.monotonic() + min(self.every_n_seconds, size / WORTH)
+        self.next = time.monotonic() + min(self.every_n_seconds, size / BYTES_A_SECOND)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         due = time.monotonic() >= self.next or _ends(trainer)

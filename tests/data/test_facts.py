@@ -3,10 +3,11 @@
 from typing import Any
 
 import numpy as np
+import pytest
 import torch
 from calcarine.data.facts import gather_facts
 from calcarine.data.stimulus_table import StimulusTable
-from calcarine.recording import Recording, Responses, Roi
+from calcarine.recording import Part, Recording, Responses, Roi
 
 
 class Counted:
@@ -111,3 +112,11 @@ def test_what_is_nan_in_training_or_validation_is_counted_whatever_a_source_says
     facts = gather_facts(table, standardized=True, frames=None, seed=0)
     assert (facts.gaps, facts.complete) == (3, False)
     assert gathered([one], [np.arange(40)]).complete
+
+
+def test_a_row_that_is_not_there_is_no_other_stimulus():
+    stored = np.arange(6, dtype=np.float32).reshape(3, 2)
+    responses = Responses((3, 2), [Part(0, 0, stored, np.array([2, 0, 3]))])
+    assert responses.gather(np.array([1, 0])).tolist() == [[0, 1], [4, 5]]
+    with pytest.raises(IndexError):
+        responses.gather(np.array([2]))

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ...errors import InputError, one_line
-from ...table_head import check_head
+from ...errors import InputError
+from ...table_file import reading_table
 from ..noise_ceiling import share_of
 from .base import OWN_NAMES
 
@@ -128,13 +128,8 @@ def _read(path: Path, columns: Sequence[str]) -> pd.DataFrame:
 
     if not path.is_file():
         raise InputError(f"{path}: expected a table with {', '.join(columns)}, found no such file; put it there")
-    try:
-        check_head(path)
+    with reading_table(path, "a CSV file"):
         table = pd.read_csv(path, encoding="utf-8-sig", skipinitialspace=True, keep_default_na=False, na_values=[""])
-    except InputError:
-        raise
-    except Exception as error:  # pandas's parser raises many kinds on a damaged file
-        raise InputError(f"{path}: expected a CSV file, found {one_line(error)}; copy it again") from error
     missing = [name for name in columns if name not in table.columns]
     if missing or not len(table):
         found = f"no column {missing[0]}" if missing else "no row"

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from ....errors import InputError, one_line
-from ....table_head import check_head
+from ....table_file import reading_table
 from .tree import NsdTree
 
 _SESSIONS = {1: 40, 2: 40, 3: 32, 4: 30, 5: 40, 6: 32, 7: 40, 8: 30}
@@ -142,15 +142,8 @@ def _recorded_sessions(tree: NsdTree) -> list[int]:
 
     found = []
     for path in tree.prepared.parent.glob("subj[0-9][0-9]/behav/responses.tsv"):
-        try:
-            check_head(path, "\t")
+        with reading_table(path, "a table with the column SESSION", "\t"):
             found.append(int(pandas.read_csv(path, sep="\t", usecols=["SESSION"]).to_numpy(np.int64).max()))
-        except InputError:
-            raise
-        except Exception as error:  # pandas raises many kinds on a damaged table
-            raise InputError(
-                f"{path}: expected a table with the column SESSION, found {one_line(error)}; copy it again"
-            ) from error
     return found
 
 
@@ -159,16 +152,9 @@ def _check_behaviour(tree: NsdTree, image: np.ndarray, trials_per_session: int) 
     import pandas
 
     path = tree.behaviour
-    try:
-        check_head(path, "\t")
+    with reading_table(path, "a table with the columns SESSION and 73KID", "\t"):
         table = pandas.read_csv(path, sep="\t", usecols=["SESSION", "73KID"])
         sessions, shown = table["SESSION"].to_numpy(np.int64), table["73KID"].to_numpy(np.int64) - 1
-    except InputError:
-        raise
-    except Exception as error:  # pandas raises many kinds on a damaged table
-        raise InputError(
-            f"{path}: expected a table with the columns SESSION and 73KID, found {one_line(error)}; copy it again"
-        ) from error
     rows = len(shown)
     if rows == 0 or rows > len(image) or sessions.max() * trials_per_session != rows:
         raise InputError(
