@@ -1,6 +1,7 @@
 """A recording and an encoder of chosen sizes, made of random numbers, and a trainer as train.py makes it."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -95,12 +96,16 @@ class RandomFeatures(Encoder):
         return {}
 
 
-def make_trainer(epochs: int, *callbacks: Callback) -> tuple[Trainer, BackgroundCheckpointIO]:
+def make_trainer(
+    epochs: int, *callbacks: Callback, accelerator: str = "cpu", precision: Any = "32-true"
+) -> tuple[Trainer, BackgroundCheckpointIO]:
     """A trainer with all that a run has, in the present folder, and who writes its checkpoints."""
     writer = BackgroundCheckpointIO()
     trainer = Trainer(
         max_epochs=epochs,
-        accelerator="cpu",
+        accelerator=accelerator,
+        devices=1,
+        precision=precision,
         logger=RunLogger("benchmark", None, Path("runs")),
         callbacks=[EpochSeed(0), HistoryWriter(), RoiEarlyStopping(), LastCheckpoint(), *callbacks],
         plugins=[writer],

@@ -28,7 +28,7 @@ from brain import Brain, RandomFeatures, make_trainer
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.models import EncodingModule
 from lightning.pytorch import Callback, Trainer
-from side_by_side import in_turn, ratio, row, told
+from side_by_side import finished, in_turn, ratio, row, told
 
 FEATURES, TRAINING, VALIDATION, STEPS = 1792, 700, 175, 3
 ROIS = 72
@@ -43,13 +43,14 @@ class FirstBatch(Callback):
         self.start = self.start or time.perf_counter()
 
 
-def bare(targets: int, epochs: int) -> float:
+def bare(targets: int, epochs: int, device: str = "cpu") -> float:
     """Seconds of the products and the optimiser."""
-    weight = torch.nn.Parameter(torch.zeros(targets, FEATURES))
+    weight = torch.nn.Parameter(torch.zeros(targets, FEATURES, device=device))
     optimizer = torch.optim.AdamW([weight], lr=1e-4, fused=True)
-    held_out = torch.randn(VALIDATION, FEATURES)
-    batches = torch.randn(TRAINING, FEATURES).tensor_split(STEPS)
-    errors = [torch.randn(len(each), targets) for each in batches]
+    held_out = torch.randn(VALIDATION, FEATURES, device=device)
+    batches = torch.randn(TRAINING, FEATURES, device=device).tensor_split(STEPS)
+    errors = [torch.randn(len(each), targets, device=device) for each in batches]
+    finished(device)
     start = time.perf_counter()
     with torch.no_grad():
         for _ in range(epochs):
@@ -58,15 +59,17 @@ def bare(targets: int, epochs: int) -> float:
                 weight.grad = error.T @ features
                 optimizer.step()
             held_out @ weight.T
+    finished(device)
     return time.perf_counter() - start
 
 
-def loop(targets: int, epochs: int) -> float:
+def loop(targets: int, epochs: int, device: str = "cpu") -> float:
     """Seconds of a loop that trains and does nothing else."""
-    head = torch.nn.Linear(FEATURES, targets)
+    head = torch.nn.Linear(FEATURES, targets, device=device)
     optimizer = torch.optim.AdamW(head.parameters(), lr=1e-4, fused=True)
-    features, held_out = torch.randn(TRAINING, FEATURES), torch.randn(VALIDATION, FEATURES)
-    responses, truth = torch.randn(TRAINING, targets), torch.randn(VALIDATION, targets)
+    features, held_out = (torch.randn(count, FEATURES, device=device) for count in (TRAINING, VALIDATION))
+    responses, truth = (torch.randn(count, targets, device=device) for count in (TRAINING, VALIDATION))
+    finished(device)
     start = time.perf_counter()
     for _ in range(epochs):
         for rows in torch.randperm(TRAINING).tensor_split(STEPS):
@@ -75,17 +78,19 @@ def loop(targets: int, epochs: int) -> float:
             optimizer.step()
         with torch.no_grad():
             (head(held_out) - truth).square().mean(0)
+    finished(device)
     return time.perf_counter() - start
 
 
-def fit(targets: int, epochs: int) -> float:
+def fit(targets: int, epochs: int, device: str = "cpu") -> float:
     """Seconds of `trainer.fit` from its first batch on."""
     data = EncodingDataModule(
         Brain(targets, TRAINING, VALIDATION, ROIS), RandomFeatures(FEATURES), batch_size=-(-TRAINING // STEPS)
     )
     first = FirstBatch()
-    trainer, writer = make_trainer(epochs, first)
+    trainer, writer = make_trainer(epochs, first, accelerator=device)
     trainer.fit(EncodingModule(data.num_targets, data.feature_shapes), data)
+    finished(device)
     seconds = time.perf_counter() - first.start
     writer.wait()  # of the last one: a run goes on with its test meanwhile
     return seconds

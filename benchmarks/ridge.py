@@ -82,9 +82,9 @@ def simulate(args: argparse.Namespace, num_targets: int) -> Data:
     return Data(features[training], responses[training], features[test], responses[test], penalties, splits, fold)
 
 
-def ours(data: Data, **settings: Any) -> Result:
-    fit = fit_ridge(data.features, data.responses, data.penalties, **settings)
-    return Result(fit.weight.numpy(), fit.bias.numpy(), fit.penalty.numpy())
+def ours(data: Data, device: str = "cpu", **settings: Any) -> Result:
+    fit = fit_ridge(data.features.to(device), data.responses.to(device), data.penalties, **settings)
+    return Result(fit.weight.cpu().numpy(), fit.bias.cpu().numpy(), fit.penalty.cpu().numpy())
 
 
 def himalaya(data: Data, backend: str) -> Result:

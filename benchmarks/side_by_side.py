@@ -8,6 +8,8 @@ import statistics
 import time
 from collections.abc import Callable, Mapping
 
+import torch
+
 Way = Callable[[], object]
 """Does the thing. Returns its seconds, a float, where it times itself, as one that has something to prepare does."""
 
@@ -22,6 +24,12 @@ def in_turn(ways: Mapping[str, Way], repetitions: int) -> dict[str, list[float]]
             own = way()
             seconds[name].append(own if isinstance(own, float) else time.perf_counter() - start)
     return seconds
+
+
+def finished(device: str) -> None:
+    """Wait until a device has done what it was given."""
+    if device == "cuda":
+        torch.cuda.synchronize()
 
 
 def ratio(seconds: Mapping[str, list[float]], one: str, other: str) -> float:

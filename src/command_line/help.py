@@ -66,6 +66,7 @@ It takes every flag of `calcarine train`; those of the data decide what is compu
   --data.cache_dir DIR                              where they are kept, cache/ by default
   --data.cache_dtype float16|float32                their precision
   --data.encode_batch_size N                        images per forward pass
+  --data.encode_precision 32-true|bf16-mixed        of the encoder's products
 """
 
 

@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby, islice
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -16,6 +16,9 @@ from ..recipe import make, recipe_of
 from .base import Encoder, part_layer
 from .hub import weights_follow
 from .projection import Projection
+
+Precision = Literal["32-true", "bf16-mixed"]
+"""In which networks of frozen encoders compute, in Lightning's words: with bf16, products are, and sums are not."""
 
 LARGEST_SAVED = 200_000_000
 """Bytes of an encoder's weights up to which a checkpoint holds them; larger ones are drawn again from their seed."""
@@ -33,6 +36,7 @@ class StimulusIntake:
         fingerprint: Of the encoder, where it is known: the hash of big weights takes seconds.
         frames: Frames of a clip that are served one by one; None where stimuli have one set of features.
         batch_size: Images, or frames, encoded at a time.
+        precision: Of the encoder's products.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class StimulusIntake:
         fingerprint: Mapping[str, object] | None = None,
         frames: int | None = None,
         batch_size: int = 64,
+        precision: Precision = "32-true",
     ) -> None:
         self.encoder = encoder
         self.average_frames = average_frames
@@ -54,6 +59,7 @@ class StimulusIntake:
         self.fingerprint = fingerprint
         self.frames = frames
         self.batch_size = batch_size
+        self.precision: Precision = precision
 
     def __call__(
         self, stimuli: np.ndarray, device: torch.device, batch_size: int | None = None
@@ -78,7 +84,8 @@ class StimulusIntake:
         served: Features = {}
         for name, part in self.encoder.parts().items():
             at_once = batch_size or self.batch_size
-            encoded = encode_stimuli(part.eval().to(device), list(stimuli), device, at_once, self.average_frames)
+            part.eval().to(device)
+            encoded = encode_stimuli(part, list(stimuli), device, at_once, self.average_frames, self.precision)
             for layer, features in encoded.items():
                 own = part_layer(name, layer)
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
@@ -117,6 +124,7 @@ class StimulusIntake:
             "image_shape": self.image_shape,
             "frames": self.frames,
             "batch_size": self.batch_size,
+            "precision": self.precision,
         }
 
     @classmethod
@@ -135,7 +143,7 @@ class StimulusIntake:
         fingerprint = json.loads(plain["fingerprint"])
         settings = {
             name: plain[name]
-            for name in ("average_frames", "dtype", "image_shape", "frames", "batch_size")
+            for name in ("average_frames", "dtype", "image_shape", "frames", "batch_size", "precision")
             if name in plain
         }
         intake = cls(encoder, projections=projections, **settings)
@@ -171,7 +179,12 @@ def same_sized(stimuli: Iterable[np.ndarray], batch_size: int) -> Iterator[np.nd
 
 
 def encode_stimuli(
-    encoder: Encoder, stimuli: Sequence[np.ndarray], device: torch.device, batch_size: int, average_frames: bool
+    encoder: Encoder,
+    stimuli: Sequence[np.ndarray],
+    device: torch.device,
+    batch_size: int,
+    average_frames: bool,
+    precision: Precision = "32-true",
 ) -> dict[str, np.ndarray]:
     """Features by layer of stimuli, each float32 (n, *shape), or (n, frames, *shape).
 
@@ -183,14 +196,17 @@ def encode_stimuli(
         device: Where to compute.
         batch_size: Images, or frames, at a time; of clips at least one.
         average_frames: Of clips, the mean over the frames rather than each frame's features.
+        precision: Of the encoder's products.
     """
     at_once = max(1, batch_size // (len(stimuli[0]) if stimuli[0].ndim == 4 else 1))
     alike = all(each.shape == stimuli[0].shape for each in stimuli)
     blocks = []
-    for batch in same_sized(stimuli, at_once):
-        full = padded(torch.from_numpy(batch), at_once if alike else 0)
-        encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames)
-        blocks.append({layer: each[: len(batch)] for layer, each in encoded.items()})
+    # Of a model that predicts in lower precision, the encoder computes as it did for the cache.
+    with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
+        for batch in same_sized(stimuli, at_once):
+            full = padded(torch.from_numpy(batch), at_once if alike else 0)
+            encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames)
+            blocks.append({layer: each[: len(batch)] for layer, each in encoded.items()})
     return {layer: np.concatenate([block[layer] for block in blocks]) for layer in blocks[0]}
 
 

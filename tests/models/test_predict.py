@@ -44,6 +44,7 @@ def joint(**encoders: Any) -> dict[str, Any]:
 RUNS: dict[str, dict[str, Any]] = {
     "linear": {"data": {"encoder": GABOR}, "model": ("EncodingModule", SGD)},
     "half": {"data": {"encoder": GABOR, "cache_dtype": "float16"}, "model": ("EncodingModule", SGD)},
+    "bf16": {"data": {"encoder": RESNET, "encode_precision": "bf16-mixed"}, "model": ("RidgeModule", {})},
     "components": {"data": {"encoder": joint(a=PIXELS, b=PATCHES), "reduction": PCA}, "model": ("RidgeModule", {})},
     "projected": {"data": {"encoder": GABOR, "reduction": PROJECTED}, "model": ("SimilarityModule", {})},
     "banded": {"data": {"encoder": RESNET}, "model": ("BandedRidgeModule", {"candidates": 5})},

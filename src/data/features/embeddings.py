@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ...encoders import Encoder
 from ...encoders.base import part_layer
-from ...encoders.intake import encode_stimuli, resized
+from ...encoders.intake import Precision, encode_stimuli, resized
 from ...errors import InputError
 from ...recording import Stimuli
 from .cache_entry import Entry, at_once, num_chunks, rows_of
@@ -33,12 +33,22 @@ class EmbeddingCache:
         folder: The cache's folder.
         dtype: "float32", or "float16" for half the space.
         threads: Threads that decode images.
+        precision: Of the encoders' products.
     """
 
-    def __init__(self, folder: Path, dtype: str = "float32", threads: int = 4) -> None:
+    def __init__(
+        self, folder: Path, dtype: str = "float32", threads: int = 4, precision: Precision = "32-true"
+    ) -> None:
         self.folder = folder
         self.dtype = np.dtype(dtype)
         self.threads = threads
+        self.precision: Precision = precision
+
+    def identity(self) -> dict[str, object]:
+        """What determines the features beside stimuli and encoder, in plain JSON types."""
+        # Full precision goes without saying, so that entries made before there was another keep their names.
+        precision = {} if self.precision == "32-true" else {"precision": self.precision}
+        return {"dtype": self.dtype.name, **precision}
 
     def embed(
         self,
@@ -83,7 +93,7 @@ class EmbeddingCache:
         verb: str,
     ) -> dict[str, np.ndarray]:
         shapes = encoder.feature_shapes()
-        identity: dict[str, object] = {"encoder": encoder.fingerprint()}
+        identity: dict[str, object] = {"encoder": encoder.fingerprint(), **self.identity()}
         if stimuli.frames is not None:
             identity["frames"] = "mean" if average_frames else "each"
             if not average_frames:
@@ -94,7 +104,7 @@ class EmbeddingCache:
         }
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            return encode_stimuli(encoder, images, device, at_once(batch_size), average_frames)
+            return encode_stimuli(encoder, images, device, at_once(batch_size), average_frames, self.precision)
 
         if not all(entry.complete for entry in entries.values()):
             encoder.eval().to(device)

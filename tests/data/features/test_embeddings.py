@@ -9,7 +9,8 @@ import pytest
 import torch
 from calcarine.data.features import cache_entry
 from calcarine.data.features.embeddings import EmbeddingCache, Share
-from calcarine.encoders import Encoder
+from calcarine.encoders import Encoder, TorchvisionEncoder
+from calcarine.encoders.intake import encode_stimuli
 from calcarine.errors import InputError
 
 CPU = torch.device("cpu")
@@ -97,9 +98,9 @@ def test_a_second_run_extracts_nothing_and_says_so(tmp_path, caplog):
     assert "nothing to extract" in caplog.text
 
 
-@pytest.mark.parametrize("change", ["image", "setting", "dtype", "order"])
+@pytest.mark.parametrize("change", ["image", "setting", "dtype", "order", "precision"])
 def test_what_changes_the_numbers_makes_a_new_entry(tmp_path, change):
-    stimuli, encoder, dtype = Noise(12), Means(), "float32"
+    stimuli, encoder, dtype, precision = Noise(12), Means(), "float32", "32-true"
     EmbeddingCache(tmp_path, dtype).embed(stimuli, encoder, CPU)
     if change == "image":
         stimuli.images[3][0, 0, 0] ^= 1
@@ -107,11 +108,26 @@ def test_what_changes_the_numbers_makes_a_new_entry(tmp_path, change):
         encoder = Means(gain=2.0)
     elif change == "dtype":
         dtype = "float16"
+    elif change == "precision":
+        precision = "bf16-mixed"
     else:
         stimuli.images.reverse()
-    features = EmbeddingCache(tmp_path, dtype).embed(stimuli, encoder, CPU)
+    features = EmbeddingCache(tmp_path, dtype, precision=precision).embed(stimuli, encoder, CPU)
     np.testing.assert_allclose(features["mean"], expected(stimuli, encoder.gain), rtol=1e-3)
     assert len(list((tmp_path / "embeddings").iterdir())) == 4  # two layers each
+
+
+def test_bf16_is_what_torch_s_autocast_gives(tmp_path):
+    stimuli, encoder = Noise(6), TorchvisionEncoder("resnet18", "random", ["layer1"], pool="avg", image_size=32).eval()
+    rounded = EmbeddingCache(tmp_path, precision="bf16-mixed").embed(stimuli, encoder, CPU, 6)["layer1"]
+    full = EmbeddingCache(tmp_path).embed(stimuli, encoder, CPU, 6)["layer1"]
+    with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
+        inside = encode_stimuli(encoder, stimuli.images, CPU, 6, True)["layer1"]  # of a model in lower precision
+        images = torch.from_numpy(np.stack(stimuli.images)).movedim(-1, -3)
+        expected = encoder(images)["layer1"].float().numpy()
+    np.testing.assert_array_equal(rounded, expected)
+    assert 1e-5 < np.abs(rounded / full - 1).max() < 0.05
+    np.testing.assert_array_equal(inside, full)
 
 
 def test_float16_overflow_is_refused_with_the_way_out(tmp_path):
