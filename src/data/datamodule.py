@@ -13,7 +13,7 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from ..batch import Facts, FeatureShapes, TakesFacts
 from ..encoders import Encoder
-from ..encoders.intake import Precision, StimulusIntake
+from ..encoders.intake import Precision, StimulusIntake, with_spread
 from ..encoders.joint import RandomControl
 from ..encoders.projection import Projection
 from ..errors import InputError
@@ -29,7 +29,7 @@ from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, num_steps
 from .sources.base import Source
-from .splits import check_shares, split_stimuli
+from .splits import Fold, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
 from .stimulus_views import apart, each_once
 from .test_sets import check_names, with_test_sets
@@ -60,6 +60,8 @@ class EncodingDataModule(LightningDataModule):
             makes features of their own, which differ by some thousandths.
         average_frames: Of clips, serve the mean of each feature over the frames, which is what linear models are
             fitted to; otherwise every frame's features, (frames, *shape).
+        frame_spread: Of clips, serve beside the mean of each feature its standard deviation over the frames, as a layer
+            "LAYER (spread)": what moves, or differs between the photographs of one category.
         image_size: Side in pixels to which raw images are resized where no encoder is given; none keeps their own.
             They are decoded once into the cache: 1,000 clips of 16 frames of 112 pixels take 600 MB of it.
         validation: Share of the stimuli held out for early stopping, where the format has no validation split.
@@ -67,6 +69,8 @@ class EncodingDataModule(LightningDataModule):
         test_sets: More sources to be scored on, by names that they have in scores.csv: --data.test_sets.NAME SOURCE.
             They are of the same subjects; what stands in their test split is scored, or all where they have none.
         split_seed: Of the split, so that models of several seeds share one; none takes --seed_everything.
+        fold: Hold out one of so many parts, "1/9" to "9/9", in place of the share --data.test: over nine runs each
+            stimulus is tested once. Where the test split is the format's own it is the validation split instead.
         seed: Of the order of batches, and of the split where it has none of its own; set by --seed_everything.
     """
 
@@ -82,11 +86,13 @@ class EncodingDataModule(LightningDataModule):
         encode_batch_size: int = 64,
         encode_precision: Precision = "32-true",
         average_frames: bool = True,
+        frame_spread: bool = False,
         image_size: int | None = None,
         validation: float = 0.1,
         test: float = 0.2,
         test_sets: dict[str, Source] | None = None,
         split_seed: int | None = None,
+        fold: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
@@ -114,10 +120,17 @@ class EncodingDataModule(LightningDataModule):
         self.batch_size = batch_size
         self.encode_batch_size = encode_batch_size
         self.average_frames = average_frames
+        if frame_spread and (encoder is None or source.frames is None or not average_frames):
+            raise InputError(
+                "--data.frame_spread: expected clips, --data.encoder and --data.average_frames true, found "
+                + ("no encoder" if encoder is None else "images" if source.frames is None else "every frame served")
+            )
+        self.frame_spread = frame_spread
         self.image_size = image_size
         self.shares = (validation, test)
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
         self.split_seed = self.seed if split_seed is None else int(split_seed)
+        self.fold = None if fold is None else Fold.read(fold)
         self.recordings: Sequence[Recording] = ()
 
     @property
@@ -130,7 +143,7 @@ class EncodingDataModule(LightningDataModule):
         """Shape of one stimulus's features by layer as they are served; None where images are."""
         if self.encoder is None:
             return None
-        shapes = self.encoder.feature_shapes()
+        shapes = self._encoded_shapes()
         if self.reduction is not None:
             shapes = self.reduction.shapes(shapes)
         return shapes if self.frames is None else {layer: (self.frames, *shape) for layer, shape in shapes.items()}
@@ -215,7 +228,7 @@ class EncodingDataModule(LightningDataModule):
         """Which stimuli are for what, told by their content."""
         for recording in recordings:
             recording.stimuli.digests(self.cache.folder / "digests.json")
-        splits = split_stimuli(recordings, *self.shares, self.split_seed)
+        splits = split_stimuli(recordings, *self.shares, self.split_seed, self.fold)
         table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
         leaking = int((table.splits == LEAKING).sum())
         if leaking:
@@ -241,7 +254,7 @@ class EncodingDataModule(LightningDataModule):
     def _check(self, facts: Facts, table: StimulusTable) -> None:
         """Refuse what cannot work before the first image is read: embedding may take hours."""
         if self.encoder is not None and self.reduction is not None:
-            self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self.encoder.feature_shapes())
+            self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self._encoded_shapes())
         model = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(model, TakesFacts):
             model.check(facts)
@@ -279,7 +292,8 @@ class EncodingDataModule(LightningDataModule):
                 f"--data.encode_precision bf16-mixed: expected a GPU that computes in bf16, found "
                 f"{torch.cuda.get_device_name(device)}; leave it out"
             )
-        maps = [self.cache.embed(own, self.encoder, device, size, share, self.average_frames) for own in stimuli]
+        how = (device, size, share, self.average_frames, self.frame_spread)
+        maps = [self.cache.embed(own, self.encoder, *how) for own in stimuli]
         self.encoder.cpu()
         return {layer: Rows([by_layer[layer] for by_layer in maps], index) for layer in maps[0]}
 
@@ -308,6 +322,7 @@ class EncodingDataModule(LightningDataModule):
         intake = StimulusIntake(
             self.encoder,
             self.average_frames,
+            self.frame_spread,
             self.cache.dtype.name,
             projections,
             images,
@@ -321,6 +336,12 @@ class EncodingDataModule(LightningDataModule):
         training, common = table.positions(TRAIN), not facts.standardized
         mean, scale = feature_statistics(inputs, training, self.frames, common=common)
         return replace(facts, feature_mean=mean, feature_scale=scale, intake=intake)
+
+    def _encoded_shapes(self) -> FeatureShapes:
+        """Shapes by layer of what the encoder makes of a stimulus, before any reduction, without frames."""
+        assert self.encoder is not None
+        shapes = self.encoder.feature_shapes()
+        return with_spread(shapes, shapes) if self.frame_spread else shapes
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()

@@ -1,6 +1,8 @@
 """Which stimuli train, validate and test: the format's own split, completed by a seeded one, without leaks."""
 
+import re
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
@@ -9,7 +11,39 @@ from ..names import LEAKING, OWN_SPLITS, TEST, TRAIN, UNASSIGNED, VALIDATION, WI
 from ..recording import Recording
 
 
-def split_stimuli(recordings: Sequence[Recording], validation: float, test: float, seed: int) -> list[np.ndarray]:
+@dataclass(frozen=True)
+class Fold:
+    """Which part of how many is held out, of a cross-validation over runs.
+
+    Args:
+        number: From 1.
+        count: 2 or more.
+    """
+
+    number: int
+    count: int
+
+    @classmethod
+    def read(cls, text: str) -> "Fold":
+        """From "3/9".
+
+        Raises:
+            InputError: It is no such thing.
+        """
+        found = re.fullmatch(r"(\d+)/(\d+)", text)
+        fold = cls(*map(int, found.groups())) if found else cls(0, 0)
+        if not 1 <= fold.number <= fold.count or fold.count < 2:
+            raise InputError(f"--data.fold {text}: expected a part and how many there are, as 1/9 to 9/9")
+        return fold
+
+    def of(self, images: np.ndarray) -> np.ndarray:
+        """Its part of images (n,)."""
+        return np.array_split(images, self.count)[self.number - 1]
+
+
+def split_stimuli(
+    recordings: Sequence[Recording], validation: float, test: float, seed: int, fold: Fold | None = None
+) -> list[np.ndarray]:
     """Assign every stimulus to a split.
 
     A recording's own test split is used where it has one with responses; its own validation split likewise.
@@ -26,12 +60,14 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
         validation: Share of the unassigned and training stimuli, 0 to 1.
         test: Share of the unassigned stimuli, 0 to 1.
         seed: Of the draw.
+        fold: Instead of a share, the test split that is drawn is one of so many parts, of which each image is in one;
+            of a recording from which no test split is drawn, the validation split is.
 
     Returns:
         For each recording, str (n_stimuli,): "train", "validation", "test", "withheld", "leaking" or a test set's name.
 
     Raises:
-        InputError: A share is out of range, or a split is left empty.
+        InputError: A share is out of range, a split is left empty, or folds are asked for where nothing is drawn.
     """
     check_shares(validation, test)
     formats = [_own_splits(recording) for recording in recordings]
@@ -43,8 +79,14 @@ def split_stimuli(recordings: Sequence[Recording], validation: float, test: floa
         {TEST: 0.0 if (own == TEST).any() else test, VALIDATION: 0.0 if (own == VALIDATION).any() else validation}
         for own in formats
     ]
-    for image, of_recording in zip(images, shares, strict=True):
-        sides.draw(image, of_recording, seed)
+    parts = [
+        {} if fold is None else {_folded(own, recording.subject): fold}
+        for own, recording in zip(formats, recordings, strict=True)
+    ]
+    for of_recording, part in zip(shares, parts, strict=True):
+        of_recording |= {name: 1 / own.count for name, own in part.items()}
+    for image, of_recording, part in zip(images, shares, parts, strict=True):
+        sides.draw(image, of_recording, part, seed)
     splits = [sides.assign(*each) for each in zip(images, formats, shares, strict=True)]
 
     # A later split in this order is never trained or selected on, also not through a copy of the image.
@@ -79,6 +121,18 @@ def check_shares(validation: float, test: float) -> None:
         )
 
 
+def _folded(own: np.ndarray, subject: str) -> str:
+    """Which split is drawn in folds, where the format's own splits are these."""
+    if (own == UNASSIGNED).any() and not (own == TEST).any():
+        return TEST
+    if not (own == VALIDATION).any():
+        return VALIDATION
+    raise InputError(
+        f"--data.fold: expected a test or a validation split to draw, found that {subject} comes with both; "
+        "leave it out"
+    )
+
+
 def _own_splits(recording: Recording) -> np.ndarray:
     """The format's own splits, str (n_stimuli,); test stimuli without responses are withheld."""
     splits = recording.splits.astype(f"U{max(10, recording.splits.dtype.itemsize // 4)}")  # room for "validation"
@@ -102,15 +156,19 @@ class _Sides:
         self.open = np.ones(count, dtype=bool)  # (n_images,) in no format's training split
         self.open[numbers[splits == TRAIN]] = False
 
-    def draw(self, image: np.ndarray, shares: Mapping[str, float], seed: int) -> None:
-        """Draw a recording's images (n_stimuli,), so that with those that are drawn already its shares are full."""
+    def draw(self, image: np.ndarray, shares: Mapping[str, float], folds: Mapping[str, Fold], seed: int) -> None:
+        """Draw a recording's images (n_stimuli,), so that with those that are drawn already its shares are full.
+
+        Of a split in `folds`, those that are not drawn already are divided.
+        """
         # In order of first appearance, so that the draw depends on the seed and the stimuli's order alone.
         unique = image[np.sort(np.unique(image, return_index=True)[1])]
         drawn = np.random.default_rng(seed).permutation(unique[self.free[unique]])
         # Test stimuli are drawn from what the format leaves open; validation stimuli also from its training split.
         for name, candidates in ((TEST, drawn[self.open[drawn]]), (VALIDATION, drawn)):
             missing = round(shares[name] * len(candidates)) - (self.side[candidates] == name).sum()
-            self.side[candidates[self.side[candidates] == UNASSIGNED][: max(missing, 0)]] = name
+            left = candidates[self.side[candidates] == UNASSIGNED]
+            self.side[folds[name].of(left) if name in folds else left[: max(missing, 0)]] = name
         self.side[drawn[self.side[drawn] == UNASSIGNED]] = TRAIN
 
     def assign(self, image: np.ndarray, own: np.ndarray, shares: Mapping[str, float]) -> np.ndarray:

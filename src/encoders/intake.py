@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from itertools import groupby, islice
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
 import numpy as np
 import torch
@@ -16,6 +16,8 @@ from ..recipe import make, recipe_of
 from .base import Encoder, part_layer
 from .hub import weights_follow
 from .projection import Projection
+
+T = TypeVar("T")
 
 Precision = Literal["32-true", "bf16-mixed"]
 """In which networks of frozen encoders compute, in Lightning's words: with bf16, products are, and sums are not."""
@@ -30,6 +32,7 @@ class StimulusIntake:
     Args:
         encoder: The frozen encoder; None where the model is given the images.
         average_frames: Of clips, the mean of each feature over the frames, rather than every frame's features.
+        frame_spread: Beside the mean, the standard deviation, as `spread_of` names its layer.
         dtype: Precision in which embeddings are cached, and so served.
         projections: Of each reduced layer.
         image_shape: (…, 3, height, width) of images as the model is given them; None with an encoder.
@@ -43,6 +46,7 @@ class StimulusIntake:
         self,
         encoder: Encoder | None,
         average_frames: bool = True,
+        frame_spread: bool = False,
         dtype: str = "float32",
         projections: Mapping[str, Projection] | None = None,
         image_shape: Sequence[int] | None = None,
@@ -53,6 +57,7 @@ class StimulusIntake:
     ) -> None:
         self.encoder = encoder
         self.average_frames = average_frames
+        self.frame_spread = frame_spread
         self.dtype = np.dtype(dtype)
         self.projections = dict(projections or {})
         self.image_shape = None if image_shape is None else tuple(image_shape)
@@ -72,11 +77,14 @@ class StimulusIntake:
             batch_size: Images, or frames, encoded at a time; without, as many as in training.
 
         Raises:
-            InputError: The model reads clips frame by frame, and these are images or have another number of frames.
+            InputError: The model reads clips frame by frame, and these are images or have another number of frames;
+                or it reads the spread over frames, and these are images.
         """
         if self.frames is not None and (stimuli.ndim != 5 or stimuli.shape[1] != self.frames):
             found = f"clips of {stimuli.shape[1]}" if stimuli.ndim == 5 else "images"
             raise InputError(f"images: expected clips of {self.frames} frames as in training, found {found}")
+        if self.frame_spread and stimuli.ndim != 5:
+            raise InputError("images: expected clips as in training, which the spread over frames is of, found images")
         if self.encoder is None:
             assert self.image_shape is not None
             images = np.stack([resized(each, self.image_shape) for each in stimuli])
@@ -85,7 +93,8 @@ class StimulusIntake:
         for name, part in self.encoder.parts().items():
             at_once = batch_size or self.batch_size
             part.eval().to(device)
-            encoded = encode_stimuli(part, list(stimuli), device, at_once, self.average_frames, self.precision)
+            how = (self.average_frames, self.frame_spread, self.precision)
+            encoded = encode_stimuli(part, list(stimuli), device, at_once, *how)
             for layer, features in encoded.items():
                 own = part_layer(name, layer)
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
@@ -119,6 +128,7 @@ class StimulusIntake:
             "fitted": [name for name, part in parts.items() if part.needs_fit],
             "fingerprint": json.dumps(self._fingerprint(), sort_keys=True),
             "average_frames": self.average_frames,
+            "frame_spread": self.frame_spread,
             "dtype": self.dtype.name,
             "projections": {layer: {"mean": fit.mean, "basis": fit.basis} for layer, fit in self.projections.items()},
             "image_shape": self.image_shape,
@@ -143,7 +153,7 @@ class StimulusIntake:
         fingerprint = json.loads(plain["fingerprint"])
         settings = {
             name: plain[name]
-            for name in ("average_frames", "dtype", "image_shape", "frames", "batch_size", "precision")
+            for name in ("average_frames", "frame_spread", "dtype", "image_shape", "frames", "batch_size", "precision")
             if name in plain
         }
         intake = cls(encoder, projections=projections, **settings)
@@ -168,6 +178,16 @@ def _is_held(part: Encoder) -> bool:
     return part.needs_fit or (not part.fetched and size <= LARGEST_SAVED)
 
 
+def spread_of(layer: str) -> str:
+    """Name of the layer that holds the standard deviations of a layer's features over a clip's frames."""
+    return f"{layer} (spread)"
+
+
+def with_spread(mean: Mapping[str, T], spread: Mapping[str, T]) -> dict[str, T]:
+    """What there is of each layer's means, and beside it what there is of its spread."""
+    return {name: own for layer in mean for name, own in ((layer, mean[layer]), (spread_of(layer), spread[layer]))}
+
+
 def same_sized(stimuli: Iterable[np.ndarray], batch_size: int) -> Iterator[np.ndarray]:
     """Runs of stimuli of one size as batches, uint8 (n, height, width, 3), or (n, frames, height, width, 3).
 
@@ -184,6 +204,7 @@ def encode_stimuli(
     device: torch.device,
     batch_size: int,
     average_frames: bool,
+    frame_spread: bool = False,
     precision: Precision = "32-true",
 ) -> dict[str, np.ndarray]:
     """Features by layer of stimuli, each float32 (n, *shape), or (n, frames, *shape).
@@ -196,6 +217,7 @@ def encode_stimuli(
         device: Where to compute.
         batch_size: Images, or frames, at a time; of clips at least one.
         average_frames: Of clips, the mean over the frames rather than each frame's features.
+        frame_spread: Of clips, the standard deviation over the frames beside the mean.
         precision: Of the encoder's products.
     """
     at_once = max(1, batch_size // (len(stimuli[0]) if stimuli[0].ndim == 4 else 1))
@@ -205,18 +227,24 @@ def encode_stimuli(
     with torch.autocast(device.type, torch.bfloat16, enabled=precision == "bf16-mixed"):
         for batch in same_sized(stimuli, at_once):
             full = padded(torch.from_numpy(batch), at_once if alike else 0)
-            encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames)
+            encoded = _encode(encoder, full.movedim(-1, -3), device, average_frames, frame_spread)
             blocks.append({layer: each[: len(batch)] for layer, each in encoded.items()})
     return {layer: np.concatenate([block[layer] for block in blocks]) for layer in blocks[0]}
 
 
 @torch.inference_mode()
-def _encode(encoder: Encoder, batch: Tensor, device: torch.device, average_frames: bool) -> dict[str, np.ndarray]:
+def _encode(
+    encoder: Encoder, batch: Tensor, device: torch.device, average_frames: bool, frame_spread: bool
+) -> dict[str, np.ndarray]:
     """Features by layer of images uint8 (n, 3, height, width), or clips (n, frames, 3, height, width)."""
     features = encoder(batch.flatten(0, -4).to(device))
     if batch.ndim == 5:
         features = {layer: each.float().unflatten(0, batch.shape[:2]) for layer, each in features.items()}
-        if average_frames:
+        if frame_spread:
+            spread = {layer: each.std(1, correction=0) for layer, each in features.items()}
+            mean = {layer: each.mean(1) for layer, each in features.items()}
+            features = with_spread(mean, spread)
+        elif average_frames:
             features = {layer: each.mean(1) for layer, each in features.items()}
     return {layer: each.float().cpu().numpy() for layer, each in features.items()}
 

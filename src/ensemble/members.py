@@ -16,7 +16,15 @@ from ..results.responses import read_each
 from ..results.run_folder import MEMBERS, FinishedRun, run_names
 from ..results.shared_stimuli import paired
 
-_OF_MODEL = ("encoder", "reduction", "random_control", "image_size", "average_frames")
+_OF_MODEL = (
+    "encoder",
+    "reduction",
+    "random_control",
+    "image_size",
+    "average_frames",
+    "frame_spread",
+    "encode_precision",
+)
 """Settings of a run's data that are of its model."""
 
 

@@ -26,7 +26,7 @@ from .combined import Combined, averaged, combined, in_units, stacked, write_pre
 from .members import Members, read_members, with_refitted
 from .stacking import Combination
 
-_OF_DATA = ("source", "cache_dir", "validation", "test", "test_sets", "split_seed")
+_OF_DATA = ("source", "cache_dir", "validation", "test", "test_sets", "split_seed", "fold")
 """Settings of a member's data that hold for the ensemble, too: what it is evaluated on."""
 _OF_MEMBERS = ("command", "commit", "data", "model", "data_fingerprint")
 """Of a member's `run.json`, what the ensemble's repeats."""

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from calcarine.data.splits import split_stimuli
+from calcarine.data.splits import Fold, split_stimuli
 from calcarine.errors import InputError
 from calcarine.recording import Recording, Responses
 
@@ -42,6 +42,48 @@ def test_shares_and_seed():
     }
     assert np.array_equal(splits, split_stimuli([one], 0.1, 0.2, seed=0)[0])
     assert not np.array_equal(splits, split_stimuli([one], 0.1, 0.2, seed=1)[0])
+
+
+def test_over_all_folds_each_image_is_tested_once():
+    digests = np.random.default_rng(0).integers(0, 60, 100)
+    one, other = recording(digests), recording(np.arange(40, 80))
+    tested = np.zeros((2, 100), dtype=int)
+    for number in range(1, 10):
+        splits = split_stimuli([one, other], 0.1, 0.2, 0, Fold(number, 9))
+        for row, own in zip(tested, splits, strict=True):
+            row[: len(own)] += own == "test"
+            assert {"validation", "train"} < set(own)
+        for digest in np.unique(digests):
+            assert len({*splits[0][digests == digest], *splits[1][np.arange(40, 80) == digest]}) == 1
+    assert (tested[0] == 1).all()
+    assert (tested[1, :40] == 1).all()
+
+
+def test_folds_are_tested_beside_a_challenge_s_withheld_stimuli():
+    splits = np.array([""] * 20 + ["test"] * 5)
+    tested = [split_stimuli([recording(range(25), splits, 20)], 0, 0.2, 0, Fold(number, 4))[0] for number in (1, 2)]
+    assert [(own == "test").sum() for own in tested] == [5, 5]
+    assert not ((tested[0] == "test") & (tested[1] == "test")).any()
+
+
+@pytest.mark.parametrize("theirs", ["test", "withheld"])
+def test_folds_are_of_the_validation_split_where_the_test_split_is_the_format_s(theirs):
+    splits = np.array(["train"] * 20 + ["test"] * 5)
+    one = recording(range(25), splits, 20 if theirs == "withheld" else None)
+    validated = [split_stimuli([one], 0.1, 0.2, 0, Fold(number, 4))[0] for number in range(1, 5)]
+    assert (np.sum([own == "validation" for own in validated], axis=0) == (splits == "train")).all()
+    assert all((own[20:] == theirs).all() for own in validated)
+
+
+def test_folds_that_cannot_be():
+    splits = np.array(["train"] * 20 + ["test"] * 5 + ["validation"] * 5)
+    with pytest.raises(InputError, match=r"--data\.fold: .*found that s comes with both"):
+        split_stimuli([recording(range(30), splits)], 0.1, 0.2, 0, Fold(1, 4))
+    with pytest.raises(InputError, match="is left for the test split"):
+        split_stimuli([recording(range(8))], 0, 0.2, 0, Fold(9, 9))
+    for text in ("0/9", "10/9", "1/1", "1-9", ""):
+        with pytest.raises(InputError, match=rf"--data\.fold {text}: expected a part"):
+            Fold.read(text)
 
 
 def test_duplicates_fall_on_one_side():

@@ -11,7 +11,7 @@ from tqdm import tqdm
 
 from ...encoders import Encoder
 from ...encoders.base import part_layer
-from ...encoders.intake import Precision, encode_stimuli, resized
+from ...encoders.intake import Precision, encode_stimuli, resized, with_spread
 from ...errors import InputError
 from ...recording import Stimuli
 from .cache_entry import Entry, at_once, num_chunks, rows_of
@@ -58,6 +58,7 @@ class EmbeddingCache:
         batch_size: int = 64,
         share: Share = ALONE,
         average_frames: bool = True,
+        frame_spread: bool = False,
     ) -> dict[str, np.ndarray]:
         """Features of every layer of a frozen encoder, each part of which has its own entries.
 
@@ -68,6 +69,7 @@ class EmbeddingCache:
             batch_size: Images per forward pass.
             share: Which part of the work is this process's.
             average_frames: Keep the mean over a clip's frames rather than each frame's features.
+            frame_spread: Keep the standard deviation over a clip's frames beside the mean.
 
         Returns:
             By layer, a memory map (n_stimuli, *shape), or (n_stimuli, frames, *shape).
@@ -78,7 +80,7 @@ class EmbeddingCache:
         features: dict[str, np.ndarray] = {}
         for name, part in encoder.parts().items():
             verb = f"embedding {name}".strip()
-            own = self._embed(stimuli, part, device, batch_size, share, average_frames, verb)
+            own = self._embed(stimuli, part, device, batch_size, share, average_frames, frame_spread, verb)
             features |= {part_layer(name, layer): array for layer, array in own.items()}
         return features
 
@@ -90,6 +92,7 @@ class EmbeddingCache:
         batch_size: int,
         share: Share,
         average_frames: bool,
+        frame_spread: bool,
         verb: str,
     ) -> dict[str, np.ndarray]:
         shapes = encoder.feature_shapes()
@@ -98,13 +101,16 @@ class EmbeddingCache:
             identity["frames"] = "mean" if average_frames else "each"
             if not average_frames:
                 shapes = {layer: (stimuli.frames, *shape) for layer, shape in shapes.items()}
+            if frame_spread:
+                shapes = with_spread(shapes, shapes)
         entries = {
             layer: Entry(self.folder / "embeddings", stimuli, {**identity, "layer": layer}, shape, self.dtype)
             for layer, shape in shapes.items()
         }
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            return encode_stimuli(encoder, images, device, at_once(batch_size), average_frames, self.precision)
+            how = (average_frames, frame_spread, self.precision)
+            return encode_stimuli(encoder, images, device, at_once(batch_size), *how)
 
         if not all(entry.complete for entry in entries.values()):
             encoder.eval().to(device)

@@ -80,6 +80,27 @@ def test_features_are_averaged_or_served_frame_by_frame(make, encode_batch_size)
     np.testing.assert_array_equal(features, expected(stimuli))
 
 
+def test_the_spread_over_frames_stands_beside_the_mean(make):
+    both = make(frame_spread=True)
+    assert both.feature_shapes == {"pixels": (48,), "pixels (spread)": (48,)}
+    (batch,) = both.test_dataloader()["test"]
+    frames = expected(batch.stimulus.numpy())
+    np.testing.assert_allclose(batch.features["pixels"], frames.mean(1), rtol=1e-6)
+    np.testing.assert_allclose(batch.features["pixels (spread)"], frames.std(1), rtol=1e-5)
+    clips = Clips(60).clips[batch.stimulus.numpy()]
+    again, _ = both.facts.intake(clips, torch.device("cpu"))
+    assert all(torch.equal(again[layer], features) for layer, features in batch.features.items())
+    with pytest.raises(InputError, match="expected clips as in training"):
+        both.facts.intake(clips[:, 0], torch.device("cpu"))
+    reduced = make(frame_spread=True, reduction=PrincipalComponents(5))
+    assert reduced.feature_shapes == {"pixels": (5,), "pixels (spread)": (5,)}
+
+
+def test_the_spread_needs_clips_that_are_averaged(make):
+    with pytest.raises(InputError, match=r"--data\.frame_spread: .*found every frame served"):
+        make(frame_spread=True, average_frames=False)
+
+
 def test_frames_share_their_statistics_and_one_basis(make):
     raw = make(average_frames=False)
     training = raw.positions("train")
