@@ -13,6 +13,27 @@ from calcarine.where import CONFIGS
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 
 
+@pytest.mark.slow
+def test_nine_folds_of_object2vec(shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The mean and the spread of Gabor energy over ten photographs of a category; responses of others tell nothing."""
+    monkeypatch.chdir(tmp_path)
+    root = f"--data.source.root={shared_data / 'object2vec'}"
+
+    def correlations(folds: range, *flags: str) -> list[float]:
+        found = []
+        for fold in folds:
+            name = f"fold{fold}{len(flags)}"
+            config = f"--config={CONFIGS / 'video_ridge.yaml'}"
+            assert main([config, root, f"--data.fold={fold}/9", f"--name={name}", *flags, *QUIET]) == 0
+            with Path(f"runs/{name}/version_0/scores.csv").open(newline="") as file:
+                (row,) = [row for row in csv.DictReader(file) if row["split"] == "test" and row["roi"] == "all"]
+            found.append(float(row["pearson_mean"]))
+        return found
+
+    assert np.mean(correlations(range(1, 10))) >= 0.42
+    assert abs(np.mean(correlations(range(1, 7), "--data.source.shuffle=true"))) < 0.15  # of 48 stimuli
+
+
 LAYER_SELECTION = ["--data.encoder=GaborEncoder", "--data.reduction.components=40", "--model.regression=Ridge"]
 
 
