@@ -72,6 +72,10 @@ class Intake(Protocol):
         """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3), so many at a time."""
         ...
 
+    def encode_pixels(self, pixels: Tensor) -> Features | None:
+        """Features of images of 0 to 255, float (n, 3, height, width), with gradients; None where the model encodes."""
+        ...
+
     def to_plain(self, everything: bool = False) -> dict[str, Any]:
         """All of it in tensors and plain types, for a checkpoint; `everything` holds weights that could be fetched."""
         ...

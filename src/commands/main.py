@@ -13,6 +13,7 @@ from .evaluate import EVALUATE
 from .export import EXPORT
 from .layers import LAYERS
 from .predict import PREDICT
+from .probe import PROBE
 from .runs import RUNS_BELOW
 from .score import SCORE
 from .simulate import SIMULATE
@@ -28,6 +29,7 @@ COMMANDS: tuple[RunCommand | Command, ...] = (
     SCORE,
     EVALUATE,
     PREDICT,
+    PROBE,
     EXPORT,
     LAYERS,
     ENCODE_AHEAD,

@@ -127,7 +127,7 @@ def prepare_images(
     it; hence features differ slightly from those of pipelines that crop the centre, which `framing` does too.
 
     Args:
-        images: uint8 (batch, 3, height, width).
+        images: uint8 (batch, 3, height, width); or float32 of the same range that requires a gradient.
         size: Height and width of the result in pixels.
         interpolation: "bilinear" or "bicubic".
         mean: Subtracted from values in [0, 1], (3, 1, 1); with `std`.
@@ -138,13 +138,15 @@ def prepare_images(
         float (batch, 3, size, size), in [0, 1] before normalising; in `mean`'s dtype where that is given.
 
     Raises:
-        TypeError: The images are not uint8 (batch, 3, height, width).
+        TypeError: The images are not (batch, 3, height, width) of these kinds.
     """
-    if images.dtype != torch.uint8 or images.ndim != 4 or images.shape[1] != 3:
+    kind = torch.float32 if images.requires_grad else torch.uint8
+    if images.dtype != kind or images.ndim != 4 or images.shape[1] != 3:
         raise TypeError(f"expected uint8 images (batch, 3, height, width), got {images.dtype} {tuple(images.shape)}")
     # Images of files have their channels last. Resizing is faster with them first, and convolutions with them last.
     last = images.is_contiguous(memory_format=torch.channels_last)
-    pixels = images.to(torch.float32, memory_format=torch.contiguous_format).div_(255)
+    pixels = images.to(torch.float32, memory_format=torch.contiguous_format)
+    pixels = pixels.div_(255) if images.dtype == torch.uint8 else pixels / 255
     if framing is None:
         pixels = interpolated(pixels, (size, size), interpolation)
     else:

@@ -100,6 +100,22 @@ class StimulusIntake:
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
         return served, None
 
+    def encode_pixels(self, pixels: Tensor) -> Features | None:
+        """Features of images as they are served, in full precision and with gradients; None where the model encodes.
+
+        Args:
+            pixels: Of 0 to 255, float (n, 3, height, width), on the encoder's device.
+        """
+        if self.encoder is None:
+            return None
+        served: Features = {}
+        for name, part in self.encoder.parts().items():
+            for layer, features in part.eval().to(pixels.device)(pixels).items():
+                own = part_layer(name, layer)
+                projection = self.projections.get(own)
+                served[own] = features.float() if projection is None else projection(features.flatten(1))
+        return served
+
     def _reduced(self, layer: str, features: Tensor, stimuli: np.ndarray) -> Tensor:
         projection = self.projections.get(layer)
         if projection is None:

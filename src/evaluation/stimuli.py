@@ -1,15 +1,14 @@
 """The stimuli that a model predicts best and worst in each ROI, with small pictures of them."""
 
-import base64
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from io import BytesIO
 
 import numpy as np
 from PIL import Image
 
 from ..recording import Recording
 from .bootstrap import ROUNDING
+from .pictures import embedded_jpeg
 from .predicted import SplitPredictions
 from .scores import ALL
 
@@ -66,10 +65,7 @@ class Thumbnails:
         if key not in self.made and self.left > 0:
             pixels = recording.stimuli.read(stimulus)
             image = Image.fromarray(pixels[len(pixels) // 2] if pixels.ndim == 4 else pixels)
-            image.thumbnail((_SIDE, _SIDE))
-            buffer = BytesIO()
-            image.convert("RGB").save(buffer, "JPEG", quality=72)
-            self.made[key] = f"data:image/jpeg;base64,{base64.b64encode(buffer.getvalue()).decode('ascii')}"
+            self.made[key] = embedded_jpeg(image, _SIDE)
         source = self.made.get(key, "")
         self.left -= len(source)  # a page holds it wherever it is shown
         return source
