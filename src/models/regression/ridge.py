@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ...errors import InputError
 from .dual_ridge import DualRidge
-from .gram import ROW_BLOCK, FeatureMoments, GramAccumulator, ResponseMoments
+from .gram import FeatureMoments, GramAccumulator, ResponseMoments
 from .linear_fit import LinearFit, Regression
 from .penalties import PENALTIES, choose, sort_penalties, target_blocks
 from .primal_ridge import PrimalRidge, ProjectedTargets
@@ -75,14 +75,11 @@ def fit_ridge(
         return solve_blocks(solver, lambda part: responses[:, part], [slice(0, responses.shape[1])], groups)
     if fold is None:
         fold = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-    moments, shifted = _feature_moments(features, fold, dtype)
+    moments, shifted = FeatureMoments.of(features, fold, dtype)
     solver = PrimalRidge(moments, candidates, standardize, dtype, coarse)
 
     def block(part: slice) -> ProjectedTargets:
-        shift = responses[:ROW_BLOCK, part].double().mean(0).to(dtype)
-        block_moments = ResponseMoments(shift, features.shape[1], len(moments.count))
-        block_moments.update(shifted, responses[:, part], fold)
-        return solver.project(block_moments)
+        return solver.project(ResponseMoments.of(shifted, responses[:, part], fold))
 
     return solve_blocks(solver, block, list(target_blocks(responses.shape[1])), groups)
 
@@ -104,17 +101,6 @@ def solve_ridge(
     responses = moments.responses
     blocks = list(target_blocks(len(responses.shift)))
     return solve_blocks(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)
-
-
-def _feature_moments(features: Tensor, fold: Tensor, dtype: torch.dtype) -> tuple[FeatureMoments, Tensor]:
-    """Moments of the features, and the features about their shift, (N, D)."""
-    moments = FeatureMoments(features[:ROW_BLOCK].double().mean(0), int(fold.max()) + 1)
-    shifted = torch.empty(features.shape, dtype=dtype, device=features.device)
-    for rows in torch.arange(len(features), device=features.device).split(ROW_BLOCK):
-        part = features[rows].double() - moments.shift
-        moments.update(part, fold[rows])
-        shifted[rows] = part.to(dtype)
-    return moments, shifted
 
 
 Block = TypeVar("Block", contravariant=True)
