@@ -1,4 +1,4 @@
-"""Banded ridge: 4 bands of 512 components, 8,857 stimuli, random shares; ours and himalaya's torch backend side by side.
+"""Banded ridge: 4 bands of 512 components, 8,857 stimuli, random shares; ours beside himalaya's torch backend.
 
 Shares are himalaya's own draws (Dirichlet, concentrations .1 and 1) and penalties those of its gallery, 20 from 10 to
 1e20; both search the same pairs over the same folds. Its gamma of a band is our share times D / D_b, its alpha our

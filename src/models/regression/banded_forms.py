@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from .dual_ridge import COLUMN_BLOCK, KernelAxes, center, center_responses, held_out_errors, kernel_of
+from .dual_ridge import KernelAxes, center, center_responses, column_blocks, held_out_errors, kernel_of
 from .gram import ROW_BLOCK, FeatureMoments, ResponseMoments, Rows, check_training
 from .penalties import target_blocks
 from .primal_ridge import PrimalRidge, held_out_scatter
@@ -72,16 +72,17 @@ class BandedForm(ABC):
         """
 
     @abstractmethod
-    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         """Fit all stimuli.
 
         Args:
             prior: Sets of prior variances, float64 (C, B).
             choice: Each target's set, int64 (T,).
             penalty: Its penalty, float64 (T,).
+            weight: Is given the weights of the features as they came, (T, D).
 
         Returns:
-            Weights of the features as they were given, (T, D), and biases, float64 (T,).
+            Biases, float64 (T,).
         """
 
 
@@ -130,8 +131,7 @@ class PrimalBands(BandedForm):
                 gains[:, part].index_add_(0, self.band, taken.double())
         return gains
 
-    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
-        weight = self.shifted.new_empty(len(choice), len(self.band))
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         bias = penalty.new_empty(len(choice))
         for index in choice.unique():
             self.decompose(prior[index])
@@ -140,7 +140,7 @@ class PrimalBands(BandedForm):
                 projected = self.ridge.project(self.responses(targets))
                 bias[targets] = self.ridge.solve(projected, penalty[targets], block)
                 weight[targets] = block
-        return weight, bias
+        return bias
 
     def responses(self, targets: Rows) -> ResponseMoments:
         """Moments of some targets."""
@@ -206,7 +206,7 @@ class DualBands(BandedForm):
                 gains[:, part] += taken.double().mean(1) / len(self.axes)
         return gains
 
-    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
+    def solve(self, prior: Tensor, choice: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         data = self.data
         everything = torch.arange(len(data.features), device=data.features.device)
         kernels = self._kernels(everything)
@@ -216,11 +216,9 @@ class DualBands(BandedForm):
             axes = KernelAxes.of_kernel(torch.tensordot(prior[index], kernels, 1), everything, everything[:0])
             for targets in (choice == index).nonzero().squeeze(1).split(ROW_BLOCK):
                 coefficients[:, targets] = axes.coefficients(centered[:, targets], penalty[targets])
-        weight = centered.new_empty(len(choice), len(data.band))
-        for first in range(0, len(data.band), COLUMN_BLOCK):
-            columns = slice(first, first + COLUMN_BLOCK)
+        for columns in column_blocks(len(data.band)):
             scaled, mean, scale = center(data.features[:, columns], everything, data.standardize)
             weight[:, columns] = coefficients.T @ (scaled / scale).to(data.dtype)
             weight[:, columns] *= prior[:, data.band[columns]].to(data.dtype)[choice]
             bias -= weight[:, columns].double() @ mean
-        return weight, bias
+        return bias

@@ -1,6 +1,9 @@
 """Ridge in the N×N form, for features that outnumber the stimuli: no D×D matrix is made."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,7 +11,22 @@ from torch import Tensor
 from .gram import check_finite, check_training, range_of, scale_of
 from .penalties import generalized_errors, target_blocks
 
-COLUMN_BLOCK = 4096  # features taken to float64 at a time
+COLUMN_BLOCK = 1024  # features taken to float64 at a time, in a few copies of 72 MB each for 9,000 stimuli
+SOLVED_AT_ONCE = 4096  # targets whose weights of the stimuli are held: of 9,000 stimuli 147 MB
+
+
+class Columns(Protocol):
+    """Features (N, D) that are read by columns: a tensor, or what makes them of less memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor: ...
 
 
 def center(features: Tensor, training: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,7 +50,7 @@ def center(features: Tensor, training: Tensor, standardize: bool) -> tuple[Tenso
     return centered / scale, mean, scale
 
 
-def kernel_of(features: Tensor, training: Tensor, standardize: bool) -> Tensor:
+def kernel_of(features: Columns, training: Tensor, standardize: bool) -> Tensor:
     """Products of all stimuli with the training ones, the features about their mean over the latter.
 
     Args:
@@ -44,10 +62,16 @@ def kernel_of(features: Tensor, training: Tensor, standardize: bool) -> Tensor:
         float64 (N, n).
     """
     kernel = torch.zeros(len(features), len(training), dtype=torch.float64, device=features.device)
-    for columns in features.split(COLUMN_BLOCK, dim=1):
-        part, _, _ = center(columns, training, standardize)
-        kernel.addmm_(part, part[training].T)
+    for columns in column_blocks(features.shape[1]):
+        part, _, _ = center(features[:, columns], training, standardize)
+        kernel.addmm_(part, part[training].T if len(training) < len(part) else part.T)
     return kernel
+
+
+def column_blocks(num_features: int) -> Iterator[slice]:
+    """Slices that cover the features."""
+    for first in range(0, num_features, COLUMN_BLOCK):
+        yield slice(first, min(first + COLUMN_BLOCK, num_features))
 
 
 @dataclass(frozen=True)
@@ -69,7 +93,7 @@ class KernelAxes:
     held_out_scores: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, held_out: Tensor, standardize: bool) -> "KernelAxes":
+    def of(cls, features: Columns, held_out: Tensor, standardize: bool) -> "KernelAxes":
         """Decompose the features (N, D) of the stimuli that are not held out, given as a mask (N,)."""
         training, others = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
         return cls.of_kernel(kernel_of(features, training, standardize), training, others)
@@ -79,9 +103,11 @@ class KernelAxes:
         """Decompose a kernel, float64 (N, n), of all stimuli with the training ones, centred on the latter."""
         check_training(len(training))
         check_finite(kernel)
-        eigenvalues, vectors = range_of(kernel[training], len(training))
+        everything = len(training) == len(kernel)  # in their order: no copy is needed
+        eigenvalues, vectors = range_of(kernel if everything else kernel[training], len(training))
         roots = eigenvalues.sqrt()
-        return cls(training, held_out, eigenvalues, vectors * roots, kernel[held_out] @ (vectors / roots))
+        scores = kernel[held_out] @ vectors / roots
+        return cls(training, held_out, eigenvalues, vectors.mul_(roots), scores)
 
     def coefficients(self, responses: Tensor, penalty: Tensor) -> Tensor:
         """Weights of the training stimuli, (n, t), in the precision of the responses.
@@ -91,9 +117,9 @@ class KernelAxes:
             penalty: Of each target, (t,).
         """
         dtype = responses.dtype
-        from_axes = (self.training_scores / self.eigenvalues).to(dtype)  # (n, R)
-        damped = self.eigenvalues.to(dtype)[:, None] + penalty.to(dtype)  # (R, t)
-        return from_axes @ (self.training_scores.to(dtype).T @ responses / damped)
+        scores, eigenvalues = self.training_scores.to(dtype), self.eigenvalues.to(dtype)[:, None]
+        projected = scores.T @ responses  # (R, t)
+        return scores @ projected.div_(eigenvalues + penalty.to(dtype)).div_(eigenvalues)
 
 
 class DualRidge:
@@ -111,7 +137,7 @@ class DualRidge:
     """
 
     def __init__(
-        self, features: Tensor, fold: Tensor | None, penalties: Tensor, standardize: bool, dtype: torch.dtype
+        self, features: Columns, fold: Tensor | None, penalties: Tensor, standardize: bool, dtype: torch.dtype
     ) -> None:
         self.features = features
         self.num_features = features.shape[1]
@@ -119,8 +145,11 @@ class DualRidge:
         self.penalties = penalties
         self.standardize = standardize
         self.dtype = dtype
-        nothing = torch.zeros(len(features), dtype=torch.bool, device=features.device)
-        self.axes = self._axes(nothing)
+
+    @cached_property
+    def axes(self) -> KernelAxes:
+        """Axes of all stimuli: made when they are asked for, after those of the folds are gone."""
+        return self._axes(torch.zeros(len(self.features), dtype=torch.bool, device=self.features.device))
 
     def errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-validated errors of all targets.
@@ -147,12 +176,15 @@ class DualRidge:
 
     def solve(self, responses: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         """Fit all stimuli with each target's penalty (T,): writes the weight (T, D), returns the bias, float64 (T,)."""
-        coefficients, bias = self._coefficients(responses, penalty)
-        for first in range(0, self.num_features, COLUMN_BLOCK):
-            columns = slice(first, first + COLUMN_BLOCK)
-            centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
-            weight[:, columns] = coefficients.T @ (centered / scale).to(self.dtype)
-            bias -= weight[:, columns].double() @ mean
+        bias = torch.empty_like(penalty)
+        for first in range(0, len(penalty), SOLVED_AT_ONCE):
+            part = slice(first, first + SOLVED_AT_ONCE)
+            coefficients, bias[part] = self._coefficients(responses[:, part], penalty[part])
+            for columns in column_blocks(self.num_features):
+                centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
+                block = coefficients.T @ (centered / scale).to(self.dtype)
+                weight[part, columns] = block
+                bias[part] -= block.double() @ mean
         return bias
 
     def _axes(self, held_out: Tensor) -> KernelAxes:

@@ -265,5 +265,5 @@ def range_of(scatter: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """
     eigenvalues, vectors = torch.linalg.eigh(scatter)
     tolerance = max(count, len(scatter)) * torch.finfo(scatter.dtype).eps
-    kept = eigenvalues > tolerance * eigenvalues[-1].clamp(min=0)
-    return eigenvalues[kept], vectors[:, kept]
+    first = int((eigenvalues <= tolerance * eigenvalues[-1].clamp(min=0)).sum())  # they ascend
+    return eigenvalues[first:], vectors[:, first:]

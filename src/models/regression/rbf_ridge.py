@@ -56,7 +56,7 @@ class RbfRidge(DualRidge):
 
     def _kernel(self, training: Tensor) -> Tensor:
         """Of all stimuli with the training ones, whose mean and scale are taken, float64 (N, n)."""
-        scaled = center(self.features, training, self.standardize)[0] / self.spread
+        scaled = center(self.features[:, :], training, self.standardize)[0] / self.spread
         return rbf(scaled, scaled[training])
 
 
