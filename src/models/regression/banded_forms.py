@@ -173,7 +173,7 @@ class DualBands(BandedForm):
     def decompose(self, prior: Tensor) -> None:
         self.prior = prior
         self.axes = [
-            KernelAxes.of_kernel(torch.tensordot(prior, kernels, 1), training, held_out)
+            KernelAxes.of_kernel(torch.tensordot(prior, kernels, 1), training, held_out, self.data.dtype)
             for kernels, (training, held_out) in zip(self.kernels, self.rows, strict=True)
         ]
 
@@ -213,7 +213,9 @@ class DualBands(BandedForm):
         bias, centered = center_responses(data.responses, data.dtype)
         coefficients = torch.empty_like(centered)  # of the stimuli, (N, T)
         for index in choice.unique():
-            axes = KernelAxes.of_kernel(torch.tensordot(prior[index], kernels, 1), everything, everything[:0])
+            axes = KernelAxes.of_kernel(
+                torch.tensordot(prior[index], kernels, 1), everything, everything[:0], data.dtype
+            )
             for targets in (choice == index).nonzero().squeeze(1).split(ROW_BLOCK):
                 coefficients[:, targets] = axes.coefficients(centered[:, targets], penalty[targets])
         for columns in column_blocks(len(data.band)):

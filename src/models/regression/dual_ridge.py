@@ -82,8 +82,8 @@ class KernelAxes:
         training: Indices of the training stimuli, int64 (n,).
         held_out: Indices of the others, int64 (m,).
         eigenvalues: Scatter along each axis, float64 (R,), all positive.
-        training_scores: Training stimuli in the axes, float64 (n, R).
-        held_out_scores: Held-out stimuli in the axes, float64 (m, R).
+        training_scores: Training stimuli in the axes, (n, R), in the precision of the work on targets.
+        held_out_scores: Held-out stimuli in the axes, (m, R), likewise.
     """
 
     training: Tensor
@@ -93,13 +93,13 @@ class KernelAxes:
     held_out_scores: Tensor
 
     @classmethod
-    def of(cls, features: Columns, held_out: Tensor, standardize: bool) -> "KernelAxes":
+    def of(cls, features: Columns, held_out: Tensor, standardize: bool, dtype: torch.dtype) -> "KernelAxes":
         """Decompose the features (N, D) of the stimuli that are not held out, given as a mask (N,)."""
         training, others = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
-        return cls.of_kernel(kernel_of(features, training, standardize), training, others)
+        return cls.of_kernel(kernel_of(features, training, standardize), training, others, dtype)
 
     @classmethod
-    def of_kernel(cls, kernel: Tensor, training: Tensor, held_out: Tensor) -> "KernelAxes":
+    def of_kernel(cls, kernel: Tensor, training: Tensor, held_out: Tensor, dtype: torch.dtype) -> "KernelAxes":
         """Decompose a kernel, float64 (N, n), of all stimuli with the training ones, centred on the latter."""
         check_training(len(training))
         check_finite(kernel)
@@ -107,7 +107,7 @@ class KernelAxes:
         eigenvalues, vectors = range_of(kernel if everything else kernel[training], len(training))
         roots = eigenvalues.sqrt()
         scores = kernel[held_out] @ vectors / roots
-        return cls(training, held_out, eigenvalues, vectors.mul_(roots), scores)
+        return cls(training, held_out, eigenvalues, vectors.mul_(roots).to(dtype), scores.to(dtype))
 
     def coefficients(self, responses: Tensor, penalty: Tensor) -> Tensor:
         """Weights of the training stimuli, (n, t), in the precision of the responses.
@@ -116,10 +116,9 @@ class KernelAxes:
             responses: Centred responses to the training stimuli, (n, t).
             penalty: Of each target, (t,).
         """
-        dtype = responses.dtype
-        scores, eigenvalues = self.training_scores.to(dtype), self.eigenvalues.to(dtype)[:, None]
-        projected = scores.T @ responses  # (R, t)
-        return scores @ projected.div_(eigenvalues + penalty.to(dtype)).div_(eigenvalues)
+        eigenvalues = self.eigenvalues.to(responses.dtype)[:, None]
+        projected = self.training_scores.T @ responses  # (R, t)
+        return self.training_scores @ projected.div_(eigenvalues + penalty.to(projected)).div_(eigenvalues)
 
 
 class DualRidge:
@@ -189,7 +188,7 @@ class DualRidge:
 
     def _axes(self, held_out: Tensor) -> KernelAxes:
         """Decompose the stimuli that are not held out, given as a mask (N,)."""
-        return KernelAxes.of(self.features, held_out, self.standardize)
+        return KernelAxes.of(self.features, held_out, self.standardize, self.dtype)
 
     def _coefficients(self, responses: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the stimuli, (N, T), with each target's penalty (T,), and its mean, float64 (T,)."""
@@ -203,7 +202,7 @@ class DualRidge:
     def _generalized_errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         _, block = center_responses(responses, self.dtype)
         variation = block.square().sum(0).double()
-        projected = self.axes.training_scores.to(self.dtype).T @ block
+        projected = self.axes.training_scores.T @ block
         return generalized_errors(self.axes.eigenvalues, projected, variation, len(block), self.penalties)
 
 
@@ -223,12 +222,11 @@ def held_out_errors(
     """
     mean, training = center_responses(responses[axes.training], dtype)
     held_out = (responses[axes.held_out].double() - mean).to(dtype)  # (m, t)
-    projected = axes.training_scores.to(dtype).T @ training  # (R, t)
-    scores = axes.held_out_scores.to(dtype)
+    projected = axes.training_scores.T @ training  # (R, t)
     null_errors = held_out.double().square().mean(0)
     errors = null_errors.repeat(len(penalties), 1)
     for row, penalty in zip(errors, penalties, strict=True):
-        predicted = scores @ (projected / (axes.eigenvalues + penalty).to(dtype)[:, None])
+        predicted = axes.held_out_scores @ (projected / (axes.eigenvalues + penalty).to(dtype)[:, None])
         row -= (predicted * (2 * held_out - predicted)).mean(0)
     return errors, null_errors
 
