@@ -11,7 +11,8 @@ from ...errors import InputError
 from .gram import FeatureMoments, PrincipalAxes, ResponseMoments, principal_axes
 from .penalties import generalized_errors
 
-STRIPS = 4  # of a triangular product: with fewer, more zeros are multiplied; with more, each product is small
+STRIPS = 8  # at most, of a triangular product: with fewer, more zeros are multiplied
+STRIP_ROWS = 128  # at least: with fewer, each product is small
 
 
 @dataclass(frozen=True)
@@ -105,8 +106,8 @@ class HeldOutFold:
         """What the solution of each penalty takes from the held-out sum of squares.
 
         A penalty that is far above all eigenvalues λ shrinks all axes alike, so that its solution is that of the next
-        such one by a factor, and S'M S by its square. To both, λ / (λ + penalty) is at most ε = 1 / FAR; their
-        factors differ by as much, and S'M S, of the order of ε² itself, by ε³, which is rounding.
+        such one by a factor, and S'M S is by its square. With λ / penalty at most ε, the cube root of the machine's,
+        axes differ by ε in what that factor should be, of an S'M S that is itself of the order of ε²: by rounding.
 
         Args:
             training: Training X'Y in the axes, (R, T).
@@ -136,7 +137,7 @@ class HeldOutFold:
 
 def strips(size: int) -> Iterator[slice]:
     """Slices of the rows of an upper triangle, each of which starts at its diagonal."""
-    step = max(1, -(-size // STRIPS))
+    step = max(STRIP_ROWS, -(-size // STRIPS))
     for first in range(0, size, step):
         yield slice(first, min(first + step, size))
 
