@@ -153,7 +153,7 @@ def compare_winners(penalties: np.ndarray) -> None:
     same &= np.isclose(fit.penalty.numpy(), penalty, rtol=1e-3)
     apart = np.abs(fit.error.numpy() + scores.max(0)) / fit.null_error.numpy()
     print(f"winners of {len(same):,} targets: {same.mean():.2%} equal, scores within {apart.max():.1e} of the variance")
-    row("Banded ridge: winners equal to himalaya's, of 100", float(same.mean()), "≥ 0.999")
+    row("Banded ridge: % of winners that are himalaya's", 100 * float(same.mean()), "≥ 99.9")
 
 
 def measure_whole_brain(options: argparse.Namespace, penalties: np.ndarray) -> None:

@@ -1,8 +1,7 @@
 """The two forms in which banded ridge is solved: from sums over stimuli, or from a kernel of each band.
 
 In both, features are standardised if asked, and then multiplied by the root of a prior variance, one for each band.
-The data are gone through once; each set of prior variances costs one decomposition per fold, and one more where it is
-chosen.
+Each set of prior variances costs one decomposition per fold, and one more where it is chosen.
 """
 
 from abc import ABC, abstractmethod
@@ -87,13 +86,14 @@ class BandedForm(ABC):
 
 
 class PrimalBands(BandedForm):
-    """The D×D form. A candidate is one decomposition per fold and, per target, some (5 + P) D² operations for each.
+    """The D×D form. A candidate is one decomposition per fold and, per target and fold, (4 + 1.1 P) D² operations.
 
-    Beside the data it holds the features once more, 2 K + 4 matrices of D×D (K of them in float64), and products X'Y:
-    those of all targets, K D T, where they take less than KEPT bytes, or else those of one block of targets, made
-    again for each candidate. That is 2 N D T operations of about 2 K (2 + P / 2) D² T, a tenth, and spares 1.6 GB for
-    2,048 features and 39,548 targets. (With folds outside and candidates inside nothing would be made twice, but the
-    errors of all candidates and penalties would have to be held, and X'Y of a fold too: more than 1 GB.)
+    Beside the data it holds the features once more, for each fold a D×D matrix in float64 and three in the precision
+    of the responses, what a decomposition works in, and products X'Y: those of all targets, K D T numbers, where they
+    take less than KEPT bytes, or else those of one block of targets, made again for each candidate. That is N D T
+    operations more, a tenth, and spares 1.6 GB for 2,048 features and 39,548 targets. (With folds outside and
+    candidates inside nothing would be made twice, but the errors of all candidates and penalties would have to be
+    held, and X'Y of a fold too: more than 1 GB.)
     """
 
     def __init__(self, data: BandedData) -> None:

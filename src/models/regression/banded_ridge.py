@@ -89,7 +89,7 @@ def fit_banded(
     band's share of the variance that the prior expects of the prediction, however many features the band has, and a
     penalty means what it means in plain ridge: the scatter of N stimuli is N D for all shares.
 
-    Where features are fewer than stimuli it holds the features once more and some 3 K matrices of D×D, whatever the
+    Where features are fewer than stimuli it holds the features once more and some 5 K matrices of D×D, whatever the
     number of targets; else B (K + 1) kernels of N×N in float64, which suits a few thousand stimuli: give more of them
     fewer features (principal components). Each candidate costs K decompositions.
 
