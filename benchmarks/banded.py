@@ -20,7 +20,8 @@ the held-out scatter, and .085 s for each unit of D² T: 4 to rotate X'Y and 1.1
 share one. With ten penalties within the spectrum it would be 7 times: the eigenvalues are half of the time then.
 Measured in processor time, on one thread of a machine so shared that seconds of the clock meant nothing: 41.7 s for a
 fold of himalaya's, 22.8 s for our whole fit of one candidate and 43.0 s of two; so 10.3 times for a candidate more,
-which is what a search is made of, and 9.1 times where one candidate bears all that is done once.
+which is what a search is made of, and 9.1 times where one candidate bears all that is done once. Extra memory .53 GB
+at 8,000 targets of 2,560 stimuli, where products are made again for each candidate as they are for a whole brain.
 """
 
 import argparse
