@@ -3,6 +3,7 @@
 A per-item DataLoader costs six times a memcpy on cached embeddings; gathering whole batches costs one.
 """
 
+import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,9 +12,15 @@ from torch import Tensor
 
 from ..batch import Batch
 
+LARGE = 2**30  # bytes of a memory map of which no more than LEFT are left in a process's memory
+LEFT = 2**28
+
 
 class Rows:
     """Arrays stacked along their first axis, gathered by row without being joined in memory.
+
+    What was read of large memory maps is taken out of the process's memory from time to time, for a model that keeps
+    what it is given. The system keeps in its cache what it has room for, and who reads it again finds it there.
 
     Args:
         arrays: Each (n_i, *shape) of one dtype, often memory maps; at least one.
@@ -26,12 +33,17 @@ class Rows:
         self.starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = tuple(arrays[0].shape[1:])
         self.dtype = self.arrays[0].dtype
+        self.large = [found for array in arrays if array.nbytes >= LARGE for found in _map_of(array)]
+        self.unreleased = 0  # bytes
 
     def __len__(self) -> int:
         return int(self.starts[-1]) if self.index is None else len(self.index)
 
     def gather(self, rows: np.ndarray, out: Tensor) -> None:
         """Copy rows (n,) into `out` (n, *shape)."""
+        if self.large and self.unreleased + out.nbytes > LEFT:
+            self.release()
+        self.unreleased += out.nbytes
         rows = rows if self.index is None else self.index[rows]
         if len(self.arrays) == 1:
             torch.index_select(self.arrays[0], 0, torch.from_numpy(rows), out=out)
@@ -40,6 +52,19 @@ class Rows:
             own = (rows >= start) & (rows < stop)
             if own.any():
                 out[torch.from_numpy(own)] = torch.index_select(array, 0, torch.from_numpy(rows[own] - start))
+
+    def release(self) -> None:
+        """Take the large memory maps, to which nobody writes, out of this process's memory."""
+        for each in self.large:
+            each.madvise(mmap.MADV_DONTNEED)
+        self.unreleased = 0
+
+
+def _map_of(array: np.ndarray) -> list[mmap.mmap]:
+    """The memory map that an array is a view of; none where it lies in memory, or the system cannot be told."""
+    while isinstance(array.base, np.ndarray):
+        array = array.base
+    return [array.base] if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else []
 
 
 class BatchLoader:

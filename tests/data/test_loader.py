@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import torch
+from calcarine.data import loader
 from calcarine.data.loader import BatchLoader, Rows
 
 
@@ -89,3 +90,20 @@ def test_images_are_served_apart_from_features():
     assert batch.features is None
     assert batch.images.dtype == torch.uint8
     assert np.array_equal(batch.images.numpy(), images[:4])
+
+
+def test_large_maps_do_not_stay_in_memory(tmp_path, monkeypatch):
+    """A model that keeps what it is given would hold wide features twice."""
+    monkeypatch.setattr(loader, "LARGE", 2**20)
+    monkeypatch.setattr(loader, "LEFT", 2**19)
+    np.save(tmp_path / "features.npy", np.arange(2**20, dtype=np.float32).reshape(1024, 1024))  # 4 MB
+    array = np.lib.format.open_memmap(tmp_path / "features.npy", mode="c")[:1000]
+    rows, out = Rows([array]), torch.empty(64, 1024)
+    resident = []
+    for part in np.random.default_rng(0).permutation(1000).reshape(-1, 50).tolist():
+        rows.gather(np.array(part), out[:50])
+        np.testing.assert_array_equal(out[:50], array[part])
+        resident.append(rows.unreleased)
+    assert max(resident) <= 2**19
+    assert len(rows.large) == 1
+    assert not Rows([np.zeros((1024, 1024), dtype=np.float32)]).large

@@ -68,7 +68,15 @@ class BandedRidgeModule(WholeRowsModule):
         assert fold is not None
         shares, band = self.shares.to(self.device), self.band.to(self.device)
         fit = fit_banded(
-            features, responses, band, shares, fold, self.penalties, self.groups(targets), self.facts.standardized
+            features,
+            responses,
+            band,
+            shares,
+            fold,
+            self.penalties,
+            self.groups(targets),
+            self.facts.standardized,
+            self.place(targets),
         )
         self.write_linear(targets, fit)
         return findings_of(fit, list(self.bands))

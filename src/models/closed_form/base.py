@@ -194,10 +194,21 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         if "findings" in checkpoint:
             self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
 
-    def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
-        """Put a fit of some targets into the linear head; what it says of them."""
+    def place(self, targets: slice) -> Tensor | None:
+        """Where a fit in float32 may write the linear head's weights of some targets, (T, D), so as to hold them once.
+
+        None where the head has another precision.
+        """
         assert isinstance(self.head, LinearHead)
-        self.head.weight[targets] = fit.weight.to(self.head.weight.dtype)
+        weight = self.head.weight.detach()[targets]
+        return weight if weight.dtype == torch.float32 else None
+
+    def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
+        """Put a fit of some targets into the linear head, unless it was written there; what it says of them."""
+        assert isinstance(self.head, LinearHead)
+        weight = self.head.weight[targets]
+        if fit.weight.data_ptr() != weight.data_ptr():
+            weight.copy_(fit.weight)
         self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
         return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
 

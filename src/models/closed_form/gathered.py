@@ -52,10 +52,11 @@ class SummedRows:
         groups: Tensor | None,
         standardize: bool = True,
         coarse: torch.dtype | None = None,
+        weight: Tensor | None = None,
     ) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         self._add_waiting()
-        return solve_ridge(self.moments, penalties, groups, standardize, coarse)
+        return solve_ridge(self.moments, penalties, groups, standardize, coarse, weight)
 
     def _add_waiting(self) -> None:
         if self.waiting:
@@ -64,8 +65,32 @@ class SummedRows:
             self.moments.update(features, responses, fold)
 
 
+class HalfColumns:
+    """Features in float16 that are standardised as they are read, a block of columns at a time.
+
+    Args:
+        features: As the cache holds them, float16 (N, D).
+        mean: What is taken from each feature, (D,).
+        scale: What it is divided by then, (D,).
+    """
+
+    def __init__(self, features: Tensor, mean: Tensor, scale: Tensor) -> None:
+        self.features, self.mean, self.scale = features, mean, scale
+        self.shape, self.device = features.shape, features.device
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+    def __getitem__(self, key: tuple[slice, slice]) -> Tensor:
+        """A block, float32."""
+        return (self.features[key].float() - self.mean[key[1]]) / self.scale[key[1]]
+
+
 class WholeRows:
     """Features (N, D) and responses (N, T) themselves, in the order of the stimuli.
+
+    Features come standardised, and are kept in float32; or as the cache has them in float16, and are kept so, for
+    a model that says their mean and scale, (D,), before it fits.
 
     Args:
         fold: Fold of each of the recording's training stimuli, int64 (N,).
@@ -76,13 +101,19 @@ class WholeRows:
 
     def __init__(self, fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> None:
         self.fold = fold if num_folds > 1 else None
-        self.features = torch.zeros(len(fold), num_features, device=fold.device)
+        self.num_features = num_features
+        self.features = torch.empty(0, device=fold.device)  # until the first batch says what they are
+        self.mean, self.scale = torch.zeros(num_features), torch.ones(num_features)
         self.responses = torch.zeros(len(fold), num_targets, device=fold.device)
         self.served = torch.zeros(len(fold), device=fold.device)
 
     def update(self, features: Tensor, responses: Tensor, row: Tensor) -> None:
-        """Add a batch: standardised features (B, D) and responses (B, T), row of each stimulus int64 (B,)."""
-        self.features[row] = features.to(self.features.dtype)  # they come in float64 under --trainer.precision 64-true
+        """Add a batch: features (B, D), standardised responses (B, T), row of each stimulus int64 (B,)."""
+        if not len(self.features):
+            # They come in float64 under --trainer.precision 64-true.
+            dtype = torch.float16 if features.dtype == torch.float16 else torch.float32
+            self.features = features.new_zeros(len(self.served), self.num_features, dtype=dtype)
+        self.features[row] = features.to(self.features.dtype)
         self.responses[row] = responses.to(self.responses.dtype)
         self.served[row] = 1
 
@@ -105,10 +136,14 @@ class WholeRows:
         groups: Tensor | None,
         standardize: bool = True,
         coarse: torch.dtype | None = None,
+        weight: Tensor | None = None,
     ) -> LinearFit:
         """Fit what was added; the arguments are those of `fit_ridge`."""
         features, responses, fold = self.training()
-        return fit_ridge(features, responses, penalties, fold, groups, standardize, coarse)
+        columns = features
+        if features.dtype == torch.float16:
+            columns = HalfColumns(features, self.mean, self.scale)
+        return fit_ridge(columns, responses, penalties, fold, groups, standardize, coarse, weight)
 
 
 def keep_rows(fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> SummedRows | WholeRows:

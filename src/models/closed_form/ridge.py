@@ -5,7 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from ...batch import FeatureShapes
+from ...batch import Batch, Features, FeatureShapes, flatten
 from ...findings import Findings
 from ..regression.penalties import PENALTIES
 from .base import ClosedFormModule, Selection
@@ -51,6 +51,25 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
     def keep(self, fold: Tensor, num_targets: int) -> SummedRows | WholeRows:
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
+    def inputs(self, batch: Batch) -> Tensor:
+        """Standardised features, (batch, D); or, where they outnumber the stimuli, float16 as the cache has them.
+
+        The latter take half the memory, and are standardised a block at a time when they are solved.
+        """
+        features = batch.features or {}
+        halves = all(each.dtype == torch.float16 for each in features.values())
+        wide = all(self.head.num_features > len(recording.stimuli) for recording in self.recordings)
+        return flatten(features) if halves and wide else super().inputs(batch)
+
     def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
-        fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
+        assert self.standardize_features is not None
+        if isinstance(rows, WholeRows):
+            rows.mean, rows.scale = map(_in_a_row, self.standardize_features.statistics())
+        groups, place = self.groups(targets), self.place(targets)
+        fit = rows.fit(self.penalties, groups, self.facts.standardized, self.coarse, place)
         return self.write_linear(targets, fit)
+
+
+def _in_a_row(statistic: Features) -> Tensor:
+    """A figure of each feature, all layers side by side, (D,)."""
+    return torch.cat([each.flatten() for each in statistic.values()])

@@ -80,6 +80,7 @@ def fit_banded(
     penalties: Sequence[float] | Tensor = PENALTIES,
     groups: Tensor | None = None,
     standardize: bool = True,
+    weight: Tensor | None = None,
 ) -> BandedFit:
     """Choose the bands' shares of the prior variance and the penalty by cross-validation, and fit all stimuli.
 
@@ -88,9 +89,9 @@ def fit_banded(
     band's share of the variance that the prior expects of the prediction, however many features the band has, and a
     penalty means what it means in plain ridge: the scatter of N stimuli is N D for all shares.
 
-    It holds K (D² + D T) sums where features are fewer than stimuli; else B (K + 1) kernels of N×N in float64, which
-    suits a few thousand stimuli: give more of them fewer features (principal components). Each candidate costs K
-    decompositions.
+    Where features are fewer than stimuli it holds the features once more and some 5 K matrices of D×D, whatever the
+    number of targets; else B (K + 1) kernels of N×N in float64, which suits a few thousand stimuli: give more of them
+    fewer features (principal components). Each candidate costs K decompositions.
 
     Args:
         features: (N, D).
@@ -102,6 +103,7 @@ def fit_banded(
         groups: Group of each target that shares a choice, int64 (T,); None where each has its own.
         standardize: Divide the features by their standard deviation over the training part of each fold; otherwise
             they come with a mean variance of 1 in each band.
+        weight: Where the weights are written, as in `fit_ridge`.
 
     Raises:
         InputError: Penalties, folds, features or responses are not what they have to be.
@@ -117,7 +119,9 @@ def fit_banded(
     search = _Search(form, data, shares.shape[1], groups)
     for index, variances in enumerate(prior):
         search.add(index, variances)
-    weight, bias = form.solve(prior, search.choice, search.penalty)
+    if weight is None:
+        weight = torch.empty(len(search.choice), len(band), dtype=data.dtype, device=features.device)
+    bias = form.solve(prior, search.choice, search.penalty, weight)
     share = shares.to(count)[search.choice].T
     return BandedFit(
         weight, bias.to(weight.dtype), search.penalty, search.error, search.null_error, share, search.gain, search.alone

@@ -1,6 +1,9 @@
 """Ridge in the N×N form, for features that outnumber the stimuli: no D×D matrix is made."""
 
+from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -8,7 +11,22 @@ from torch import Tensor
 from .gram import check_finite, check_training, range_of, scale_of
 from .penalties import generalized_errors, target_blocks
 
-COLUMN_BLOCK = 4096  # features taken to float64 at a time
+COLUMN_BLOCK = 1024  # features taken to float64 at a time, in a few copies of 72 MB each for 9,000 stimuli
+SOLVED_AT_ONCE = 4096  # targets whose weights of the stimuli are held: of 9,000 stimuli 147 MB
+
+
+class Columns(Protocol):
+    """Features (N, D) that are read by columns: a tensor, or what makes them of less memory."""
+
+    @property
+    def shape(self) -> tuple[int, ...]: ...
+
+    @property
+    def device(self) -> torch.device: ...
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, key: tuple[slice, slice], /) -> Tensor: ...
 
 
 def center(features: Tensor, training: Tensor, standardize: bool) -> tuple[Tensor, Tensor, Tensor]:
@@ -32,7 +50,7 @@ def center(features: Tensor, training: Tensor, standardize: bool) -> tuple[Tenso
     return centered / scale, mean, scale
 
 
-def kernel_of(features: Tensor, training: Tensor, standardize: bool) -> Tensor:
+def kernel_of(features: Columns, training: Tensor, standardize: bool) -> Tensor:
     """Products of all stimuli with the training ones, the features about their mean over the latter.
 
     Args:
@@ -44,10 +62,16 @@ def kernel_of(features: Tensor, training: Tensor, standardize: bool) -> Tensor:
         float64 (N, n).
     """
     kernel = torch.zeros(len(features), len(training), dtype=torch.float64, device=features.device)
-    for columns in features.split(COLUMN_BLOCK, dim=1):
-        part, _, _ = center(columns, training, standardize)
-        kernel.addmm_(part, part[training].T)
+    for columns in column_blocks(features.shape[1]):
+        part, _, _ = center(features[:, columns], training, standardize)
+        kernel.addmm_(part, part[training].T if len(training) < len(part) else part.T)
     return kernel
+
+
+def column_blocks(num_features: int) -> Iterator[slice]:
+    """Slices that cover the features."""
+    for first in range(0, num_features, COLUMN_BLOCK):
+        yield slice(first, min(first + COLUMN_BLOCK, num_features))
 
 
 @dataclass(frozen=True)
@@ -58,8 +82,8 @@ class KernelAxes:
         training: Indices of the training stimuli, int64 (n,).
         held_out: Indices of the others, int64 (m,).
         eigenvalues: Scatter along each axis, float64 (R,), all positive.
-        training_scores: Training stimuli in the axes, float64 (n, R).
-        held_out_scores: Held-out stimuli in the axes, float64 (m, R).
+        training_scores: Training stimuli in the axes, (n, R), in the precision of the work on targets.
+        held_out_scores: Held-out stimuli in the axes, (m, R), likewise.
     """
 
     training: Tensor
@@ -69,19 +93,21 @@ class KernelAxes:
     held_out_scores: Tensor
 
     @classmethod
-    def of(cls, features: Tensor, held_out: Tensor, standardize: bool) -> "KernelAxes":
+    def of(cls, features: Columns, held_out: Tensor, standardize: bool, dtype: torch.dtype) -> "KernelAxes":
         """Decompose the features (N, D) of the stimuli that are not held out, given as a mask (N,)."""
         training, others = (~held_out).nonzero().squeeze(1), held_out.nonzero().squeeze(1)
-        return cls.of_kernel(kernel_of(features, training, standardize), training, others)
+        return cls.of_kernel(kernel_of(features, training, standardize), training, others, dtype)
 
     @classmethod
-    def of_kernel(cls, kernel: Tensor, training: Tensor, held_out: Tensor) -> "KernelAxes":
+    def of_kernel(cls, kernel: Tensor, training: Tensor, held_out: Tensor, dtype: torch.dtype) -> "KernelAxes":
         """Decompose a kernel, float64 (N, n), of all stimuli with the training ones, centred on the latter."""
         check_training(len(training))
         check_finite(kernel)
-        eigenvalues, vectors = range_of(kernel[training], len(training))
+        everything = len(training) == len(kernel)  # in their order: no copy is needed
+        eigenvalues, vectors = range_of(kernel if everything else kernel[training], len(training))
         roots = eigenvalues.sqrt()
-        return cls(training, held_out, eigenvalues, vectors * roots, kernel[held_out] @ (vectors / roots))
+        scores = kernel[held_out] @ vectors / roots
+        return cls(training, held_out, eigenvalues, vectors.mul_(roots).to(dtype), scores.to(dtype))
 
     def coefficients(self, responses: Tensor, penalty: Tensor) -> Tensor:
         """Weights of the training stimuli, (n, t), in the precision of the responses.
@@ -90,10 +116,9 @@ class KernelAxes:
             responses: Centred responses to the training stimuli, (n, t).
             penalty: Of each target, (t,).
         """
-        dtype = responses.dtype
-        from_axes = (self.training_scores / self.eigenvalues).to(dtype)  # (n, R)
-        damped = self.eigenvalues.to(dtype)[:, None] + penalty.to(dtype)  # (R, t)
-        return from_axes @ (self.training_scores.to(dtype).T @ responses / damped)
+        eigenvalues = self.eigenvalues.to(responses.dtype)[:, None]
+        projected = self.training_scores.T @ responses  # (R, t)
+        return self.training_scores @ projected.div_(eigenvalues + penalty.to(projected)).div_(eigenvalues)
 
 
 class DualRidge:
@@ -111,7 +136,7 @@ class DualRidge:
     """
 
     def __init__(
-        self, features: Tensor, fold: Tensor | None, penalties: Tensor, standardize: bool, dtype: torch.dtype
+        self, features: Columns, fold: Tensor | None, penalties: Tensor, standardize: bool, dtype: torch.dtype
     ) -> None:
         self.features = features
         self.num_features = features.shape[1]
@@ -119,8 +144,11 @@ class DualRidge:
         self.penalties = penalties
         self.standardize = standardize
         self.dtype = dtype
-        nothing = torch.zeros(len(features), dtype=torch.bool, device=features.device)
-        self.axes = self._axes(nothing)
+
+    @cached_property
+    def axes(self) -> KernelAxes:
+        """Axes of all stimuli: made when they are asked for, after those of the folds are gone."""
+        return self._axes(torch.zeros(len(self.features), dtype=torch.bool, device=self.features.device))
 
     def errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         """Cross-validated errors of all targets.
@@ -147,17 +175,20 @@ class DualRidge:
 
     def solve(self, responses: Tensor, penalty: Tensor, weight: Tensor) -> Tensor:
         """Fit all stimuli with each target's penalty (T,): writes the weight (T, D), returns the bias, float64 (T,)."""
-        coefficients, bias = self._coefficients(responses, penalty)
-        for first in range(0, self.num_features, COLUMN_BLOCK):
-            columns = slice(first, first + COLUMN_BLOCK)
-            centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
-            weight[:, columns] = coefficients.T @ (centered / scale).to(self.dtype)
-            bias -= weight[:, columns].double() @ mean
+        bias = torch.empty_like(penalty)
+        for first in range(0, len(penalty), SOLVED_AT_ONCE):
+            part = slice(first, first + SOLVED_AT_ONCE)
+            coefficients, bias[part] = self._coefficients(responses[:, part], penalty[part])
+            for columns in column_blocks(self.num_features):
+                centered, mean, scale = center(self.features[:, columns], self.axes.training, self.standardize)
+                block = coefficients.T @ (centered / scale).to(self.dtype)
+                weight[part, columns] = block
+                bias[part] -= block.double() @ mean
         return bias
 
     def _axes(self, held_out: Tensor) -> KernelAxes:
         """Decompose the stimuli that are not held out, given as a mask (N,)."""
-        return KernelAxes.of(self.features, held_out, self.standardize)
+        return KernelAxes.of(self.features, held_out, self.standardize, self.dtype)
 
     def _coefficients(self, responses: Tensor, penalty: Tensor) -> tuple[Tensor, Tensor]:
         """Weights of the stimuli, (N, T), with each target's penalty (T,), and its mean, float64 (T,)."""
@@ -171,7 +202,7 @@ class DualRidge:
     def _generalized_errors(self, responses: Tensor) -> tuple[Tensor, Tensor]:
         _, block = center_responses(responses, self.dtype)
         variation = block.square().sum(0).double()
-        projected = self.axes.training_scores.to(self.dtype).T @ block
+        projected = self.axes.training_scores.T @ block
         return generalized_errors(self.axes.eigenvalues, projected, variation, len(block), self.penalties)
 
 
@@ -191,12 +222,11 @@ def held_out_errors(
     """
     mean, training = center_responses(responses[axes.training], dtype)
     held_out = (responses[axes.held_out].double() - mean).to(dtype)  # (m, t)
-    projected = axes.training_scores.to(dtype).T @ training  # (R, t)
-    scores = axes.held_out_scores.to(dtype)
+    projected = axes.training_scores.T @ training  # (R, t)
     null_errors = held_out.double().square().mean(0)
     errors = null_errors.repeat(len(penalties), 1)
     for row, penalty in zip(errors, penalties, strict=True):
-        predicted = scores @ (projected / (axes.eigenvalues + penalty).to(dtype)[:, None])
+        predicted = axes.held_out_scores @ (projected / (axes.eigenvalues + penalty).to(dtype)[:, None])
         row -= (predicted * (2 * held_out - predicted)).mean(0)
     return errors, null_errors
 

@@ -67,6 +67,20 @@ class FeatureMoments:
         self.total = self.shift.new_zeros(num_folds, len(shift))
         self.gram = self.shift.new_zeros(num_folds, len(shift), len(shift))
 
+    @classmethod
+    def of(cls, features: Tensor, fold: Tensor, dtype: torch.dtype) -> tuple["FeatureMoments", Tensor]:
+        """Moments of features in memory (N, D), the fold of each stimulus int64 (N,); and these minus their shift.
+
+        The latter are in `dtype`.
+        """
+        moments = cls(features[:ROW_BLOCK].double().mean(0), int(fold.max()) + 1)
+        shifted = torch.empty(features.shape, dtype=dtype, device=features.device)
+        for rows in torch.arange(len(features), device=features.device).split(ROW_BLOCK):
+            part = features[rows].double() - moments.shift
+            moments.update(part, fold[rows])
+            shifted[rows] = part.to(dtype)
+        return moments, shifted
+
     def update(self, shifted: Tensor, fold: Tensor) -> None:
         """Add stimuli.
 
@@ -101,6 +115,14 @@ class ResponseMoments:
         self.total = shift.new_zeros(num_folds, len(shift), dtype=torch.float64)
         self.square = torch.zeros_like(self.total)
         self.cross = shift.new_zeros(num_folds, num_features, len(shift))
+
+    @classmethod
+    def of(cls, shifted: Tensor, responses: Tensor, fold: Tensor) -> "ResponseMoments":
+        """Moments of data in memory; the arguments are those of `update`, and hold all stimuli."""
+        shift = responses[:ROW_BLOCK].double().mean(0).to(shifted.dtype)
+        moments = cls(shift, shifted.shape[1], int(fold.max()) + 1)
+        moments.update(shifted, responses, fold)
+        return moments
 
     def update(self, shifted: Tensor, responses: Tensor, fold: Tensor) -> None:
         """Add stimuli.
@@ -150,10 +172,9 @@ class GramAccumulator:
 
         The products with the responses are kept in `dtype`.
         """
-        feature_shift, response_shift = (part[:ROW_BLOCK].double().mean(0) for part in (features, responses))
-        moments = cls(feature_shift, response_shift.to(dtype), int(fold.max()) + 1)
-        for _, rows in rows_by_fold(fold):
-            moments.update(features[rows], responses[rows], fold[rows])
+        moments = object.__new__(cls)
+        moments.features, shifted = FeatureMoments.of(features, fold, dtype)
+        moments.responses = ResponseMoments.of(shifted, responses, fold)
         return moments
 
     def update(self, features: Tensor, responses: Tensor, fold: Tensor) -> None:
@@ -244,5 +265,5 @@ def range_of(scatter: Tensor, count: float) -> tuple[Tensor, Tensor]:
     """
     eigenvalues, vectors = torch.linalg.eigh(scatter)
     tolerance = max(count, len(scatter)) * torch.finfo(scatter.dtype).eps
-    kept = eigenvalues > tolerance * eigenvalues[-1].clamp(min=0)
-    return eigenvalues[kept], vectors[:, kept]
+    first = int((eigenvalues <= tolerance * eigenvalues[-1].clamp(min=0)).sum())  # they ascend
+    return eigenvalues[first:], vectors[:, first:]

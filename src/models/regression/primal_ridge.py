@@ -1,6 +1,7 @@
 """Ridge in the D×D form: everything from the folds' moments; the stimuli themselves are not seen again."""
 
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
@@ -10,7 +11,8 @@ from ...errors import InputError
 from .gram import FeatureMoments, PrincipalAxes, ResponseMoments, principal_axes
 from .penalties import generalized_errors
 
-STRIPS = 4  # of a triangular product: with fewer, more zeros are multiplied; with more, each product is small
+STRIPS = 8  # at most, of a triangular product: with fewer, more zeros are multiplied
+STRIP_ROWS = 128  # at least: with fewer, each product is small
 
 
 @dataclass(frozen=True)
@@ -25,8 +27,7 @@ class HeldOutFold:
         index: The fold.
         count: Its number of held-out stimuli.
         total: Sum of their features about the shift, float64 (D,).
-        axes: Axes of the training part.
-        rotation: Their rotation R, (D, R), in the precision of the responses.
+        axes: Axes of the training part; their rotation R in the precision of the responses.
         upper: M folded to its upper triangle, (R, R), in the precision in which penalties are compared.
     """
 
@@ -34,7 +35,6 @@ class HeldOutFold:
     count: float
     total: Tensor
     axes: PrincipalAxes
-    rotation: Tensor
     upper: Tensor
 
     @classmethod
@@ -46,14 +46,35 @@ class HeldOutFold:
         dtype: torch.dtype,
         coarse: torch.dtype,
         prior: Tensor | None = None,
+        rows: Tensor | None = None,
     ) -> "HeldOutFold":
-        """Decompose the features of one fold; `coarse` is the precision in which penalties are compared."""
+        """Decompose the features of one fold.
+
+        Args:
+            features: Moments of the features.
+            index: The fold.
+            standardize: Divide the features by their standard deviation over the training part.
+            dtype: Precision of the work on targets.
+            coarse: Precision in which penalties are compared.
+            prior: Prior variance of each feature's weight, as in `principal_axes`.
+            rows: The held-out stimuli about the shift, (m, D), where they are at hand. M is made of their scores in
+                `dtype` then: as precise as from the moments in float64, since small axes are told from large ones by
+                the scores' own exponents, for a quarter of the operations.
+        """
         axes = principal_axes(features, index, standardize, prior)
         count, total = float(features.count[index]), features.total[index]
-        scatter = held_out_scatter(features, index, axes.mean)
-        rotated = axes.rotation.T @ scatter @ axes.rotation
-        upper = 2 * rotated.triu(1) + rotated.diagonal().diag()
-        return cls(index, count, total, axes, axes.rotation.to(dtype), upper.to(coarse))
+        if rows is None:
+            rotated = axes.rotation.T @ held_out_scatter(features, index, axes.mean) @ axes.rotation
+            axes = replace(axes, rotation=axes.rotation.to(dtype))
+        else:
+            axes = replace(axes, rotation=axes.rotation.to(dtype))
+            scores = (rows - axes.mean).to(dtype) @ axes.rotation  # (m, R)
+            rotated = scores.new_zeros(scores.shape[1], scores.shape[1])
+            for strip in strips(len(rotated)):
+                torch.mm(scores[:, strip].T, scores[:, strip.start :], out=rotated[strip, strip.start :])
+        upper = rotated.triu_()
+        upper.mul_(2).diagonal().div_(2)
+        return cls(index, count, total, axes, upper.to(coarse))
 
     def project(self, responses: ResponseMoments, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The fold's view of some targets, all about the means of its training part.
@@ -67,7 +88,7 @@ class HeldOutFold:
             sum of squares, float64 (T,).
         """
         training, held_out, variation = self.about_training(responses, cross)
-        return self.rotation.T @ training, self.rotation.T @ held_out, variation
+        return self.axes.rotation.T @ training, self.axes.rotation.T @ held_out, variation
 
     def about_training(self, responses: ResponseMoments, cross: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """What `project` returns, in the features (D, T) themselves."""
@@ -84,10 +105,14 @@ class HeldOutFold:
     def gains(self, training: Tensor, held_out: Tensor, penalties: Tensor) -> Tensor:
         """What the solution of each penalty takes from the held-out sum of squares.
 
+        A penalty that is far above all eigenvalues λ shrinks all axes alike, so that its solution is that of the next
+        such one by a factor, and S'M S is by its square. With λ / penalty at most ε, the cube root of the machine's,
+        axes differ by ε in what that factor should be, of an S'M S that is itself of the order of ε²: by rounding.
+
         Args:
             training: Training X'Y in the axes, (R, T).
             held_out: Held-out X'Y in the axes, (R, T).
-            penalties: float64 (P,).
+            penalties: float64 (P,), largest first.
 
         Returns:
             (P, T).
@@ -96,14 +121,25 @@ class HeldOutFold:
         gains = 2 * damping @ (training * held_out)  # (P, T)
         solution = torch.empty_like(training, dtype=self.upper.dtype)
         product = torch.empty_like(solution)
-        strip = max(1, -(-len(training) // STRIPS))
-        for gain, damped in zip(gains, damping, strict=True):
-            torch.mul(training, damped[:, None], out=solution)
-            for first in range(0, len(training), strip):
-                rows = slice(first, first + strip)
-                torch.mm(self.upper[rows, first:], solution[first:], out=product[rows])
-            gain -= product.mul_(solution).sum(0, dtype=gain.dtype)
+        largest = self.axes.eigenvalues[-1:].sum()  # 0 where there is none
+        far = int((penalties * torch.finfo(training.dtype).eps ** (1 / 3) > largest).sum())
+        for index in range(max(far - 1, 0), len(penalties)):
+            torch.mul(training, damping[index][:, None], out=solution)
+            for strip in strips(len(training)):
+                torch.mm(self.upper[strip, strip.start :], solution[strip.start :], out=product[strip])
+            taken = product.mul_(solution).sum(0, dtype=gains.dtype)
+            gains[index] -= taken
+            if index == far - 1:
+                shrunk = (penalties[index] + largest / 2) / (penalties[:index] + largest / 2)
+                gains[:index] -= shrunk.square().to(taken)[:, None] * taken
         return gains
+
+
+def strips(size: int) -> Iterator[slice]:
+    """Slices of the rows of an upper triangle, each of which starts at its diagonal."""
+    step = max(STRIP_ROWS, -(-size // STRIPS))
+    for first in range(0, size, step):
+        yield slice(first, min(first + step, size))
 
 
 def held_out_scatter(features: FeatureMoments, index: int, mean: Tensor) -> Tensor:
@@ -141,6 +177,7 @@ class PrimalRidge:
         dtype: Precision of the work on targets.
         coarse: Precision in which the folds' errors of the penalties are compared; None for `dtype`.
         prior: Prior variance of each feature's weight, as in `principal_axes`.
+        rows: From a fold to its stimuli about the features' shift, (m, D), where they are at hand.
 
     Raises:
         InputError: A fold is empty or leaves fewer than two training stimuli, or features are not finite.
@@ -154,6 +191,7 @@ class PrimalRidge:
         dtype: torch.dtype,
         coarse: torch.dtype | None = None,
         prior: Tensor | None = None,
+        rows: Callable[[int], Tensor] | None = None,
     ) -> None:
         num_folds = len(features.count)
         if num_folds > 1 and not features.count.all():
@@ -166,6 +204,7 @@ class PrimalRidge:
         self.standardize = standardize
         self.coarse = coarse or dtype
         self.prior = prior
+        self.rows = rows
 
     @cached_property
     def axes(self) -> PrincipalAxes:
@@ -181,8 +220,9 @@ class PrimalRidge:
     def folds(self) -> list[HeldOutFold]:
         """The folds of the cross-validation; none where there is a single one."""
         num_folds = len(self.features.count)
+        settings = (self.standardize, self.dtype, self.coarse, self.prior)
         return [
-            HeldOutFold.of(self.features, k, self.standardize, self.dtype, self.coarse, self.prior)
+            HeldOutFold.of(self.features, k, *settings, rows=None if self.rows is None else self.rows(k))
             for k in range(num_folds if num_folds > 1 else 0)
         ]
 

@@ -52,11 +52,11 @@ class RbfRidge(DualRidge):
         kernel = self._kernel(training)
         inner = kernel[training]
         centered = kernel - kernel.mean(1, keepdim=True) - inner.mean(0) + inner.mean()
-        return KernelAxes.of_kernel(centered, training, others)
+        return KernelAxes.of_kernel(centered, training, others, self.dtype)
 
     def _kernel(self, training: Tensor) -> Tensor:
         """Of all stimuli with the training ones, whose mean and scale are taken, float64 (N, n)."""
-        scaled = center(self.features, training, self.standardize)[0] / self.spread
+        scaled = center(self.features[:, :], training, self.standardize)[0] / self.spread
         return rbf(scaled, scaled[training])
 
 

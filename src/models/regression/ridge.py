@@ -11,8 +11,8 @@ import torch
 from torch import Tensor
 
 from ...errors import InputError
-from .dual_ridge import DualRidge
-from .gram import ROW_BLOCK, FeatureMoments, GramAccumulator, ResponseMoments
+from .dual_ridge import Columns, DualRidge
+from .gram import FeatureMoments, GramAccumulator, ResponseMoments
 from .linear_fit import LinearFit, Regression
 from .penalties import PENALTIES, choose, sort_penalties, target_blocks
 from .primal_ridge import PrimalRidge, ProjectedTargets
@@ -37,13 +37,14 @@ class Ridge(Regression):
 
 
 def fit_ridge(
-    features: Tensor,
+    features: Tensor | Columns,
     responses: Tensor,
     penalties: Sequence[float] | Tensor,
     fold: Tensor | None = None,
     groups: Tensor | None = None,
     standardize: bool = False,
     coarse: torch.dtype | None = None,
+    weight: Tensor | None = None,
 ) -> LinearFit:
     """Fit data that are in memory (the responses may be a memory map), in whichever form is the smaller.
 
@@ -51,7 +52,7 @@ def fit_ridge(
     targets where features are fewer than stimuli, else kernels between stimuli.
 
     Args:
-        features: (N, D).
+        features: (N, D); `Columns` that are no tensor only where they outnumber the stimuli.
         responses: (N, T); in float64 the whole fit is, otherwise the work on targets is in float32.
         penalties: The candidates, each at least 0.
         fold: Fold of each stimulus, int64 (N,), for k-fold cross-validation; None for generalised cross-validation.
@@ -60,6 +61,7 @@ def fit_ridge(
         standardize: Divide the features by their standard deviation.
         coarse: Precision in which k-fold cross-validation compares penalties where features are fewer than stimuli,
             such as torch.bfloat16; None for that of the responses. The fit itself keeps its precision.
+        weight: Where the weights are written, (T, D) in the precision of the work on targets; None for a new tensor.
 
     Raises:
         InputError: Penalties, folds, features or responses are not what they have to be.
@@ -72,19 +74,17 @@ def fit_ridge(
         raise InputError("folds: expected at least 2, found 1; leave folds out for generalised cross-validation")
     if features.shape[1] > len(features):
         solver = DualRidge(features, fold, candidates, standardize, dtype)
-        return solve_blocks(solver, lambda part: responses[:, part], [slice(0, responses.shape[1])], groups)
+        return solve_blocks(solver, lambda part: responses[:, part], [slice(0, responses.shape[1])], groups, weight)
+    assert isinstance(features, Tensor), "columns that are made when they are read are for features that are many"
     if fold is None:
         fold = torch.zeros(len(features), dtype=torch.int64, device=features.device)
-    moments, shifted = _feature_moments(features, fold, dtype)
+    moments, shifted = FeatureMoments.of(features, fold, dtype)
     solver = PrimalRidge(moments, candidates, standardize, dtype, coarse)
 
     def block(part: slice) -> ProjectedTargets:
-        shift = responses[:ROW_BLOCK, part].double().mean(0).to(dtype)
-        block_moments = ResponseMoments(shift, features.shape[1], len(moments.count))
-        block_moments.update(shifted, responses[:, part], fold)
-        return solver.project(block_moments)
+        return solver.project(ResponseMoments.of(shifted, responses[:, part], fold))
 
-    return solve_blocks(solver, block, list(target_blocks(responses.shape[1])), groups)
+    return solve_blocks(solver, block, list(target_blocks(responses.shape[1])), groups, weight)
 
 
 def solve_ridge(
@@ -93,6 +93,7 @@ def solve_ridge(
     groups: Tensor | None = None,
     standardize: bool = False,
     coarse: torch.dtype | None = None,
+    weight: Tensor | None = None,
 ) -> LinearFit:
     """Fit data that were streamed into moments; the arguments are those of `fit_ridge`.
 
@@ -103,18 +104,7 @@ def solve_ridge(
     solver = PrimalRidge(moments.features, candidates, standardize, moments.responses.cross.dtype, coarse)
     responses = moments.responses
     blocks = list(target_blocks(len(responses.shift)))
-    return solve_blocks(solver, lambda part: solver.project(responses.targets(part)), blocks, groups)
-
-
-def _feature_moments(features: Tensor, fold: Tensor, dtype: torch.dtype) -> tuple[FeatureMoments, Tensor]:
-    """Moments of the features, and the features about their shift, (N, D)."""
-    moments = FeatureMoments(features[:ROW_BLOCK].double().mean(0), int(fold.max()) + 1)
-    shifted = torch.empty(features.shape, dtype=dtype, device=features.device)
-    for rows in torch.arange(len(features), device=features.device).split(ROW_BLOCK):
-        part = features[rows].double() - moments.shift
-        moments.update(part, fold[rows])
-        shifted[rows] = part.to(dtype)
-    return moments, shifted
+    return solve_blocks(solver, lambda part: solver.project(responses.targets(part)), blocks, groups, weight)
 
 
 Block = TypeVar("Block", contravariant=True)
@@ -138,9 +128,13 @@ class _Solver(Protocol[Block]):
 
 
 def solve_blocks(
-    solver: _Solver[Block], block: Callable[[slice], Block], parts: Sequence[slice], groups: Tensor | None
+    solver: _Solver[Block],
+    block: Callable[[slice], Block],
+    parts: Sequence[slice],
+    groups: Tensor | None,
+    weight: Tensor | None = None,
 ) -> LinearFit:
-    """Choose penalties and refit on all stimuli.
+    """Choose penalties and refit on all stimuli; `weight` is that of `fit_ridge`.
 
     Where the choice is per target, each block of targets is finished before the next; a group's choice needs the
     errors of all its targets, and so the blocks a second time.
@@ -148,7 +142,8 @@ def solve_blocks(
     penalties, num_targets = solver.penalties, parts[-1].stop
     errors, null_errors = penalties.new_empty(len(penalties), num_targets), penalties.new_empty(num_targets)
     choice = torch.zeros(num_targets, dtype=torch.int64, device=penalties.device)
-    weight = penalties.new_empty(num_targets, solver.num_features, dtype=solver.dtype)
+    if weight is None:
+        weight = penalties.new_empty(num_targets, solver.num_features, dtype=solver.dtype)
     bias = weight.new_empty(num_targets)
     for part in parts:
         targets = block(part)

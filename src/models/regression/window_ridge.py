@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from .gram import ROW_BLOCK
 from .linear_fit import LinearFit
 from .penalties import pooled
 
@@ -39,7 +40,7 @@ class WindowFit:
 def best_windows(fits: Iterable[LinearFit], best: int, groups: Tensor | None) -> WindowFit:
     """Keep each target's best windows, by their cross-validated error; the earlier window where two are equal.
 
-    Only the weights of the best so far are held, not those of all windows.
+    Only the weights of the best so far are held, and those of one window.
 
     Args:
         fits: Of one window after another; made as they are asked for.
@@ -48,22 +49,30 @@ def best_windows(fits: Iterable[LinearFit], best: int, groups: Tensor | None) ->
             per target.
     """
     kept: dict[str, Tensor] = {}
+    weight = torch.empty(0)
     for number, fit in enumerate(fits):
         found = {
             "judged": pooled(fit.error[None], groups)[0],
             "window": torch.full_like(fit.error, number, dtype=torch.int64),
-            "weight": fit.weight,
             "bias": fit.bias,
             "penalty": fit.penalty,
             "error": fit.error,
             "null_error": fit.null_error,
         }
-        new = {name: value[:, None] for name, value in found.items()}  # (T, 1, …)
+        new = {name: value[:, None] for name, value in found.items()}  # (T, 1)
+        held = min(number, best)
         kept = {name: torch.cat([kept[name], value], 1) for name, value in new.items()} if kept else new
         order = kept["judged"].sort(dim=1, stable=True).indices[:, :best]  # (T, B)
-        kept = {
-            name: value.gather(1, order.view(*order.shape, *[1] * (value.ndim - 2)).expand(-1, -1, *value.shape[2:]))
-            for name, value in kept.items()
-        }
+        kept = {name: value.gather(1, order) for name, value in kept.items()}
+        if number == 0:
+            weight = fit.weight.new_empty(len(order), best, fit.weight.shape[1])
+        # Of the weights, by far the largest, only those that change their place are touched, some targets at a time.
+        changed = (order != torch.arange(order.shape[1], device=order.device)).any(1) | (held < best)
+        for targets in changed.nonzero().squeeze(1).split(ROW_BLOCK):
+            both = torch.cat([weight[targets, :held], fit.weight[targets, None]], 1)
+            weight[targets, : order.shape[1]] = both[
+                torch.arange(len(both), device=both.device)[:, None], order[targets]
+            ]
+        del fit, found, new  # while the next window is fitted
     first = {name: kept[name][:, 0] for name in ("penalty", "error", "null_error")}
-    return WindowFit(kept["window"], kept["weight"], kept["bias"], **first)
+    return WindowFit(kept["window"], weight, kept["bias"], **first)

@@ -7,6 +7,7 @@ import pytest
 import torch
 from calcarine.errors import InputError
 from calcarine.models.closed_form.banded_ridge import findings_of
+from calcarine.models.regression import banded_forms, primal_ridge
 from calcarine.models.regression.banded_ridge import draw_shares, fit_banded
 from calcarine.models.regression.gram import assign_folds
 from calcarine.models.regression.ridge import fit_ridge
@@ -67,7 +68,8 @@ def predictions(
 
 
 @SIZES
-def test_shares_penalties_and_weights_are_scikit_learns(num_stimuli: int) -> None:
+def test_shares_penalties_and_weights_are_scikit_learns(num_stimuli: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(primal_ridge, "STRIP_ROWS", 7)  # as of many features
     features, responses = simulate(num_stimuli, num_targets=30)
     fold, shares = assign_folds(num_stimuli, 5), distinct_shares(8)
     fit = fit_banded(features.double(), responses.double(), BAND, shares, fold, PENALTIES)
@@ -144,6 +146,30 @@ def test_float32_and_blocks_of_targets_change_little(num_stimuli: int) -> None:
     torch.testing.assert_close(fit.band_r2.sum(0), fit.cv_r2, rtol=0, atol=1e-5)
     torch.testing.assert_close(fit.band_r2[:, same], fine.band_r2[:, same], rtol=0, atol=1e-4)
     assert fit.weight.dtype == fit.bias.dtype == torch.float32
+
+
+def test_products_that_are_made_again_for_each_candidate_change_little(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a whole brain: those of all targets would take more than a gigabyte."""
+    features, responses = simulate(PRIMAL, num_targets=1100)
+    fold, shares = assign_folds(PRIMAL, 5), draw_shares(3, 6)
+    kept = fit_banded(features, responses, BAND, shares, fold, PENALTIES)
+    monkeypatch.setattr(banded_forms, "KEPT", 0)
+    fit = fit_banded(features, responses, BAND, shares, fold, PENALTIES)
+    assert (fit.penalty == kept.penalty).double().mean() >= 0.998
+    torch.testing.assert_close(fit.error, kept.error, rtol=1e-5, atol=0)
+    torch.testing.assert_close(fit.band_r2.sum(0), fit.cv_r2, rtol=0, atol=1e-5)
+
+
+def test_penalties_beyond_all_eigenvalues_give_what_scikit_learn_gives() -> None:
+    """himalaya's gallery goes to 1e20; such penalties share one product."""
+    features, responses = simulate(PRIMAL, num_targets=30)
+    fold, shares = assign_folds(PRIMAL, 5), distinct_shares(1)
+    for penalty in (3e3, 1e5, 1e6, 1e9, 1e20):
+        predicted, about = predictions(features, responses, fold, shares[0].numpy(), penalty)
+        fit = fit_banded(features, responses, BAND, shares, fold, [penalty, 1e19])
+        expected = ((about - predicted.sum(0)) ** 2).mean(0)
+        null = (about**2).mean(0)
+        np.testing.assert_allclose(fit.error.numpy() / null, np.minimum(expected, null) / null, rtol=0, atol=1e-6)
 
 
 @SIZES
