@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from calcarine.errors import InputError
+from calcarine.models.regression import gram
 from calcarine.models.regression.gram import FeatureMoments, GramAccumulator, assign_folds, principal_axes, rows_by_fold
 from torch import Tensor
 
@@ -103,3 +104,15 @@ def test_repeats_of_an_image_are_in_one_fold() -> None:
 def test_impossible_folds_are_refused(num_folds: int) -> None:
     with pytest.raises(InputError, match=r"--model\.folds .*: expected 2 to 10"):
         assign_folds(10, num_folds)
+
+
+@pytest.mark.parametrize("rank", [30, 40])
+def test_large_matrices_are_decomposed_in_place(monkeypatch: pytest.MonkeyPatch, rank: int) -> None:
+    half = torch.randn(40, rank, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    scatter = half @ half.T
+    expected, axes = gram.range_of(scatter.clone(), 40)
+    monkeypatch.setattr(gram, "LARGE", 40)
+    found, vectors = gram.range_of(scatter.clone(), 40)
+    assert vectors.shape == (40, rank)
+    torch.testing.assert_close(found, expected)
+    torch.testing.assert_close((vectors.T @ axes).abs(), torch.eye(rank, dtype=torch.float64), atol=1e-8, rtol=0)
