@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ...batch import FeatureShapes
 from ...findings import Findings
+from ..demand import ridge_from_rows, ridge_from_sums
 from ..regression.penalties import PENALTIES
 from .base import ClosedFormModule, Selection
-from .gathered import SummedRows, WholeRows, keep_rows
+from .gathered import SummedRows, WholeRows, keep_rows, sums_are_fewer
 
 
 class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
@@ -50,6 +51,12 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
 
     def keep(self, fold: Tensor, num_targets: int) -> SummedRows | WholeRows:
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
+
+    def gathered_bytes(self, stimuli: int, targets: int) -> int:
+        features, folds = self.num_inputs, max(self.folds, 1)
+        if sums_are_fewer(stimuli, features, folds):
+            return ridge_from_sums(features, targets, folds)
+        return ridge_from_rows(stimuli, features, targets, folds)
 
     def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
         fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
