@@ -8,6 +8,8 @@ been read from the disk, all of it is dropped from the page cache, which a limit
 
     uv run python benchmarks/larger_than_memory.py [--gigabytes 1.0] [--batches 300] [--folder DIR]
 
+Measured on 2 cores while others worked: rows of 7 kB at .39 of the rate of reading end to end, 38 times the system's
+own, which reads 162 bytes for each that is wanted; rows of 303 kB at 1.2 of it, 12 times the system's own.
 """
 
 import argparse
