@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from .errors import InputError
+from .space import as_bytes
 
 
 def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
@@ -30,9 +31,9 @@ def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memm
         path.unlink()
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
-        free = shutil.disk_usage(path.parent).free
+        free = as_bytes(shutil.disk_usage(path.parent).free)
         raise InputError(
-            f"{path.parent}: expected {size / 2**30:.2f} GiB of space, found {free / 2**30:.2f}; make room, or choose "
+            f"{path.parent}: expected {as_bytes(size)} of space, found {free}; make room, or choose "
             "another place (--data.cache_dir for embeddings)"
         ) from error
     return array

@@ -7,6 +7,8 @@ from typing import Protocol
 
 import numpy as np
 
+from .mapped import ask_for, read_at_random
+
 
 class Stimuli(Protocol):
     """The stimuli of a recording, decoded one at a time."""
@@ -114,6 +116,7 @@ class Responses:
         for part in self.parts:
             rows, columns = part.shape
             covered[part.first_stimulus : part.first_stimulus + rows] += columns
+        self.at_random = False
         self.measured: np.ndarray = covered > 0  # (n_stimuli,)
         if not np.isin(covered, (0, shape[1])).all():
             raise ValueError(f"response parts cover some stimuli in part only; shape {shape}")
@@ -122,6 +125,20 @@ class Responses:
     def of(cls, array: np.ndarray) -> "Responses":
         """Responses that lie in one array (n_stimuli, n_targets)."""
         return cls(array.shape, [Part(0, 0, array)])
+
+    def read_at_random(self) -> None:
+        """Say that all of them are more than memory holds: see src/mapped.py."""
+        told = [read_at_random(part.array) for part in self.parts]
+        self.at_random = any(told)
+
+    def expect(self, stimuli: np.ndarray) -> None:
+        """Begin to read the rows of stimuli (n,) that are gathered soon, where they are read at random."""
+        if not self.at_random:
+            return
+        for part in self.parts:
+            index = stimuli[(stimuli >= part.first_stimulus) & (stimuli < part.first_stimulus + part.shape[0])]
+            index = index - part.first_stimulus
+            ask_for(part.array, index if part.rows is None else part.rows[index])
 
     def gather(self, stimuli: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
         """Copy the rows of these stimuli, less `offset`.
@@ -135,6 +152,7 @@ class Responses:
         """
         if out is None:
             out = np.empty((len(stimuli), self.shape[1]), dtype=np.float32)
+        self.expect(stimuli)
         if not self.measured[stimuli].all():
             out.fill(np.nan)
         for part in self.parts:

@@ -21,7 +21,9 @@ def _add_arguments(parser: ArgumentParser) -> None:
 
 def _run(options: Namespace) -> None:
     from ..python.predicting import predict_folder
+    from ..run.main import quieten
 
+    quieten()
     predict_folder(options.model, options.images, options.roi, options.subject, options.batch_size, options.out)
 
 

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -19,15 +19,17 @@ from ..encoders.projection import Projection
 from ..errors import InputError
 from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
+from .demand import DataDemand, check_cache, demand_of
 from .digests import digest_bytes
 from .facts import feature_statistics, gather_facts
-from .features.cache_entry import at_once
 from .features.embeddings import IMAGES, EmbeddingCache
+from .features.extraction import Extraction
 from .features.fitted import TrainingImages, fit_encoder
 from .features.reduced_rows import reduce_rows
 from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, num_steps
+from .read_ahead import read_ahead
 from .sources.base import Source
 from .splits import Fold, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
@@ -55,7 +57,8 @@ class EncodingDataModule(LightningDataModule):
         cache_dir: Folder of the embedding cache.
         cache_dtype: Precision of cached embeddings; float16 halves the space.
         batch_size: Stimuli per batch and process.
-        encode_batch_size: Images per forward pass of the frozen encoder.
+        encode_batch_size: Images per forward pass of the frozen encoder; none takes 64, and fewer from where a GPU's
+            memory does not hold so many.
         encode_precision: Of the frozen encoder's products; bf16-mixed is several times faster on a GPU that has it, and
             makes features of their own, which differ by some thousandths.
         average_frames: Of clips, serve the mean of each feature over the frames, which is what linear models are
@@ -83,7 +86,7 @@ class EncodingDataModule(LightningDataModule):
         cache_dir: Path = Path("cache"),
         cache_dtype: Literal["float16", "float32"] = "float32",
         batch_size: int = 64,
-        encode_batch_size: int = 64,
+        encode_batch_size: int | None = None,
         encode_precision: Precision = "32-true",
         average_frames: bool = True,
         frame_spread: bool = False,
@@ -132,6 +135,8 @@ class EncodingDataModule(LightningDataModule):
         self.split_seed = self.seed if split_seed is None else int(split_seed)
         self.fold = None if fold is None else Fold.read(fold)
         self.recordings: Sequence[Recording] = ()
+        self.announce: Callable[[DataDemand, Facts], object] | None = None
+        """Told, before the first image is read, what the data take and what is known of them."""
 
     @property
     def num_targets(self) -> int:
@@ -217,11 +222,14 @@ class EncodingDataModule(LightningDataModule):
         self._check(facts, self.table)
         fingerprint = self._fit_encoder(self.table)
         self.identity = self._identify(self.table, fingerprint)
-        self._inputs = self._serve_inputs(self.table)
+        extraction = self._extraction(facts, self.table)
+        self._inputs = self._serve_inputs(extraction)
         projections: dict[str, Projection] = {}
         if self.reduction is not None:
             self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
-        self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint)
+        at_once = extraction.at_once(self.encode_batch_size)
+        self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint, at_once)
+        self._ahead = read_ahead(self.table, self._inputs)
         self.recordings = recordings
 
     def _split(self, recordings: Sequence[Recording]) -> StimulusTable:
@@ -280,12 +288,27 @@ class EncodingDataModule(LightningDataModule):
         parts = json.dumps([table.digests(), splits, rows, sample.shape, responses, served])
         return digest_bytes(parts.encode())
 
-    def _serve_inputs(self, table: StimulusTable) -> dict[str, Rows]:
-        """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
+    def _extraction(self, facts: Facts, table: StimulusTable) -> Extraction:
+        """What is to be served; refused where the disk has no space for it."""
         parts = [part for recording in table.recordings for part in apart(recording.stimuli)]
-        share, (stimuli, index) = self._share(), each_once(parts)
+        lists, index = each_once(parts)
         if self.encoder is None:
-            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in stimuli], index)}
+            entries = [{"": {IMAGES: self.cache.decoded_entry(own, self.image_size)}} for own in lists]
+        else:
+            entries = [self.cache.entries(own, self.encoder, self.average_frames, self.frame_spread) for own in lists]
+        extraction = Extraction(lists, index, entries)
+        share, reduced = self._share(), None if self.reduction is None else self.feature_shapes
+        demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced)
+        check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
+        if self.announce is not None:
+            self.announce(demand, facts)
+        return extraction
+
+    def _serve_inputs(self, extraction: Extraction) -> dict[str, Rows]:
+        """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
+        share, lists, index = self._share(), extraction.stimuli, extraction.index
+        if self.encoder is None:
+            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in lists], index)}
         device, size = self._device(), self.encode_batch_size
         if self.cache.precision == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
             raise InputError(
@@ -293,7 +316,10 @@ class EncodingDataModule(LightningDataModule):
                 f"{torch.cuda.get_device_name(device)}; leave it out"
             )
         how = (device, size, share, self.average_frames, self.frame_spread)
-        maps = [self.cache.embed(own, self.encoder, *how) for own in stimuli]
+        maps = [
+            self.cache.embed(own, self.encoder, *how, entries)
+            for own, entries in zip(lists, extraction.entries, strict=True)
+        ]
         self.encoder.cpu()
         return {layer: Rows([by_layer[layer] for by_layer in maps], index) for layer in maps[0]}
 
@@ -316,6 +342,7 @@ class EncodingDataModule(LightningDataModule):
         inputs: dict[str, Rows],
         projections: dict[str, Projection],
         encoder: dict[str, object] | None,
+        at_once: int,
     ) -> Facts:
         """The facts with what the features, or decoded images, have told."""
         images = inputs[IMAGES].shape if self.encoder is None else None
@@ -328,7 +355,7 @@ class EncodingDataModule(LightningDataModule):
             images,
             encoder,
             self.frames,
-            at_once(self.encode_batch_size),
+            at_once,
             self.cache.precision,
         )
         if self.encoder is None:
@@ -356,6 +383,7 @@ class EncodingDataModule(LightningDataModule):
             share.rank,
             share.world_size,
             (lambda: (self.seed, self._epoch())) if shuffled else None,
+            self._ahead,
         )
 
     def _epoch(self) -> int:

@@ -14,6 +14,7 @@ array write the same numbers to the same places, and the first rename ends it fo
 import json
 import os
 from collections.abc import Mapping
+from math import prod
 from pathlib import Path
 from typing import Literal
 from uuid import uuid4
@@ -23,6 +24,8 @@ import numpy as np
 from ..errors import InputError, one_line
 from ..npy import create_array
 from .digests import digest_bytes
+
+MANIFEST = "manifest.json"
 
 
 class FilledArray:
@@ -48,6 +51,13 @@ class FilledArray:
     @property
     def complete(self) -> bool:
         return self.folder.is_dir()
+
+    @property
+    def missing(self) -> int:
+        """Bytes that filling it will take of the disk: 0 where it is complete, or an earlier process began it."""
+        if self.complete or (self.partial / f"{self.name}.npy").exists():
+            return 0
+        return prod(self.shape) * self.dtype.itemsize
 
     def load(self) -> np.ndarray:
         """Map the array, copy on write so that torch takes it as it is.
@@ -95,16 +105,28 @@ class FilledArray:
             if not self.complete:  # otherwise another process finished it meanwhile
                 raise
 
-    def finish(self) -> None:
-        """Turn the partial array, all pieces of which are written, into the array."""
+    def finish(self, notes: Mapping[str, object] | None = None) -> None:
+        """Turn the partial array, all pieces of which are written, into the array.
+
+        Args:
+            notes: What else is told of it, in plain JSON types, by names that the manifest has not.
+        """
         try:
-            (self.partial / "manifest.json").write_text(json.dumps(self.manifest, indent=1))
+            (self.partial / MANIFEST).write_text(json.dumps({**self.manifest, **(notes or {})}, indent=1))
             self.partial.rename(self.folder)
         except OSError:
             if not self.complete:  # otherwise another process finished it meanwhile
                 raise
         for leftover in self.folder.glob("done.*"):
             leftover.unlink(missing_ok=True)
+
+    def noted(self, name: str) -> object:
+        """What was told of it by this name when it was finished; None where nothing was, or no more."""
+        try:
+            told = json.loads((self.folder / MANIFEST).read_text())
+        except (OSError, ValueError):
+            return None
+        return told.get(name) if isinstance(told, dict) else None
 
     def _map(self, folder: Path, mode: Literal["c", "r+"]) -> np.memmap:
         path = folder / f"{self.name}.npy"

@@ -3,7 +3,6 @@
 A per-item DataLoader costs six times a memcpy on cached embeddings; gathering whole batches costs one.
 """
 
-import mmap
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -11,6 +10,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
+from ..mapped import ask_for, forget, read_at_random
 
 LARGE = 2**30  # bytes of a memory map of which no more than LEFT are left in a process's memory
 LEFT = 2**28
@@ -29,21 +29,37 @@ class Rows:
 
     def __init__(self, arrays: Sequence[np.ndarray], index: np.ndarray | None = None) -> None:
         self.index = index
+        self.own = arrays
+        self.at_random = False
         self.arrays = [torch.from_numpy(array) for array in arrays]
         self.starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = tuple(arrays[0].shape[1:])
         self.dtype = self.arrays[0].dtype
-        self.large = [found for array in arrays if array.nbytes >= LARGE for found in _map_of(array)]
+        self.large = [array for array in arrays if array.nbytes >= LARGE]
         self.unreleased = 0  # bytes
 
     def __len__(self) -> int:
         return int(self.starts[-1]) if self.index is None else len(self.index)
+
+    def read_at_random(self) -> None:
+        """Say that all of them are more than memory holds: see src/mapped.py."""
+        told = [read_at_random(array) for array in self.own]
+        self.at_random = any(told)
+
+    def expect(self, rows: np.ndarray) -> None:
+        """Begin to read rows (n,) that are gathered soon, where they are read at random."""
+        if not self.at_random:
+            return
+        rows = rows if self.index is None else self.index[rows]
+        for array, start, stop in zip(self.own, self.starts[:-1], self.starts[1:], strict=True):
+            ask_for(array, rows[(rows >= start) & (rows < stop)] - start)
 
     def gather(self, rows: np.ndarray, out: Tensor) -> None:
         """Copy rows (n,) into `out` (n, *shape)."""
         if self.large and self.unreleased + out.nbytes > LEFT:
             self.release()
         self.unreleased += out.nbytes
+        self.expect(rows)
         rows = rows if self.index is None else self.index[rows]
         if len(self.arrays) == 1:
             torch.index_select(self.arrays[0], 0, torch.from_numpy(rows), out=out)
@@ -56,15 +72,8 @@ class Rows:
     def release(self) -> None:
         """Take the large memory maps, to which nobody writes, out of this process's memory."""
         for each in self.large:
-            each.madvise(mmap.MADV_DONTNEED)
+            forget(each)
         self.unreleased = 0
-
-
-def _map_of(array: np.ndarray) -> list[mmap.mmap]:
-    """The memory map that an array is a view of; none where it lies in memory, or the system cannot be told."""
-    while isinstance(array.base, np.ndarray):
-        array = array.base
-    return [array.base] if isinstance(array.base, mmap.mmap) and hasattr(mmap, "MADV_DONTNEED") else []
 
 
 class BatchLoader:
@@ -86,6 +95,7 @@ class BatchLoader:
         rank: This process's rank, of `world_size`.
         world_size: Number of processes that share the stimuli.
         order: Seed of the present epoch's order, asked at the start of each epoch; None keeps the given order.
+        expect: Told the positions of the batch after the one that is gathered next; None where nobody wants to know.
     """
 
     def __init__(
@@ -100,6 +110,7 @@ class BatchLoader:
         rank: int = 0,
         world_size: int = 1,
         order: Callable[[], Sequence[int]] | None = None,
+        expect: Callable[[np.ndarray], object] | None = None,
     ) -> None:
         self.stimuli = np.asarray(stimuli, dtype=np.int64)
         self.inputs = inputs
@@ -109,6 +120,7 @@ class BatchLoader:
         self.rank = rank
         self.world_size = world_size
         self.order = order
+        self.expect = expect
         self.steps = num_steps(len(self.stimuli), batch_size, world_size)
         largest = -(-len(self.stimuli) // max(self.steps * world_size, 1))
         self._buffers = [
@@ -128,8 +140,13 @@ class BatchLoader:
             stimuli = np.random.default_rng(self.order()).permutation(stimuli)
         # Splitting evenly over all steps, and each step over the ranks, leaves no tiny last batch, which would weigh as
         # much as a full one in the gradient and break batch norm.
-        for step, served in enumerate(np.array_split(stimuli, self.steps) if self.steps else []):
-            yield self._gather(np.array_split(served, self.world_size)[self.rank], step % 2)
+        steps = np.array_split(stimuli, self.steps) if self.steps else []
+        own = [np.array_split(served, self.world_size)[self.rank] for served in steps]
+        for step, positions in enumerate(own):
+            if self.expect is not None:
+                for coming in own[step + 1 : step + 2] if step else own[:2]:
+                    self.expect(coming)
+            yield self._gather(positions, step % 2)
 
     def _gather(self, stimuli: np.ndarray, buffer: int) -> Batch:
         count = len(stimuli)

@@ -96,6 +96,12 @@ class StimulusTable:
             out[own, self.targets_of(index)] = recording.responses.gather(local[own])
         return out
 
+    def expect(self, positions: np.ndarray) -> None:
+        """Begin to read the responses of positions (n,) that are asked for soon; see `Responses.expect`."""
+        recording_of, local = self.locate(self.response_rows[positions])
+        for index, recording in enumerate(self.recordings):
+            recording.responses.expect(local[recording_of == index])
+
     def _shuffle(self, seed: int) -> None:
         rng = np.random.default_rng(seed)
         for split in (TRAIN, VALIDATION):

@@ -17,6 +17,7 @@ EACH = 4
 FEWEST = 10
 """Scored targets of a ROI below which a pattern over them is chance."""
 _SIDE = 96  # pixels of the longer side
+_BLOCK_ELEMENTS = 2**20
 _MOST_BYTES = 3 * 2**20  # of all pictures of a page together
 
 
@@ -88,7 +89,7 @@ def extremes(
         own = members[scored[members]]
         if len(own) < FEWEST or len(names) < 2 * EACH:
             continue
-        pattern = pattern_correlations(part.predictions[:, own], responses[:, own])
+        pattern = pattern_correlations(part.predictions, responses, own)
         ranked = np.argsort(pattern, kind="stable")[: int(np.isfinite(pattern).sum())]  # NaN are sorted last
         best, worst = (
             [
@@ -102,22 +103,31 @@ def extremes(
     return found
 
 
-def pattern_correlations(predictions: np.ndarray, responses: np.ndarray) -> np.ndarray:
+def pattern_correlations(
+    predictions: np.ndarray, responses: np.ndarray, targets: np.ndarray | None = None
+) -> np.ndarray:
     """Correlation over targets of each stimulus's predicted and measured responses, float64 (n,).
 
     Each target's responses, and its predictions, are first standardised over the stimuli, so that every target counts
     alike. NaN where fewer than three targets were measured.
 
     Args:
-        predictions: (n, T).
+        predictions: (n, T), may be a memory map.
         responses: (n, T), NaN where not measured.
+        targets: Those of which, int64 (t,); all where None.
     """
-    known = np.isfinite(responses) & np.isfinite(predictions)  # (n, T)
-    x, y = _standardised(predictions, known), _standardised(responses, known)
-    count = known.sum(axis=1)
+    n = len(responses)
+    targets = np.arange(responses.shape[1]) if targets is None else targets
+    sums = np.zeros((6, n))  # over targets: their number, x, y, x², y², xy
+    block = max(_BLOCK_ELEMENTS // max(n, 1), 1)  # float64 copies of so many targets at a time
+    for start in range(0, len(targets), block):
+        predicted, measured = (values[:, targets[start : start + block]] for values in (predictions, responses))
+        known = np.isfinite(measured) & np.isfinite(predicted)  # (n, t)
+        x, y = _standardised(predicted, known), _standardised(measured, known)
+        sums += [known.sum(axis=1), *(each.sum(axis=1) for each in (x, y, x * x, y * y, x * y))]
+    count, x, y, xx, yy, xy = sums
     with np.errstate(invalid="ignore", divide="ignore"):
-        x, y = (np.where(known, values - (values.sum(axis=1) / count)[:, None], 0) for values in (x, y))
-        pearson = (x * y).sum(axis=1) / np.sqrt((x * x).sum(axis=1) * (y * y).sum(axis=1))
+        pearson = (xy - x * y / count) / np.sqrt((xx - x * x / count) * (yy - y * y / count))
     return np.where(count >= 3, pearson, np.nan)
 
 

@@ -19,6 +19,7 @@ from ..errors import InputError
 from ..names import VALIDATION
 from .calibration import Calibration
 from .categories import CategoryObjective
+from .demand import STEP, ModelDemand, size_of, state_share
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
@@ -150,6 +151,20 @@ class EncodingModule(PredictingModule):
             self.categories.check(facts)
         if self.backbone is not None:
             self.finetuning.check(self.backbone, facts.smallest_batch)
+
+    def demand(self, facts: Facts) -> ModelDemand:
+        """What training will take of memory and of the disk; asked after `check`, before the first image is read."""
+        unmade = self.head.unmade(facts)
+        made = size_of([*self.parameters(), *self.buffers()])
+        trained = size_of(each for each in self.parameters() if each.requires_grad) + unmade
+        return ModelDemand(
+            weights=made + unmade,
+            made=made,
+            gradients=trained,
+            optimizer=round(state_share(self.make_optimizer) * trained),
+            kept=trained if VALIDATION in facts.evaluated else 0,
+            step=STEP * 4 * facts.smallest_batch * self.head.num_targets,
+        )
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
+from functools import partial
 from typing import Any, TypeVar
 
 import torch
@@ -11,6 +12,7 @@ from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
 from ..names import HEMISPHERES
+from .demand import size_of_made
 from .finetuning import Finetuning
 from .heads.base import Head
 
@@ -127,6 +129,12 @@ class HemisphereHead(Head):
 
     def check(self, facts: Facts) -> None:
         _sides(facts)
+
+    def unmade(self, facts: Facts) -> int:
+        if len(self.heads):
+            return 0
+        sides = zip(HEMISPHERES, _sides(facts), strict=True)
+        return sum(size_of_made(partial(self._make, side, len(own))) for side, own in sides)
 
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)

@@ -21,6 +21,7 @@ from ..package.files import check_free
 from ..recording import Recording, Stimuli
 from ..run.constructors import as_input
 from ..run.flags import MODE, parse_flags
+from ..run.needs import tell_predictions
 from .trained import TrainedModel, load_model
 
 log = logging.getLogger(__name__)
@@ -56,6 +57,7 @@ def evaluate_model(
     model = load_model(path)
     source.prepare()
     parts = list(_scored(model, source, name))
+    tell_predictions(out, sum(4 * len(stimuli) * len(targets) for _, stimuli, targets in parts), in_memory=True)
     with whole_folder(out.absolute()) as partial:
         (partial / "predictions").mkdir()
         splits = [_predicted(model, part, name, partial, batch_size) for part in parts]

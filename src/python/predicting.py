@@ -13,6 +13,7 @@ from ..data.stimuli import list_images
 from ..errors import InputError
 from ..models.targets import targets_table
 from ..package.files import check_free
+from ..run.needs import tell_predictions
 from .trained import Decoded, load_model
 
 
@@ -45,6 +46,7 @@ def predict_folder(
     chosen = [model.module.targets(subject, roi) for roi in rois or [None]]
     columns = torch.cat(chosen).unique()
     kind = np.float32 if model.module.facts.offset is None else np.float64
+    tell_predictions(out, len(files) * len(columns) * np.dtype(kind).itemsize, in_memory=False)
     with whole_folder(out) as partial:
         written = np.lib.format.open_memmap(
             partial / "predictions.npy", mode="w+", dtype=kind, shape=(len(files), len(columns))

@@ -14,22 +14,28 @@ from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
+from ..batch import Facts
 from ..data.datamodule import EncodingDataModule
+from ..data.demand import DataDemand
 from ..errors import InputError, one_line
 from ..evaluation import check_min_ceiling
 from ..evaluation.figures.mesh import load_meshes
-from ..models import EncodingModule, RoiEarlyStopping
+from ..models import EncodingModule, ExponentialMovingAverage, RoiEarlyStopping
+from ..models.demand import ModelDemand
 from ..results.new_run import check_apart, check_name
+from ..space import resident
 from ..where import DEFAULT_CONFIG, RUNS
 from .checkpoints import BackgroundCheckpointIO, LastCheckpoint
 from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
+from .needs import Room, check_needs, needs_of
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
 from .resume import ResumeGuard, resume_from
+from .time_left import TimeLeft
 from .together import interrupt_on_sigterm
 
 SHARDED = ("fsdp", "deepspeed", "modelparallel")
@@ -127,6 +133,7 @@ class EncodingCLI(LightningCLI):
             raise fault from None
 
         self.model.scale_lr = self.config.scale_lr
+        self.datamodule.announce = self.announce
 
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
@@ -137,6 +144,26 @@ class EncodingCLI(LightningCLI):
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
         self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
+
+    def announce(self, data: DataDemand, facts: Facts) -> None:
+        """Say what the run will need, before its first image is read; refuse what cannot be had."""
+        trains = self.trainer.lightning_module is not None
+        self.tell_needs(data, self.model.demand(facts) if trains else None)
+
+    def tell_needs(self, data: DataDemand, model: ModelDemand | None, **asked: Any) -> None:
+        """The same of a run of these sizes; the other arguments are those of `needs_of`."""
+        device = self.trainer.strategy.root_device
+        on_gpu = device.type == "cuda"
+        given = {
+            "on_gpu": on_gpu,
+            "averages": any(isinstance(each, ExponentialMovingAverage) for each in self.trainer.callbacks),  # type: ignore[attr-defined]
+            "processes": self.trainer.num_devices,
+        }
+        needs = needs_of(data, model, resident(), **{**given, **asked})
+        gpu = torch.cuda.get_device_properties(device).total_memory if on_gpu else None
+        room = Room.here(self.datamodule.cache.folder, self.config.runs, gpu)
+        log.info("%s", needs.told(room))
+        check_needs(needs, room, self.config.runs)
 
     def place(self) -> list[Callback]:
         """Choose the run's folder; returns what writes into it."""
@@ -160,7 +187,7 @@ class EncodingCLI(LightningCLI):
         self.run_logger = logger
         callbacks: list[Callback] = [] if checkpoint is None else [ResumeGuard(checkpoint)]
         if not self.config.trainer.fast_dev_run:
-            callbacks += [HistoryWriter(), PredictionWriter(), self.provenance]
+            callbacks += [HistoryWriter(), PredictionWriter(), self.provenance, TimeLeft()]
         return callbacks if self._shows_bar() else [*callbacks, EpochLines()]
 
     def _shows_bar(self) -> bool:

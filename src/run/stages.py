@@ -16,6 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
+from ..errors import InputError
 from ..evaluation import Control, History, Summary, evaluate_run, write_submission
 from ..findings import Findings
 from ..models import RoiEarlyStopping
@@ -23,6 +24,7 @@ from ..names import HEMISPHERES
 from ..recording import Recording
 from ..results.configuration import flat
 from ..results.prediction_files import FOLDER
+from ..space import as_bytes
 from ..tensor_file import read_tensors
 from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
@@ -56,6 +58,12 @@ def run(cli: EncodingCLI) -> None:
                 controls = run_controls(cli, folder, plan)
                 if cli.trainer.is_global_zero:
                     evaluate(cli, folder, controls)
+    except torch.OutOfMemoryError as error:
+        raise InputError(
+            f"--data.batch_size {cli.datamodule.batch_size}: expected a step that fits the GPU's memory, found that it "
+            "does not; set a smaller one with --trainer.accumulate_grad_batches, --trainer.precision bf16-mixed, or "
+            "train less of a backbone (--model.finetuning Lora)"
+        ) from error
     except KeyboardInterrupt:
         _say_how_to_go_on(cli)
         raise
@@ -179,9 +187,9 @@ def _log_final(cli: EncodingCLI, summary: Summary) -> None:
 
 
 def peak_memory() -> str:
-    """Most memory that this process has held, and most of the GPU's, in GiB."""
+    """Most memory that this process has held, and most of the GPU's."""
     unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
-    text = f"{resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit / 2**30:.1f} GiB"
+    text = as_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
     if torch.cuda.is_available():
-        text += f", GPU {torch.cuda.max_memory_allocated() / 2**30:.1f} GiB"
+        text += f", GPU {as_bytes(torch.cuda.max_memory_allocated())}"
     return text

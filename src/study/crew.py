@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 
 MEMBER = "CALCARINE_WORKER"
 """Environment variable that tells a worker that another process speaks for it, and what that one calls it."""
+CREW = "CALCARINE_WORKERS"
+"""Environment variable that tells a worker how many there are on its machine."""
 LOOK_S = 1.0
 PATIENCE_S = 60.0  # for what an interrupted worker has to put in order
 
@@ -57,9 +59,12 @@ def run_crew(options: Options, argv: Sequence[str]) -> Study:
         said: set[int] = set()
         buried: set[int] = set()
         opened: tuple[Study, Storage] | None = None
+        needs = None
         with tqdm(total=options.trials, desc=options.study, unit="trial") as progress:
             while any(worker.poll() is None for worker in workers):
                 time.sleep(LOOK_S)
+                if needs is None and (needs := _needs(logs / "0.log")) is not None:
+                    progress.write(needs)
                 ended = {index for index, worker in enumerate(workers) if worker.poll() not in (None, 0)}
                 for index in ended - said:
                     progress.write(
@@ -97,7 +102,7 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
     threads = str(max(_cores() // count, 1))
     workers = []
     for index in range(count):
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: _name(index)}
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: _name(index), CREW: str(count)}
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with (logs / f"{index}.log").open("wb") as file:
@@ -147,6 +152,12 @@ def _open(options: Options) -> tuple[Study, Storage] | None:
         return optuna.load_study(study_name=options.study, storage=storage.trials), storage
     except KeyError:
         return None
+
+
+def _needs(path: Path) -> str | None:
+    """The line in which a worker has said what all of them need."""
+    lines = path.read_text(errors="replace").splitlines()
+    return next((line for line in lines if line.startswith("needs: ")), None)
 
 
 def _last_line(path: Path) -> str:

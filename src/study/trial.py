@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 import logging
 import math
+import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -20,7 +21,9 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from ..batch import Facts
 from ..data.datamodule import EncodingDataModule
+from ..data.demand import DataDemand
 from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
@@ -30,6 +33,7 @@ from ..run.cli import EncodingCLI
 from ..run.folder import RunLogger
 from ..run.predictions import PredictionWriter
 from ..run.training import predicted_splits, train
+from .crew import CREW
 from .ledger.attributes import DEFAULT, TEST_SCORE
 from .search.flags import Config, make_flags
 from .search.space import SearchSpace
@@ -91,6 +95,10 @@ class TrialCLI(EncodingCLI):
         if len(self.modules) >= MOST_MODULES:
             self.modules.pop(next(iter(self.modules)))
         self.modules[key] = self.datamodule
+
+    def announce(self, data: DataDemand, facts: Facts) -> None:
+        """As a run's, of a trial with the configuration's own values; each worker of this machine trains one."""
+        self.tell_needs(data, self.model.demand(facts), checkpoints=False, processes=int(os.environ.get(CREW, 1)))
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(enable_progress_bar=False, enable_model_summary=False, **kwargs)

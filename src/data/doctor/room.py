@@ -1,10 +1,9 @@
 """What fits in memory and on the disk here?"""
 
-import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+from ...space import as_bytes, free_disk, memory
 from .case import Case
 from .symptom import Symptom
 
@@ -23,36 +22,15 @@ def check(case: Case, root: Path) -> Iterator[Symptom]:
     if not stimuli:
         return
     responses = 4 * sum(table.array.size for table in case.tables)
-    memory, disk = free_memory(), shutil.disk_usage(Path.cwd()).free
-    features = ", ".join(f"{name} {_bytes(4 * stimuli * numbers)}" for name, numbers in _NUMBERS.items())
-    found = (
-        f"responses {_bytes(responses)}; features of {stimuli:,} stimuli: {features}; free here: {_bytes(disk)} of disk"
-    )
-    found += "" if memory is None else f" and {_bytes(memory)} of memory"
+    room, disk = memory(), free_disk(Path.cwd())
+    free = None if room is None else room.available
+    features = ", ".join(f"{name} {as_bytes(4 * stimuli * numbers)}" for name, numbers in _NUMBERS.items())
+    found = f"responses {as_bytes(responses)}; features of {stimuli:,} stimuli: {features}; "
+    found += f"free here: {as_bytes(disk)} of disk"
+    found += "" if free is None else f" and {as_bytes(free)} of memory"
     remedy = ""
-    if memory is not None and responses > memory:
+    if free is not None and responses > free:
         remedy = "ridge holds the responses in memory: take one hemisphere or subject at a time"
-    elif 4 * stimuli * max(_NUMBERS.values()) > min(disk, memory or disk):
+    elif 4 * stimuli * max(_NUMBERS.values()) > min(disk, free or disk):
         remedy = "the widest want a reduction: --data.reduction PrincipalComponents"
     yield Symptom("note", "room", root, found, remedy)
-
-
-def free_memory() -> int | None:
-    """Bytes that a new process may take; None where the system does not say."""
-    try:
-        lines = Path("/proc/meminfo").read_text().splitlines()
-        return next(1024 * int(line.split()[1]) for line in lines if line.startswith("MemAvailable:"))
-    except (OSError, StopIteration, ValueError):
-        pass
-    try:
-        return os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    except (OSError, ValueError, AttributeError):
-        return None
-
-
-def _bytes(count: float) -> str:
-    for unit in ("B", "kB", "MB", "GB"):
-        if count < 1000:
-            return f"{count:.3g} {unit}"
-        count /= 1000
-    return f"{count:.3g} TB"

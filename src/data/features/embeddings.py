@@ -11,16 +11,20 @@ from tqdm import tqdm
 
 from ...encoders import Encoder
 from ...encoders.base import part_layer
-from ...encoders.intake import Precision, encode_stimuli, resized, with_spread
+from ...encoders.intake import Precision, resized, with_spread
 from ...errors import InputError
 from ...recording import Stimuli
-from .cache_entry import Entry, at_once, num_chunks, rows_of
+from .batch_that_fits import AT_ONCE, BatchThatFits
+from .cache_entry import Entry, num_chunks, rows_of
 from .share import ALONE, Share
 
 IMAGES = "images"
 """Name of the layer that is the decoded image itself."""
 
 log = logging.getLogger(__name__)
+
+Entries = Mapping[str, Mapping[str, Entry]]
+"""By the name of an encoder's part, and then by layer: where its features lie."""
 
 Compute = Callable[[list[np.ndarray]], Mapping[str, np.ndarray]]
 """From decoded images, each uint8 (height, width, 3), to features by layer, each (n, *shape)."""
@@ -55,10 +59,11 @@ class EmbeddingCache:
         stimuli: Stimuli,
         encoder: Encoder,
         device: torch.device,
-        batch_size: int = 64,
+        batch_size: int | None = None,
         share: Share = ALONE,
         average_frames: bool = True,
         frame_spread: bool = False,
+        entries: Entries | None = None,
     ) -> dict[str, np.ndarray]:
         """Features of every layer of a frozen encoder, each part of which has its own entries.
 
@@ -66,10 +71,11 @@ class EmbeddingCache:
             stimuli: What to encode.
             encoder: Moved to `device` only where something is missing.
             device: Where to compute.
-            batch_size: Images per forward pass.
+            batch_size: Images per forward pass; None for 64, or as many as a GPU's memory holds.
             share: Which part of the work is this process's.
             average_frames: Keep the mean over a clip's frames rather than each frame's features.
             frame_spread: Keep the standard deviation over a clip's frames beside the mean.
+            entries: What `entries` says of the same, where it was asked before: the hash of big weights takes seconds.
 
         Returns:
             By layer, a memory map (n_stimuli, *shape), or (n_stimuli, frames, *shape).
@@ -78,23 +84,39 @@ class EmbeddingCache:
             InputError: An image cannot be read, or a feature is not finite in the cache's dtype.
         """
         features: dict[str, np.ndarray] = {}
+        entries = entries or self.entries(stimuli, encoder, average_frames, frame_spread)
         for name, part in encoder.parts().items():
-            verb = f"embedding {name}".strip()
-            own = self._embed(stimuli, part, device, batch_size, share, average_frames, frame_spread, verb)
-            features |= {part_layer(name, layer): array for layer, array in own.items()}
+            own, batches = entries[name], BatchThatFits(batch_size)
+
+            def compute(
+                images: list[np.ndarray], part: Encoder = part, batches: BatchThatFits = batches
+            ) -> dict[str, np.ndarray]:
+                return batches.encode(part, images, device, average_frames, frame_spread, self.precision)
+
+            if not all(entry.complete for entry in own.values()):
+                part.eval().to(device)
+            self._fill(own, stimuli, compute, share, f"embedding {name}".strip(), batches)
+            features |= {part_layer(name, layer): entry.load() for layer, entry in own.items()}
         return features
 
-    def _embed(
-        self,
-        stimuli: Stimuli,
-        encoder: Encoder,
-        device: torch.device,
-        batch_size: int,
-        share: Share,
-        average_frames: bool,
-        frame_spread: bool,
-        verb: str,
-    ) -> dict[str, np.ndarray]:
+    def entries(
+        self, stimuli: Stimuli, encoder: Encoder, average_frames: bool = True, frame_spread: bool = False
+    ) -> Entries:
+        """Where the features of a frozen encoder lie or will lie, by its parts and their layers.
+
+        Args:
+            stimuli: What to encode.
+            encoder: Fitted, where it is one that learns.
+            average_frames: See `embed`.
+            frame_spread: See there.
+        """
+        return {
+            name: self._entries(stimuli, part, average_frames, frame_spread) for name, part in encoder.parts().items()
+        }
+
+    def _entries(
+        self, stimuli: Stimuli, encoder: Encoder, average_frames: bool, frame_spread: bool
+    ) -> dict[str, Entry]:
         shapes = encoder.feature_shapes()
         identity: dict[str, object] = {"encoder": encoder.fingerprint(), **self.identity()}
         if stimuli.frames is not None:
@@ -103,19 +125,10 @@ class EmbeddingCache:
                 shapes = {layer: (stimuli.frames, *shape) for layer, shape in shapes.items()}
             if frame_spread:
                 shapes = with_spread(shapes, shapes)
-        entries = {
+        return {
             layer: Entry(self.folder / "embeddings", stimuli, {**identity, "layer": layer}, shape, self.dtype)
             for layer, shape in shapes.items()
         }
-
-        def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
-            how = (average_frames, frame_spread, self.precision)
-            return encode_stimuli(encoder, images, device, at_once(batch_size), *how)
-
-        if not all(entry.complete for entry in entries.values()):
-            encoder.eval().to(device)
-        self._fill(entries, stimuli, compute, share, verb)
-        return {layer: entry.load() for layer, entry in entries.items()}
 
     def decode(self, stimuli: Stimuli, image_size: int | None, share: Share = ALONE) -> np.ndarray:
         """Decoded images and clips, for models that have their own backbone.
@@ -134,9 +147,8 @@ class EmbeddingCache:
         Raises:
             InputError: A stimulus cannot be read or has another size than the first.
         """
-        shape = image_shape(stimuli, image_size)
-        identity = {"encoder": {"class": "decoded"}, "layer": IMAGES, "shape": list(shape)}
-        entry = Entry(self.folder / "embeddings", stimuli, identity, shape, np.dtype(np.uint8))
+        entry = self.decoded_entry(stimuli, image_size)
+        shape = entry.shape[1:]
 
         def compute(images: list[np.ndarray]) -> dict[str, np.ndarray]:
             return {IMAGES: np.moveaxis(np.stack([resized(image, shape) for image in images]), -1, -3)}
@@ -146,8 +158,20 @@ class EmbeddingCache:
         self._fill({IMAGES: entry}, stimuli, compute, share, "decoding")
         return entry.load()
 
+    def decoded_entry(self, stimuli: Stimuli, image_size: int | None) -> Entry:
+        """Where decoded images lie or will lie; the arguments are those of `decode`."""
+        shape = image_shape(stimuli, image_size)
+        identity = {"encoder": {"class": "decoded"}, "layer": IMAGES, "shape": list(shape)}
+        return Entry(self.folder / "embeddings", stimuli, identity, shape, np.dtype(np.uint8))
+
     def _fill(
-        self, entries: Mapping[str, "Entry"], stimuli: Stimuli, compute: Compute, share: Share, verb: str
+        self,
+        entries: Mapping[str, "Entry"],
+        stimuli: Stimuli,
+        compute: Compute,
+        share: Share,
+        verb: str,
+        batches: BatchThatFits | None = None,
     ) -> None:
         missing = {layer: entry for layer, entry in entries.items() if not entry.complete}
         if not missing:
@@ -167,7 +191,7 @@ class EmbeddingCache:
                 error = raised
             share.agree(error)
         for entry in missing.values():
-            entry.finish()
+            entry.finish({} if batches is None else {AT_ONCE: batches.size})
         share.agree(None)
 
     def _compute_chunks(

@@ -15,9 +15,11 @@ from torch import Tensor
 from ...batch import Batch, Facts, FeatureShapes, flatten
 from ...errors import InputError
 from ...findings import Findings
+from ..demand import ModelDemand, ridge_from_rows, size_of
 from ..encoding import EncodingModule
 from ..heads.base import Head
 from ..heads.linear import LinearHead
+from ..heads.stored import StoredHead
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import sort_penalties
@@ -147,6 +149,28 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
             count, images = len(training), facts.repeated.get(subject)
             fold = assign_folds(count, self.folds, images=images) if self.folds else torch.empty(0, dtype=torch.int64)
             check_training(count - max(fold.bincount().tolist(), default=0))
+
+    def demand(self, facts: Facts) -> ModelDemand:
+        made = size_of([*self.parameters(), *self.buffers()])
+        subjects = zip(facts.training.values(), facts.subjects.values(), strict=True)
+        sizes = [(len(stimuli), targets.stop - targets.start) for stimuli, targets in subjects]
+        gathered = sum(self.gathered_bytes(*size) for size in sizes)
+        keeps = isinstance(self.head, StoredHead)
+        return ModelDemand(
+            weights=made,
+            made=made,
+            gathered=gathered + made,  # the solution stands beside the head until it is written there
+            stored=sum(4 * stimuli * (self.num_inputs + targets) for stimuli, targets in sizes) if keeps else 0,
+        )
+
+    @property
+    def num_inputs(self) -> int:
+        """Number D of what `inputs` gives of one stimulus."""
+        return self.head.num_features
+
+    def gathered_bytes(self, stimuli: int, targets: int) -> int:
+        """Bytes of what is gathered of one recording, and of what solving takes beside it."""
+        return ridge_from_rows(stimuli, self.num_inputs, targets, max(self.folds, 1))
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         return []
@@ -284,11 +308,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
 
 class WholeRowsModule(ClosedFormModule[WholeRows]):
     """Base of those that gather the stimuli themselves; see ClosedFormModule."""
-
-    @property
-    def num_inputs(self) -> int:
-        """Number D of what `inputs` gives of one stimulus."""
-        return self.head.num_features
 
     def keep(self, fold: Tensor, num_targets: int) -> WholeRows:
         return WholeRows(fold, max(self.folds, 1), self.num_inputs, num_targets)

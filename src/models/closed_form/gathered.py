@@ -146,7 +146,12 @@ class WholeRows:
         return fit_ridge(columns, responses, penalties, fold, groups, standardize, coarse, weight)
 
 
+def sums_are_fewer(stimuli: int, features: int, folds: int) -> bool:
+    """Whether sums over so many folds are fewer numbers than the stimuli."""
+    return folds * features <= stimuli
+
+
 def keep_rows(fold: Tensor, num_folds: int, num_features: int, num_targets: int) -> SummedRows | WholeRows:
     """Whichever of the two holds fewer numbers; the rows, too, where features outnumber stimuli."""
-    kind = SummedRows if num_folds * num_features <= len(fold) else WholeRows
+    kind = SummedRows if sums_are_fewer(len(fold), num_features, num_folds) else WholeRows
     return kind(fold, num_folds, num_features, num_targets)

@@ -7,9 +7,10 @@ from torch import Tensor
 
 from ...batch import Batch, Features, FeatureShapes, flatten
 from ...findings import Findings
+from ..demand import ridge_from_rows, ridge_from_sums
 from ..regression.penalties import PENALTIES
 from .base import ClosedFormModule, Selection
-from .gathered import SummedRows, WholeRows, keep_rows
+from .gathered import SummedRows, WholeRows, keep_rows, sums_are_fewer
 
 
 class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
@@ -60,6 +61,12 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
         halves = all(each.dtype == torch.float16 for each in features.values())
         wide = all(self.head.num_features > len(recording.stimuli) for recording in self.recordings)
         return flatten(features) if halves and wide else super().inputs(batch)
+
+    def gathered_bytes(self, stimuli: int, targets: int) -> int:
+        features, folds = self.num_inputs, max(self.folds, 1)
+        if sums_are_fewer(stimuli, features, folds):
+            return ridge_from_sums(features, targets, folds)
+        return ridge_from_rows(stimuli, features, targets, folds)
 
     def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
         assert self.standardize_features is not None

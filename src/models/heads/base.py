@@ -41,6 +41,10 @@ class Head(Remakable, nn.Module, ABC):
             facts: Without the statistics of features.
         """
 
+    def unmade(self, facts: Facts) -> int:
+        """Bytes of the parameters and buffers that `fill` will make, because their size depends on the data."""
+        return 0
+
     def fill(self, facts: Facts) -> None:
         """Take what the head needs of the data, before the first batch and once more before the test.
 

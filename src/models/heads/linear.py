@@ -6,6 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes, flatten
+from ...errors import InputError
+from ...space import as_bytes, memory
 from .base import Head
 
 
@@ -28,12 +30,24 @@ class LinearHead(Head):
 
     def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
         super().__init__(feature_shapes, num_targets)
+        _check_memory(num_targets, self.num_features)
         self.weight = nn.Parameter(torch.zeros(num_targets, self.num_features))
         self.bias = nn.Parameter(torch.zeros(num_targets))
 
     def forward(self, features: Features) -> Tensor:
         flat = flatten(features)  # (batch, num_features)
         return _Biased.apply(flat @ self.weight.T, self.bias)  # type: ignore[no-any-return]
+
+
+def _check_memory(num_targets: int, num_features: int) -> None:
+    """Refuse weights that no memory holds: who asks for them is killed without a word, or by torch in many."""
+    size, room = 4 * num_targets * num_features, memory()
+    if room is not None and size > room.limit:
+        raise InputError(
+            f"--model.head: expected {as_bytes(size)} of memory for the weights of {num_features:,} features × "
+            f"{num_targets:,} targets, found {as_bytes(room.limit)}; take fewer features (--data.reduction "
+            "PrincipalComponents, pooled layers), or a subject or hemisphere a run"
+        )
 
 
 class _Biased(torch.autograd.Function):

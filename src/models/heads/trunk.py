@@ -1,6 +1,7 @@
 """TrunkHead: one trunk for all, and a readout of each subject's own."""
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
+from ..demand import size_of_made
 from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
 from .base import Head
@@ -76,6 +78,14 @@ class TrunkHead(Head):
             return self.trained.feature_statistics(facts)
         statistics = super().feature_statistics(facts)
         return None if statistics is None else self.trunk.feature_statistics(*statistics)
+
+    def unmade(self, facts: Facts) -> int:
+        if len(self.readouts):
+            return 0
+        shapes = self.trunk.feature_shapes()
+        return sum(
+            size_of_made(partial(self.make_readout, shapes, part.stop - part.start)) for part in facts.subjects.values()
+        )
 
     def fill(self, facts: Facts) -> None:
         self.targets = list(facts.subjects.values())

@@ -9,6 +9,7 @@ import pytest
 import torch
 from calcarine.data.features import cache_entry
 from calcarine.data.features.embeddings import EmbeddingCache, Share
+from calcarine.data.features.extraction import Extraction
 from calcarine.encoders import Encoder, TorchvisionEncoder
 from calcarine.encoders.intake import encode_stimuli
 from calcarine.errors import InputError
@@ -216,3 +217,40 @@ def test_decoded_images_are_resized_on_request(tmp_path):
 def test_images_of_several_sizes_need_a_size(tmp_path):
     with pytest.raises(InputError, match=r"1\.png: expected 8×8 pixels .* found 12×8; set --data\.image_size"):
         EmbeddingCache(tmp_path).decode(Noise(5, sizes=(8, 12)), None)
+
+
+class Hungry(Means):
+    """An encoder for which a GPU's memory has space for so many images."""
+
+    def __init__(self, most):
+        super().__init__()
+        self.most = most
+        self.seen = []
+
+    def forward(self, images):
+        if len(images) > self.most:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        self.seen.append(len(images))
+        return super().forward(images)
+
+
+def test_a_batch_that_does_not_fit_is_halved_and_stays_so(tmp_path, caplog):
+    stimuli, encoder, cache = Noise(60), Hungry(7), EmbeddingCache(tmp_path)
+    features = cache.embed(stimuli, encoder, CPU)
+    plain = EmbeddingCache(tmp_path / "plain").embed(stimuli, Means(), CPU)
+    np.testing.assert_allclose(features["thumbnail"], plain["thumbnail"])
+    assert set(encoder.seen) == {5}
+    assert caplog.text.count("5 images at a time from here on") == 1
+    lists = [stimuli]
+    again = Extraction(lists, None, [cache.entries(stimuli, encoder)])
+    assert (again.at_once(None), again.at_once(4)) == (5, 4)  # remembered, unless somebody says
+    assert again.missing == {}
+    new = Extraction(lists, None, [EmbeddingCache(tmp_path / "new").entries(stimuli, encoder)])
+    assert (new.at_once(None), new.to_encode) == (10, 60)
+    assert new.missing == {"mean": 60 * 3 * 4, "thumbnail": 60 * 12 * 4}
+
+
+@pytest.mark.parametrize(("asked", "most"), [(32, 9), (None, 0)])
+def test_what_was_asked_for_is_not_changed(tmp_path, asked, most):
+    with pytest.raises(InputError, match=f"--data.encode_batch_size {asked or 1}: expected images that fit"):
+        EmbeddingCache(tmp_path).embed(Noise(40), Hungry(most), CPU, asked)

@@ -1,0 +1,116 @@
+"""What serving a run's data takes of the disk and of memory, from the split and from headers alone."""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from math import prod
+from pathlib import Path
+
+import numpy as np
+
+from ..batch import FeatureShapes
+from ..errors import InputError
+from ..names import TRAIN
+from ..recording import Recording
+from ..space import as_bytes, free_disk
+from .features.extraction import Extraction
+from .loader import num_steps
+from .stimulus_table import StimulusTable
+
+SHOWN = 3
+"""Layers that a refusal names, the largest first."""
+
+
+@dataclass(frozen=True)
+class DataDemand:
+    """Bytes that a run's data take.
+
+    Args:
+        cache: Of the disk, by layer: what the embedding cache lacks.
+        to_encode: Stimuli of which features are lacking, in number.
+        extraction: Of memory while it is filled, but for what the encoder itself takes.
+        mapped: Read through memory maps, which take memory only as long as there is some: features and responses.
+        batches: Of memory while training: the loaders' buffers.
+        reduced: Of memory: features that a reduction has made.
+        evaluation: Of memory: responses to the largest held-out split.
+        predictions: Of the disk.
+    """
+
+    cache: Mapping[str, int]
+    to_encode: int = 0
+    extraction: int = 0
+    mapped: int = 0
+    batches: int = 0
+    reduced: int = 0
+    evaluation: int = 0
+    predictions: int = 0
+
+
+def demand_of(
+    table: StimulusTable, extraction: Extraction, batch_size: int, world_size: int, reduced: FeatureShapes | None
+) -> DataDemand:
+    """What serving data takes of each of a run's processes.
+
+    Args:
+        table: All stimuli and their splits.
+        extraction: What is served of them.
+        batch_size: Stimuli per batch and process.
+        world_size: Number of processes.
+        reduced: Shapes by layer of what a reduction serves; None where there is none.
+    """
+    targets = sum(recording.num_targets for recording in table.recordings)
+    numbers = 0 if reduced is None else sum(map(prod, reduced.values()))
+    inputs = extraction.stimulus_bytes if reduced is None else 4 * numbers
+    held_out = [len(table.positions(split)) for split in table.evaluated]
+    return DataDemand(
+        cache=extraction.missing,
+        to_encode=extraction.to_encode,
+        extraction=extraction.working_bytes,
+        mapped=extraction.bytes + mapped_responses(table.recordings),
+        batches=sum(
+            buffer_bytes(count, batch_size, world_size, 4 * targets + inputs)
+            for count in [len(table.positions(TRAIN)), *held_out]
+        ),
+        reduced=4 * numbers * len(table.splits),
+        evaluation=4 * targets * max(held_out, default=0),
+        predictions=4 * targets * sum(held_out) * (1 if table.offset is None else 2),
+    )
+
+
+def buffer_bytes(stimuli: int, batch_size: int, world_size: int, each: int) -> int:
+    """Bytes of a loader's two buffers, of which one stimulus takes `each`."""
+    steps = num_steps(stimuli, batch_size, world_size)
+    return min(2, steps) * -(-stimuli // max(steps * world_size, 1)) * each
+
+
+def mapped_responses(recordings: Iterable[Recording]) -> int:
+    """Bytes of responses that lie in memory maps."""
+    arrays = {id(part.array): part.array for recording in recordings for part in recording.responses.parts}
+    return sum(array.nbytes for array in arrays.values() if isinstance(array, np.memmap))
+
+
+def check_cache(folder: Path, cache: Mapping[str, int], images: bool) -> None:
+    """Refuse an extraction that the disk has no space for, before it begins.
+
+    Args:
+        folder: Of the cache.
+        cache: Bytes that it lacks, by layer.
+        images: Whether it is decoded images that it lacks.
+
+    Raises:
+        InputError: There is too little space.
+    """
+    needed, free = sum(cache.values()), free_disk(folder)
+    if needed <= free:
+        return
+    largest = sorted(cache.items(), key=lambda item: -item[1])[:SHOWN]
+    of = ", ".join(f"{layer} {as_bytes(size)}" for layer, size in largest)
+    more = f" and {len(cache) - SHOWN} more" if len(cache) > SHOWN else ""
+    fewer = (
+        "a smaller --data.image_size"
+        if images
+        else "fewer --data.encoder.layers, a --data.encoder.pool or --data.cache_dtype float16"
+    )
+    raise InputError(
+        f"--data.cache_dir {folder}: expected {as_bytes(needed)} of space for what it lacks ({of}{more}), found "
+        f"{as_bytes(free)}; take {fewer}, or a cache on another disk"
+    )

@@ -1,0 +1,108 @@
+"""What a model says that it will take, against what it takes."""
+
+from functools import partial
+
+import pytest
+import torch
+from calcarine.models import (
+    EncodingModule,
+    FactorizedReadout,
+    FullyConnectedHead,
+    GaussianReadout,
+    LinearHead,
+    MlpHead,
+    MlpTrunk,
+    RidgeModule,
+    SimilarityModule,
+    TrunkHead,
+    VertexDecoder,
+)
+from calcarine.models.closed_form.gathered import SummedRows, WholeRows
+from calcarine.models.demand import size_of, size_of_made, state_share
+from calcarine.models.hemispheres import HemisphereHead
+from plain_facts import plain_facts
+from torch.optim import LBFGS, SGD, Adam, AdamW, RMSprop
+
+TARGETS, FEATURES = 40, {"a": (48,)}
+MAPS = {"a": (6, 5, 5)}
+
+
+def facts(**known):
+    sides = torch.tensor([0] * 16 + [1] * 24)
+    return plain_facts(
+        TARGETS,
+        hemispheres=sides,
+        coordinates=torch.randn(TARGETS, 3),
+        evaluated=["validation", "test"],
+        training={"subj01": torch.arange(100)},
+        smallest_batch=16,
+        **known,
+    )
+
+
+@pytest.mark.parametrize(
+    ("optimizer", "share"),
+    [(AdamW, 2), (partial(AdamW, amsgrad=True), 3), (Adam, 2), (SGD, 0), (partial(SGD, momentum=0.9), 1), (RMSprop, 1)],
+)
+def test_state_of_an_optimizer(optimizer, share):
+    assert state_share(partial(optimizer, lr=0.1)) == share
+
+
+def test_an_optimizer_that_asks_for_the_loss_again():
+    def one_group(groups):
+        return LBFGS(groups[0]["params"])
+
+    assert state_share(one_group) == 2
+
+
+def test_a_linear_head_by_hand():
+    model = EncodingModule(TARGETS, FEATURES, optimizer=partial(AdamW, lr=0.1))
+    demand, weights = model.demand(facts()), 4 * TARGETS * 49
+    assert (demand.gradients, demand.optimizer, demand.kept) == (weights, 2 * weights, weights)
+    buffers = size_of(model.buffers())
+    assert demand.weights == demand.made == weights + buffers
+    assert demand.last == 4 * weights + buffers
+    assert demand.best == weights + buffers
+    assert model.demand(plain_facts(TARGETS)).kept == 0  # without a validation split nothing is kept
+
+
+@pytest.mark.parametrize("readout", [LinearHead, MlpHead, FullyConnectedHead, VertexDecoder])
+def test_parts_that_the_data_decide_are_known_before(readout):
+    state, known = torch.get_rng_state(), facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)})
+    for head in (
+        TrunkHead(FEATURES, TARGETS, MlpTrunk, readout),
+        *([] if readout is LinearHead else [HemisphereHead(FEATURES, TARGETS, readout, shared=True)]),
+    ):
+        before = size_of([*head.parameters(), *head.buffers()])
+        unmade, state = head.unmade(known), torch.get_rng_state()
+        assert torch.equal(state, torch.get_rng_state())
+        head.fill(known)
+        after = size_of([*head.parameters(), *(each for name, each in head.named_buffers() if name not in SIDES)])
+        assert unmade == after - before > 0
+        assert head.unmade(known) == 0
+
+
+SIDES = ("lh", "rh", "order")
+
+
+@pytest.mark.parametrize("readout", [GaussianReadout, FactorizedReadout])
+def test_readouts_of_maps_are_known_before(readout):
+    made = readout(MAPS, TARGETS)
+    assert size_of_made(partial(readout, MAPS, TARGETS)) == size_of([*made.parameters(), *made.buffers()])
+
+
+def test_a_ridge_gathers_what_it_says():
+    model, known = RidgeModule(TARGETS, FEATURES, folds=2), facts()
+    demand = model.demand(known)
+    rows = model.keep(torch.arange(100) % 2, TARGETS)
+    assert isinstance(rows, SummedRows)
+    assert size_of(rows.sums()) < demand.gathered
+    wide = RidgeModule(TARGETS, FEATURES, folds=5)
+    rows = wide.keep(torch.arange(100) % 5, TARGETS)
+    assert isinstance(rows, WholeRows)
+    assert 4 * 100 * (48 + TARGETS) <= size_of(rows.sums()) < wide.demand(known).gathered
+    assert (demand.optimizer, demand.kept, demand.stored) == (0, 0, 0)
+
+
+def test_what_keeps_training_data_says_so():
+    assert SimilarityModule(TARGETS, FEATURES).demand(facts()).stored == 4 * 100 * (48 + TARGETS)
