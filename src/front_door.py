@@ -2,14 +2,16 @@
 
 import io
 import os
+import signal
 import sys
+import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 
 from .errors import InputError, one_line
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
-
 
 DEBUG = "--debug"
 
@@ -22,14 +24,15 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
             takes, what is wrong with the input shows its traceback too.
         command: Is given the other flags.
 
-    0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted. A fault of ours
-    keeps its traceback and ends with 1.
+    0 done; 2 the user's input is wrong, said in one line on standard error; 130 interrupted, by Ctrl-C or SIGTERM. A
+    fault of ours keeps its traceback and ends with 1.
     """
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, as on standard error
     typed = list(sys.argv[1:] if args is None else args)
     try:
-        command([each for each in typed if each != DEBUG])
+        with _interrupted_by_sigterm():
+            command([each for each in typed if each != DEBUG])
     except (InputError, OSError) as error:
         message = of_input(error)
         if message is None:
@@ -42,6 +45,23 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
     except KeyboardInterrupt:
         return INTERRUPTED
     return DONE
+
+
+@contextmanager
+def _interrupted_by_sigterm() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers and other programs end a process, be what Ctrl-C is."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def interrupt(signum: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def of_input(error: BaseException) -> str | None:

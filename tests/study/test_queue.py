@@ -56,6 +56,29 @@ def test_a_study_that_was_left_goes_on_as_if_it_had_not_been(tmp_path):
     assert drawn[0] == drawn[1]
 
 
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_study_that_has_lost_a_trial_draws_what_it_would_have_drawn(tmp_path, sampler):
+    """A lost trial comes back under another number; those after it are not moved by that."""
+    drawn = []
+    for name, lost in (("undisturbed", None), ("disturbed", 2)):
+        queue = make_queue(f"sqlite:///{tmp_path / name}", 6)
+        queue.sampler = sampler
+
+        def quick(trial, lost=lost):
+            rate, share = trial.suggest_float("rate", 0.0, 1.0), trial.suggest_float("share", 0.0, 1.0)
+            if trial.number == lost:
+                raise KeyboardInterrupt
+            return TrialOutcome(rate + share)
+
+        if lost is not None:
+            with pytest.raises(KeyboardInterrupt):
+                work(queue, quick)
+        work(queue, quick)
+        check_whole(queue.study, 6)
+        drawn.append([trial.params for trial in finished(queue.study)])
+    assert drawn[0] == drawn[1]
+
+
 def test_two_workers_do_not_begin_more_than_were_asked_for(url):
     first, second = make_queue(url, 3), make_queue(url, 3)
     taken = [first.take(), second.take(), first.take()]
