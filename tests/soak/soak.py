@@ -42,9 +42,9 @@ from hindrances import HINDRANCES, may_mount
 from victim import BLOWS, MINUTE, ONE_KILLED, Blow, Victim, stages_begun
 from workloads import RESUMED, SHARED, WORKLOADS, Workload
 
-STARTED = 0.2
+STARTED = 0.1
 """Share of the commands that start as users start them; the others begin in a copy of this process."""
-MOST_BLOWS = 4
+MOST_BLOWS = 5
 """That a workload is dealt, one after the other, before it may come to its end."""
 
 
@@ -166,7 +166,7 @@ class Soak:
         again: list[str] = []
         ended: list[Ended] = []
         done = False
-        for _ in range(chance.randint(1, MOST_BLOWS)):
+        for _ in range(chance.randint(2, MOST_BLOWS)):
             each = self._blow(workload, folder, again, chance)
             if each is not None:
                 ended.append(each)
