@@ -1,5 +1,6 @@
 """What `train.py` and `calcarine` share: exit statuses and one-line errors."""
 
+import errno
 import io
 import os
 import signal
@@ -69,7 +70,9 @@ def of_input(error: BaseException) -> str | None:
     if isinstance(error, InputError):
         return one_line(error)
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename}: {error.strerror}"  # a folder that cannot be written, a full disk
+        return f"{error.filename}: {error.strerror}"  # a folder that cannot be written
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"{error.strerror}: make room, and give the command again"
     return None
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError
+from .errors import FullDisk
 
 
 def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memmap:
@@ -17,7 +17,7 @@ def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memm
     (SIGBUS), so the space is taken first.
 
     Raises:
-        InputError: The disk has too little space.
+        FullDisk: The disk has too little space.
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     size = path.stat().st_size
@@ -31,7 +31,7 @@ def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memm
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         free = shutil.disk_usage(path.parent).free
-        raise InputError(
+        raise FullDisk(
             f"{path.parent}: expected {size / 2**30:.2f} GiB of space, found {free / 2**30:.2f}; make room, or choose "
             "another place (--data.cache_dir for embeddings)"
         ) from error

@@ -21,7 +21,7 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..data.datamodule import EncodingDataModule
-from ..errors import InputError, one_line
+from ..errors import FullDisk, InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
 from ..models import EncodingModule
@@ -191,7 +191,7 @@ class Trials:
         try:
             with quiet():
                 return self._run(trial)
-        except (optuna.TrialPruned, TrialFailed, optuna.exceptions.OptunaError):
+        except (optuna.TrialPruned, TrialFailed, FullDisk, optuna.exceptions.OptunaError):
             raise
         except InputError as error:
             raise TrialFailed(one_line(error)) from None
