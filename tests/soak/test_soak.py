@@ -1,5 +1,6 @@
 """The soak in short, and the ends that it found wrong."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -30,6 +31,14 @@ def test_sigterm_ends_a_command_as_ctrl_c_does_and_leaves_the_handler_as_it_was(
     assert front_door.enter([], command) == front_door.INTERRUPTED
     assert not done
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_full_disk_is_one_line_whoever_finds_it(capsys):
+    def command(_: list[str]) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    assert front_door.enter([], command) == front_door.WRONG_INPUT
+    assert capsys.readouterr().err == "error: No space left on device: make room, and give the command again\n"
 
 
 def test_what_is_cut_off_is_found_and_what_is_hidden_may_be(tmp_path):
