@@ -7,6 +7,7 @@ import signal
 import sys
 import threading
 import traceback
+from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
@@ -15,6 +16,8 @@ from .errors import InputError, one_line
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
 DEBUG = "--debug"
+AGAIN_S = 0.05
+"""Seconds until an interruption that Python has dropped is made again."""
 
 
 def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) -> int:
@@ -32,7 +35,7 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
         sys.stdout.reconfigure(errors="backslashreplace")  # names of files may be no text, as on standard error
     typed = list(sys.argv[1:] if args is None else args)
     try:
-        with _interrupted_by_sigterm():
+        with _interruptible():
             command([each for each in typed if each != DEBUG])
     except (InputError, OSError) as error:
         message = of_input(error)
@@ -49,8 +52,12 @@ def enter(args: Sequence[str] | None, command: Callable[[list[str]], object]) ->
 
 
 @contextmanager
-def _interrupted_by_sigterm() -> Iterator[None]:
-    """Let SIGTERM, by which schedulers and other programs end a process, be what Ctrl-C is."""
+def _interruptible() -> Iterator[None]:
+    """Let SIGTERM, by which schedulers and other programs end a process, be what Ctrl-C is; and let neither be lost.
+
+    Python drops an exception that is raised while it finalises an object or calls back a weak reference, and goes on:
+    an interruption that met one is made again.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -58,10 +65,18 @@ def _interrupted_by_sigterm() -> Iterator[None]:
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+        if issubclass(unraisable.exc_type, KeyboardInterrupt):
+            threading.Timer(AGAIN_S, interrupt_main, [signal.SIGTERM]).start()
+        else:
+            tell(unraisable)
+
+    before, tell = signal.signal(signal.SIGTERM, interrupt), sys.unraisablehook
+    sys.unraisablehook = dropped
     try:
         yield
     finally:
+        sys.unraisablehook = tell
         signal.signal(signal.SIGTERM, before)
 
 

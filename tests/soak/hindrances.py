@@ -90,6 +90,8 @@ def two_at_once(workload: Workload, folder: Path, expected: Results, chance: ran
 
 
 HINDRANCES = {"full disk": full_disk, "read-only cache": read_only_cache, "two at once": two_at_once}
+MOUNTED = ("full disk", "read-only cache")
+"""Those that take a disk of their own."""
 
 
 @contextmanager
