@@ -1,5 +1,7 @@
 """What `train.py` and `calcarine` share: exit statuses and one-line errors."""
 
+from __future__ import annotations
+
 import errno
 import io
 import os
@@ -10,8 +12,12 @@ import traceback
 from _thread import interrupt_main
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
 from .errors import InputError, one_line
+
+if TYPE_CHECKING:
+    from sys import UnraisableHookArgs
 
 DONE, FAULT, WRONG_INPUT, INTERRUPTED = 0, 1, 2, 130
 
@@ -65,7 +71,7 @@ def _interruptible() -> Iterator[None]:
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    def dropped(unraisable: sys.UnraisableHookArgs) -> None:
+    def dropped(unraisable: UnraisableHookArgs) -> None:
         if issubclass(unraisable.exc_type, KeyboardInterrupt):
             threading.Timer(AGAIN_S, interrupt_main, [signal.SIGTERM]).start()
         else:
