@@ -7,10 +7,12 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from calcarine import front_door
+from calcarine.run.folder import ConfigWriter
 from places import REPOSITORY
 from victim import Victim
 from whole import broken
@@ -73,6 +75,21 @@ def test_what_is_cut_off_is_found_and_what_is_hidden_may_be(tmp_path):
     (tmp_path / "cut.json").write_text('{"a": 1')
     (tmp_path / "cut.html").write_text("<html><body>")
     assert [line.partition(":")[0] for line in broken(tmp_path)] == ["cut.csv", "cut.html", "cut.json", "cut.npy"]
+
+
+def test_an_end_amid_the_configuration_leaves_the_one_before(tmp_path):
+    class Parser:
+        def save(self, config: object, path: Path, **_: object) -> None:
+            assert path != tmp_path / "config.yaml"
+            path.write_text("half")
+            raise KeyboardInterrupt
+
+    (tmp_path / "config.yaml").write_text("a: 1\n")
+    trainer = SimpleNamespace(log_dir=str(tmp_path), is_global_zero=True)
+    with pytest.raises(KeyboardInterrupt):
+        ConfigWriter(Parser(), None).setup(trainer, None, "fit")  # type: ignore[arg-type]
+    assert [each.name for each in tmp_path.iterdir()] == ["config.yaml"]
+    assert (tmp_path / "config.yaml").read_text() == "a: 1\n"
 
 
 def started(name: str, folder: Path, sign: str) -> Victim:
