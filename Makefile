@@ -1,4 +1,4 @@
-.PHONY: help check test schema train tune docs bench
+.PHONY: help check test soak schema train tune docs bench
 
 help:  ## list the targets
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed 's/:.*## /	/'
@@ -11,6 +11,9 @@ check:  ## formatting, lint, types and the import rules
 
 test:  ## the whole suite
 	uv run pytest
+
+soak:  ## kill commands at random moments for ten minutes; SOAK="--minutes 60 --seed 3" for longer, or again
+	uv run python tests/soak/soak.py $(SOAK)
 
 schema:  ## write src/command_line/schema.json again, after a flag, a class or a docstring has changed
 	uv run python -m calcarine.run.schema

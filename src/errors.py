@@ -9,6 +9,10 @@ class InputError(ValueError):
     """
 
 
+class FullDisk(InputError):
+    """There is no space for what is to be written: nothing that was given is wrong, and the same again may do."""
+
+
 def one_line(error: Exception) -> str:
     """What an exception says, on one line of at most 300 characters; its class where it says nothing."""
     return " ".join(str(error).split())[:300] or type(error).__name__

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .errors import InputError
+from .errors import FullDisk
 from .space import as_bytes
 
 
@@ -18,7 +18,7 @@ def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memm
     (SIGBUS), so the space is taken first.
 
     Raises:
-        InputError: The disk has too little space.
+        FullDisk: The disk has too little space.
     """
     array = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
     size = path.stat().st_size
@@ -32,7 +32,7 @@ def create_array(path: Path, dtype: np.dtype, shape: tuple[int, ...]) -> np.memm
         if error.errno not in (errno.ENOSPC, errno.EDQUOT):
             raise
         free = as_bytes(shutil.disk_usage(path.parent).free)
-        raise InputError(
+        raise FullDisk(
             f"{path.parent}: expected {as_bytes(size)} of space, found {free}; make room, or choose "
             "another place (--data.cache_dir for embeddings)"
         ) from error

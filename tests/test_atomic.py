@@ -1,10 +1,12 @@
 """Files and folders appear whole or not at all."""
 
 import errno
+import shutil
 from pathlib import Path
 
 import pytest
 from calcarine.atomic import replacing, whole_folder
+from calcarine.errors import FullDisk
 
 
 def test_a_file_is_replaced_at_the_end_or_never(tmp_path):
@@ -54,3 +56,31 @@ def test_a_folder_that_cannot_take_its_place_is_told(tmp_path, monkeypatch):
     monkeypatch.setattr(Path, "rename", refuse)
     with pytest.raises(OSError, match="busy"), whole_folder(tmp_path / "data") as folder:
         (folder / "file").write_text("1")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        OSError(errno.ENOSPC, "No space left on device"),  # without the file's name, as `write` raises it
+        OSError("8294400 requested and 4194176 written"),  # NumPy's
+        RuntimeError("PytorchStreamWriter failed writing file data/0"),
+    ],
+)
+@pytest.mark.parametrize("writer", [replacing, whole_folder])
+def test_a_full_disk_names_what_was_to_be_written(tmp_path, monkeypatch, error, writer):
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=4096))
+    with (
+        pytest.raises(FullDisk, match=r"data: expected space to write it, found a full disk"),
+        writer(tmp_path / "data"),
+    ):
+        raise error
+    assert not list(tmp_path.iterdir())
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=2**30))
+    with pytest.raises(OSError, match="other"), writer(tmp_path / "data"):
+        raise OSError(errno.EIO, "other")
+
+
+def test_an_archive_that_fell_short_is_a_full_disk_though_there_is_room_again(tmp_path):
+    with pytest.raises(FullDisk, match="expected space to write it"), replacing(tmp_path / "data"):
+        raise RuntimeError("[enforce fail at inline_container.cc:671] . unexpected pos 1142464 vs 1142344")

@@ -13,6 +13,7 @@ array write the same numbers to the same places, and the first rename ends it fo
 
 import json
 import os
+import shutil
 from collections.abc import Mapping
 from math import prod
 from pathlib import Path
@@ -85,7 +86,8 @@ class FilledArray:
         except FileExistsError:
             pass
         except OSError:  # a file system without links: only two processes at the very same moment could collide
-            own.rename(file)
+            if not self.complete:
+                own.rename(file)
         finally:
             own.unlink(missing_ok=True)
 
@@ -117,6 +119,7 @@ class FilledArray:
         except OSError:
             if not self.complete:  # otherwise another process finished it meanwhile
                 raise
+            shutil.rmtree(self.partial, ignore_errors=True)  # which this one has begun a moment later
         for leftover in self.folder.glob("done.*"):
             leftover.unlink(missing_ok=True)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..atomic import replacing
 from ..errors import InputError
 from ..evaluation import SplitPredictions
 from ..names import VALIDATION
@@ -98,10 +99,11 @@ def write_predictions(folder: Path, recordings: Sequence[Recording], predicted: 
         write_stimuli(folder / stimuli_file(split), stimuli)
         files = {split: in_units} | ({centred(split): lambda part: part.predictions} if offset else {})
         for name, values in files.items():
-            array = create_array(folder / f"{name}.npy", np.dtype(np.float32), (len(stimuli), ends[-1]))
-            array.fill(np.nan)
-            first = 0
-            for part in parts:
-                array[first : first + len(part.stimuli), column[part.recording.subject]] = values(part)
-                first += len(part.stimuli)
-            array.flush()
+            with replacing(folder / f"{name}.npy") as partial:
+                array = create_array(partial, np.dtype(np.float32), (len(stimuli), ends[-1]))
+                array.fill(np.nan)
+                first = 0
+                for part in parts:
+                    array[first : first + len(part.stimuli), column[part.recording.subject]] = values(part)
+                    first += len(part.stimuli)
+                array.flush()

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from ..atomic import replacing
 from ..errors import InputError
 from ..evaluation import History, Summary, check_min_ceiling, evaluate_run, write_submission
 from ..evaluation.figures.mesh import load_meshes
@@ -109,7 +110,8 @@ def _write(
     write_predictions(folder / FOLDER, members.recordings, predicted)
     found = contenders(members, combinations, predicted)
     config = _config(folder, members, found, is_stack(combinations))
-    (folder / CONFIG).write_text(config, encoding="utf-8")
+    with replacing(folder / CONFIG) as partial:
+        partial.write_text(config, encoding="utf-8")
     content |= _about(members, found, is_stack(combinations)) | {"wall_time_s": round(time.time() - start, 1)}
     summary = evaluate_run(
         folder,

@@ -4,6 +4,7 @@ import csv
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..atomic import replacing
 from ..errors import InputError, one_line
 from ..names import HELD_OUT
 
@@ -35,7 +36,7 @@ def splits_in(folder: Path) -> list[str]:
 
 def write_stimuli(path: Path, stimuli: Iterable[tuple[str, str]]) -> None:
     """Write name and subject of each row of predictions."""
-    with path.open("w", newline="", encoding="utf-8") as file:
+    with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow(_COLUMNS)
         writer.writerows(stimuli)

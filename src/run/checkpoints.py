@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import errno
-import shutil
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -17,8 +15,8 @@ from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from torch import Tensor
 
-from ..atomic import remove_partials, replacing
-from ..errors import InputError
+from ..atomic import out_of_space, remove_partials, replacing
+from ..errors import FullDisk, InputError
 
 CHECKPOINTS = "checkpoints"
 LAST = "last.ckpt"
@@ -168,9 +166,9 @@ def _write(checkpoint: dict[str, Any], path: Path) -> Exception | None:
             try:
                 torch.save(checkpoint, partial)
             except (OSError, RuntimeError) as error:
-                if not _of_full_disk(error, path.parent):
+                if not out_of_space(error, path.parent):
                     raise
-                raise InputError(
+                raise FullDisk(
                     f"{path}: expected space for a checkpoint, found a full disk or quota; make room, or put runs "
                     "elsewhere (--runs), and go on with --ckpt_path last"
                 ) from None
@@ -181,11 +179,6 @@ def _write(checkpoint: dict[str, Any], path: Path) -> Exception | None:
             inner = inner.__cause__ or inner.__context__
         return error
     return None
-
-
-def _of_full_disk(error: Exception, folder: Path) -> bool:
-    """Whether space ran out, while what was written still takes it; torch tells of that in words of its own."""
-    return getattr(error, "errno", None) in (errno.ENOSPC, errno.EDQUOT) or shutil.disk_usage(folder).free < 2**20
 
 
 def _raise(failed: Exception | None) -> None:

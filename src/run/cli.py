@@ -29,7 +29,7 @@ from .checkpoints import BackgroundCheckpointIO, LastCheckpoint
 from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
-from .folder import EpochSeed, HistoryWriter, RunLogger
+from .folder import ConfigWriter, EpochSeed, HistoryWriter, RunLogger
 from .needs import Room, check_needs, needs_of
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
@@ -61,7 +61,7 @@ class EncodingCLI(LightningCLI):
             subclass_mode_model=True,
             auto_configure_optimizers=False,  # optimisers are the model's own arguments
             load_from_checkpoint_support=False,  # config.yaml rebuilds a model; checkpoints hold tensors alone
-            save_config_kwargs={"overwrite": True},  # a resumed run writes into its own folder again
+            save_config_callback=ConfigWriter,
             parser_kwargs={
                 "parser_mode": MODE,
                 "default_config_files": [str(DEFAULT_CONFIG)],

@@ -9,12 +9,14 @@ import numpy as np
 import torch
 from lightning.fabric.utilities.rank_zero import rank_zero_only
 from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.cli import SaveConfigCallback
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.trainer.states import TrainerFn
 
 from ..atomic import replacing
 from ..names import VALIDATION
 from ..results.new_run import reserve
+from ..results.run_folder import CONFIG
 from ..where import RUNS
 
 
@@ -52,6 +54,19 @@ def folder_of(trainer: Trainer) -> Path:
     All ranks must ask together, since it is sent by rank 0: one that asks alone waits for the others for ever.
     """
     return Path(str(trainer.log_dir))
+
+
+class ConfigWriter(SaveConfigCallback):
+    """Writes `config.yaml`, which appears whole: a kill amid Lightning's own writing leaves an empty one."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        if self.already_saved:
+            return
+        folder = folder_of(trainer)
+        if trainer.is_global_zero:
+            with replacing(folder / CONFIG) as partial:
+                self.parser.save(self.config, partial, skip_none=False, multifile=False)
+        self.already_saved = True
 
 
 class EpochSeed(Callback):

@@ -25,6 +25,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]
 from ..errors import InputError
 from ..front_door import FAULT, INTERRUPTED, WRONG_INPUT, of_input, say
 from .folder import rank
+from .orphan import PARENT, orphaned
 
 GRACE = 10.0
 """Seconds that a rank has to end by itself, once another one has ended."""
@@ -35,17 +36,17 @@ SILENCE = (15, 5, 3)
 
 
 def interrupt_on_sigterm(trainer: Trainer) -> None:
-    """Let SIGTERM be to a trainer of several ranks what Ctrl-C is.
+    """Let SIGTERM be to a trainer what Ctrl-C is.
 
-    Lightning's handler broadcasts. A rank that is signalled in the middle of a step then sends to ranks that wait for
-    another collective, and all of them wait for ever.
+    Lightning's handler has it wait for the next step of training, which is hours away while features are extracted or
+    a ridge is solved. And on several ranks it broadcasts: one that is signalled in the middle of a step then sends to
+    ranks that wait for another collective, and all of them wait for ever.
     """
 
     def interrupt(signum: int, frame: object) -> None:
         raise KeyboardInterrupt
 
-    if trainer.world_size > 1:
-        trainer._signal_connector._sigterm_notifier_fn = interrupt  # type: ignore[method-assign]
+    trainer._signal_connector._sigterm_notifier_fn = interrupt  # type: ignore[method-assign]
 
 
 def check_processes(trainer: Trainer) -> None:
@@ -102,6 +103,8 @@ def ending_together(world_size: int) -> Iterator[None]:
         yield
         return
     _present = line = _Hub(world_size) if rank() == 0 else _Line()
+    if rank() == 0:
+        os.environ[PARENT] = str(os.getpid())  # which the ranks that Lightning starts are told
     line.start()
     try:
         yield
@@ -112,6 +115,8 @@ def ending_together(world_size: int) -> Iterator[None]:
     finally:
         line.finish()
         _present = None
+        if rank() == 0:
+            os.environ.pop(PARENT, None)
 
 
 def ends_by_itself() -> None:
@@ -149,6 +154,10 @@ class _End(threading.Thread):
     def run(self) -> None:
         while not (torch.distributed.is_initialized() or _met_by_torchrun()):
             if self.finished:
+                return
+            if rank() and orphaned():  # before the ranks have met, and waits for that half an hour long
+                say(_gone(0))
+                self.other_ended(FAULT)
                 return
             time.sleep(0.05)
         with suppress(OSError, RuntimeError):  # without a line there is what the launcher does

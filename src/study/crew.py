@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -19,6 +18,7 @@ from tqdm import tqdm
 
 from ..errors import InputError
 from ..front_door import WRONG_INPUT
+from ..run.orphan import PARENT
 from .ledger.queue import bury
 from .ledger.storage import Storage, open_storage, place_of
 from .outcome.results import show_progress
@@ -102,19 +102,19 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
     threads = str(max(_cores() // count, 1))
     workers = []
     for index in range(count):
-        environment = {"OMP_NUM_THREADS": threads, **os.environ, MEMBER: _name(index), CREW: str(count)}
+        own = {MEMBER: _name(index), CREW: str(count), PARENT: str(os.getpid())}
+        environment = {"OMP_NUM_THREADS": threads, **os.environ, **own}
         if devices:
             environment["CUDA_VISIBLE_DEVICES"] = devices[index % len(devices)]
         with (logs / f"{index}.log").open("wb") as file:
             command = [sys.executable, "-m", "calcarine", "tune", *argv]
             # Their own session: an interrupt at the terminal reaches them once, through us.
             workers.append(subprocess.Popen(command, env=environment, stdout=file, stderr=file, start_new_session=True))
-    before = signal.signal(signal.SIGTERM, lambda *_: signal.raise_signal(signal.SIGINT))
     try:
         yield workers
     except BaseException:
         for worker in workers:
-            worker.send_signal(signal.SIGINT)
+            worker.terminate()  # a shell that starts us in the background has them ignore SIGINT
         end = time.monotonic() + PATIENCE_S
         for worker in workers:
             try:
@@ -122,8 +122,6 @@ def _started(options: Options, argv: Sequence[str], logs: Path) -> Iterator[list
             except subprocess.TimeoutExpired:
                 worker.kill()
         raise
-    finally:
-        signal.signal(signal.SIGTERM, before)
 
 
 def _cores() -> int:

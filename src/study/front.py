@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from ..command_line.meant import TUNE
 from ..front_door import enter
 from ..run.main import answered
+from ..run.orphan import end_with_parent
 from .crew import MEMBER, run_crew
 from .search.options import parse
 
@@ -21,6 +22,7 @@ def _run(argv: Sequence[str]) -> None:
     options = parse(argv, member=MEMBER in os.environ)
     if answered(options.args, program="tune.py", own=TUNE):
         return
+    end_with_parent()
     from .outcome.results import conclusion
 
     if options.workers is not None:

@@ -178,7 +178,8 @@ def assemble(study: Study, best: FrozenTrial, complete: Sequence[FrozenTrial], c
     cli.trainer.test(cli.model, cli.datamodule, verbose=False)
     folder = folder_of(cli.trainer)
     cli.trainer.save_checkpoint(folder / CHECKPOINTS / BEST, weights_only=True)
-    (folder / "history.csv").write_text(",".join(HistoryWriter.COLUMNS) + "\n")  # nothing was trained
+    with replacing(folder / "history.csv") as partial:
+        partial.write_text(",".join(HistoryWriter.COLUMNS) + "\n")  # nothing was trained
     evaluate(cli, folder)
     splits = predicted_splits(cli, folder)
     scores = [scores_of(part) for part in splits]

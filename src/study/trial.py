@@ -24,7 +24,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from ..batch import Facts
 from ..data.datamodule import EncodingDataModule
 from ..data.demand import DataDemand
-from ..errors import InputError, one_line
+from ..errors import FullDisk, InputError, one_line
 from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
 from ..models import EncodingModule
@@ -199,7 +199,7 @@ class Trials:
         try:
             with quiet():
                 return self._run(trial)
-        except (optuna.TrialPruned, TrialFailed, optuna.exceptions.OptunaError):
+        except (optuna.TrialPruned, TrialFailed, FullDisk, optuna.exceptions.OptunaError):
             raise
         except InputError as error:
             raise TrialFailed(one_line(error)) from None

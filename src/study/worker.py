@@ -5,9 +5,11 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
+from ..errors import FullDisk
 from .ledger.attributes import REASON
 from .ledger.heartbeat import INTERVAL_S, Heart
 from .ledger.queue import Queue
@@ -64,6 +66,7 @@ def work(
 
     Raises:
         KeyboardInterrupt: The worker was interrupted; its trial is back in the queue.
+        FullDisk: There is no space for what the trial writes; so is it.
     """
     end = None if timeout is None else time.monotonic() + timeout
     while (end is None or time.monotonic() < end) and not queue.complete:
@@ -96,6 +99,11 @@ def _run(queue: Queue, trial: Trial, objective: Objective, interval: float) -> N
         heart.stop()
         queue.give_back(trial.number)
         raise KeyboardInterrupt from None
+    except FullDisk:  # no fault of the trial's
+        heart.stop()
+        with suppress(Exception):  # which the storage may have found, too: then the trial is taken for lost
+            queue.give_back(trial.number)
+        raise
     finally:
         heart.stop()
 

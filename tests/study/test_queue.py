@@ -9,7 +9,7 @@ from pathlib import Path
 
 import optuna
 import pytest
-from calcarine.errors import InputError
+from calcarine.errors import FullDisk, InputError
 from calcarine.run.own_defaults import class_changes
 from calcarine.study import crew
 from calcarine.study.ledger.attributes import DEFAULT, LOST, REASON
@@ -53,6 +53,43 @@ def test_a_study_that_was_left_goes_on_as_if_it_had_not_been(tmp_path):
             queue.sampler = "tpe"
             work(queue, quick)
         drawn.append([trial.params for trial in queue.study.trials])
+    assert drawn[0] == drawn[1]
+
+
+def test_a_full_disk_ends_the_worker_and_is_no_fault_of_the_trials(url):
+    queue = make_queue(url, 2)
+
+    def full(trial):
+        trial.suggest_float("rate", 1e-4, 1.0, log=True)
+        raise FullDisk("runs: expected space to write it, found a full disk")
+
+    with pytest.raises(FullDisk):
+        work(queue, full)
+    assert [trial.state.name for trial in queue.study.trials] == ["FAIL", "WAITING"]
+    work(queue, objective)
+    check_whole(queue.study, 2)
+
+
+@pytest.mark.parametrize("sampler", ["tpe", "random"])
+def test_a_study_that_has_lost_a_trial_draws_what_it_would_have_drawn(tmp_path, sampler):
+    """A lost trial comes back under another number; those after it are not moved by that."""
+    drawn = []
+    for name, lost in (("undisturbed", None), ("disturbed", 2)):
+        queue = make_queue(f"sqlite:///{tmp_path / name}", 6)
+        queue.sampler = sampler
+
+        def quick(trial, lost=lost):
+            rate, share = trial.suggest_float("rate", 0.0, 1.0), trial.suggest_float("share", 0.0, 1.0)
+            if trial.number == lost:
+                raise KeyboardInterrupt
+            return TrialOutcome(rate + share)
+
+        if lost is not None:
+            with pytest.raises(KeyboardInterrupt):
+                work(queue, quick)
+        work(queue, quick)
+        check_whole(queue.study, 6)
+        drawn.append([trial.params for trial in finished(queue.study)])
     assert drawn[0] == drawn[1]
 
 

@@ -80,7 +80,7 @@ class Queue:
                     return None
                 waiting = [len(trials)]
                 self._add(trials)
-            self.study.sampler = make_sampler(self.sampler, self.seed, waiting[0])
+            self.study.sampler = make_sampler(self.sampler, self.seed, _place(self._trials(), waiting[0]))
             taken = self.study.ask()
             if self.worker is not None:
                 taken.set_user_attr(WORKER, self.worker)
@@ -103,9 +103,21 @@ class Queue:
 
     def _add(self, trials: Sequence[FrozenTrial]) -> None:
         """Put a new trial into the queue."""
-        place = sum(RETRY_OF not in trial.user_attrs for trial in trials)
+        place = _new_ones(trials)
         values = self.plan[place] if place < len(self.plan) else {}
         self.study.enqueue_trial(dict(values), {DEFAULT: True} if place == 0 and self.default_first else None)
+
+
+def _place(trials: Sequence[FrozenTrial], number: int) -> int:
+    """Which of the trials that were asked for one is: its number, in a study that has lost none."""
+    while (lost := trials[number].user_attrs.get(RETRY_OF)) is not None:
+        number = lost
+    return _new_ones(trials[:number])
+
+
+def _new_ones(trials: Sequence[FrozenTrial]) -> int:
+    """How many trials are not there in place of a lost one."""
+    return sum(RETRY_OF not in trial.user_attrs for trial in trials)
 
 
 def bury(study: Study, storage: Storage, worker: str) -> None:

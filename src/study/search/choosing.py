@@ -22,20 +22,20 @@ PRUNERS: tuple[PrunerName, ...] = ("hyperband", "median", "none")
 RUNGS = 27  # Hyperband compares from 1/27 of the epochs on, in steps of three
 
 
-def make_sampler(name: SamplerName, seed: int, number: int) -> BaseSampler:
+def make_sampler(name: SamplerName, seed: int, place: int) -> BaseSampler:
     """The sampler of one trial.
 
-    Each trial has its own seed: what it draws depends on its number and on what is known by then, so a study that
+    Each trial has its own seed: what it draws depends on its place and on what is known by then, so a study that
     was interrupted goes on as if it had not been, and no two workers draw alike.
 
     Args:
         name: Its name; a grid's values are set before sampling.
         seed: The study's.
-        number: The trial's.
+        place: The trial's among those that were asked for; one that was lost has it again.
     """
     import optuna
 
-    own = int(np.random.SeedSequence((seed, number)).generate_state(1)[0])
+    own = int(np.random.SeedSequence((seed, place)).generate_state(1)[0])
     if name == "tpe":
         return optuna.samplers.TPESampler(seed=own)  # counts running trials as bad ones, so workers spread out
     if name == "gp":

@@ -10,6 +10,7 @@ import torch
 from calcarine.data.features import cache_entry
 from calcarine.data.features.embeddings import EmbeddingCache, Share
 from calcarine.data.features.extraction import Extraction
+from calcarine.data.filled_array import FilledArray
 from calcarine.encoders import Encoder, TorchvisionEncoder
 from calcarine.encoders.intake import encode_stimuli
 from calcarine.errors import InputError
@@ -200,6 +201,18 @@ def test_two_processes_filling_one_entry_and_a_kill(tmp_path):
         features = EmbeddingCache(folder).embed(Noise(60), Means(), CPU)
         np.testing.assert_allclose(features["mean"], expected(Noise(60)), rtol=1e-5)
         assert not list((folder / "embeddings").glob("*.partial"))
+
+
+def test_who_begins_an_entry_as_another_finishes_it_leaves_no_rest(tmp_path):
+    first, second = (FilledArray(tmp_path, "numbers", {"of": "both"}, (4, 2), np.dtype(np.float32)) for _ in range(2))
+    first.begin()
+    first.write(0, range(4), np.ones((4, 2)))
+    first.finish()
+    second.begin()  # it had asked whether the entry was complete a moment before
+    second.write(0, range(4), np.ones((4, 2)))
+    second.finish()
+    assert [each.name for each in tmp_path.iterdir()] == [first.folder.name]
+    assert np.array_equal(second.load(), np.ones((4, 2)))
 
 
 def test_decoded_images_keep_every_pixel(tmp_path):
