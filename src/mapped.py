@@ -11,9 +11,14 @@ import mmap
 import numpy as np
 
 
+def is_mapped(array: np.ndarray) -> bool:
+    """Whether the array's rows can be asked for and forgotten: they lie whole in a memory map."""
+    return _extent(array) > 0
+
+
 def read_at_random(array: np.ndarray) -> bool:
     """Have nothing read around what is touched; returns whether rows can be asked for then, as those of a map can."""
-    if not _extent(array):
+    if not is_mapped(array):
         return False
     array._mmap.madvise(mmap.MADV_RANDOM)  # type: ignore[attr-defined]
     return True
@@ -45,7 +50,7 @@ def forget(array: np.ndarray) -> None:
 
     The system keeps in its cache what it has room for, and who reads it again finds it there.
     """
-    if _extent(array):
+    if is_mapped(array):
         array._mmap.madvise(mmap.MADV_DONTNEED)  # type: ignore[attr-defined]
 
 

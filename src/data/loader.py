@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch
-from ..mapped import ask_for, forget, read_at_random
+from ..mapped import ask_for, forget, is_mapped, read_at_random
 
 LARGE = 2**30  # bytes of a memory map of which no more than LEFT are left in a process's memory
 LEFT = 2**28
@@ -35,7 +35,7 @@ class Rows:
         self.starts = np.cumsum([0, *(len(array) for array in arrays)])
         self.shape = tuple(arrays[0].shape[1:])
         self.dtype = self.arrays[0].dtype
-        self.large = [array for array in arrays if array.nbytes >= LARGE]
+        self.large = [array for array in arrays if array.nbytes >= LARGE and is_mapped(array)]
         self.unreleased = 0  # bytes
 
     def __len__(self) -> int:
