@@ -7,8 +7,9 @@ from torch import Tensor
 
 from ...batch import FeatureShapes
 from ...findings import Findings
+from ..heads.base import Head
 from ..regression.penalties import PENALTIES
-from .base import ClosedFormModule, Selection
+from .base import ClosedFormModule, Selection, write_linear
 from .gathered import SummedRows, WholeRows, keep_rows
 
 
@@ -51,6 +52,5 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
     def keep(self, fold: Tensor, num_targets: int) -> SummedRows | WholeRows:
         return keep_rows(fold, max(self.folds, 1), self.head.num_features, num_targets)
 
-    def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
-        fit = rows.fit(self.penalties, self.groups(targets), self.facts.standardized, self.coarse)
-        return self.write_linear(targets, fit)
+    def fit(self, rows: SummedRows | WholeRows, head: Head, groups: Tensor | None) -> Findings:
+        return write_linear(head, rows.fit(self.penalties, groups, self.facts.standardized, self.coarse))
