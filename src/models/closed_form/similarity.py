@@ -47,5 +47,5 @@ class SimilarityModule(WholeRowsModule):
         features, responses, fold = rows.training()
         assert fold is not None
         error, null_error = similarity_errors(features, head.widths, responses, fold, self.facts.standardized)
-        head.append(features, responses)
+        head.write(features, responses)
         return Findings(cv_r2=(1 - error / null_error).float().cpu().numpy())

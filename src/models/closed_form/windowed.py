@@ -103,11 +103,11 @@ class WindowedModule(WholeRowsModule):
             spread = head.spread(length_scale)
             fits = (fit_rbf_ridge(view, spread, responses, self.penalties, fold, groups) for view in views)
             fit = best_windows(fits, head.best, groups)
-            head.append(pooled, length_scale, fit)
+            head.keep(pooled, length_scale, fit)
         else:
             fits = (fit_ridge(view, responses, self.penalties, fold, groups, standardize=True) for view in views)
             fit = best_windows(fits, head.best, groups)
-            head.write(slice(None), fit)
+            head.write(fit)
         found = (fit.penalty, fit.cv_r2, self.windows.to(fit.window.device)[fit.window[:, 0]])
         penalty, cv_r2, window = (value.float().cpu().numpy() for value in found)
         return Findings(penalty=penalty, cv_r2=cv_r2, window=window)

@@ -43,6 +43,7 @@ class SubjectHeads(Head):
                     torch.set_rng_state(random_state)
                     self.heads[str(index)] = head(feature_shapes, own.stop - own.start)
         self.independent_targets = all(each.independent_targets for each in self.own.values())
+        self.register_load_state_dict_pre_hook(_divide)
 
     @property
     def own(self) -> dict[int, Head]:
@@ -84,3 +85,13 @@ class SubjectHeads(Head):
             return self.own[subject](features)
         first = next(iter(features.values()))
         return first.new_zeros(len(first), 0)
+
+
+def _divide(heads: SubjectHeads, state: dict[str, Tensor], prefix: str, *_: object) -> None:
+    """Give each head its rows of a checkpoint of earlier versions, which had one head of all subjects' targets."""
+    old = {name: rows for name, rows in state.items() if not name.startswith(f"{prefix}heads.")}
+    for name, rows in old.items():
+        if heads.independent_targets and rows.ndim and len(rows) == heads.num_targets:  # the rest is refused
+            del state[name]
+            for index in heads.own:
+                state[f"{prefix}heads.{index}.{name.removeprefix(prefix)}"] = rows[heads.targets[index]]
