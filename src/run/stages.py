@@ -152,7 +152,7 @@ def _restored(cli: EncodingCLI) -> dict[str, int]:
     epochs = stopping.best_epoch.tolist() if stopping.best else []
     if len(epochs) == 1:
         return {"all": epochs[0]}
-    return dict(zip(cli.model.stopping_names, epochs, strict=True))
+    return dict(zip(cli.model.stopping_names, epochs, strict=False))  # nothing was kept of a closed form
 
 
 def _history(folder: Path, restored: Mapping[str, int]) -> History:
