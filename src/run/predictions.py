@@ -92,7 +92,7 @@ class PredictionWriter(Callback):
                     path.replace(table.folder / f"{name}.npy")
                 recording, stimuli = data.recordings[table.recording], data.locate(table.positions)[1]
                 names = recording.stimuli.names
-                named = ((names[index], recording.subject) for index in stimuli)
+                named = ((names[int(index)], recording.subject) for index in stimuli)
                 write_stimuli(table.folder / stimuli_file(table.split), named)
         trainer.strategy.barrier()
 
