@@ -16,7 +16,7 @@ from calcarine.models import (
     SmoothL1,
 )
 from calcarine.models.calibration import Calibration
-from calcarine.models.encoding import _weighted_mean
+from calcarine.models.weighing import weighted_mean
 from lightning.pytorch import Callback, Trainer
 from plain_facts import plain_facts
 from planted import Identity, Planted
@@ -264,7 +264,7 @@ def test_a_diverged_correlation_is_one_line(tmp_path):
 def test_the_mean_over_many_targets_is_exact_in_mixed_precision(dtype):
     losses = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype):
-        mean = _weighted_mean(losses, torch.full((40_000,), 64.0))
+        mean = weighted_mean(losses, torch.full((40_000,), 64.0))
     torch.testing.assert_close(mean, losses.mean())
 
 
