@@ -23,9 +23,9 @@ class Pictures:
 
     frames = None
 
-    def __init__(self, images: np.ndarray) -> None:
+    def __init__(self, images: np.ndarray, subject: str) -> None:
         self.images = images
-        self.names = [f"{index:04d}.png" for index in range(len(images))]
+        self.names = [f"{subject}_{index:04d}.png" for index in range(len(images))]
 
     def __len__(self) -> int:
         return len(self.images)
@@ -46,10 +46,14 @@ class Brain(Source):
         validation: Stimuli.
         rois: How many ROIs share the targets, each of one hemisphere.
         alone: The ROI that is recorded alone; all are where not given.
+        seed: Of responses and images; the subject is numbered by it.
     """
 
-    def __init__(self, targets: int, training: int, validation: int, rois: int, alone: int | None = None) -> None:
+    def __init__(
+        self, targets: int, training: int, validation: int, rois: int, alone: int | None = None, seed: int = 0
+    ) -> None:
         super().__init__()
+        self.seed = seed
         self.training = training
         self.validation = validation
         self.own = np.array_split(np.arange(targets), rois)
@@ -61,7 +65,7 @@ class Brain(Source):
         return sum(len(self.own[roi]) for roi in self.recorded)
 
     def read(self) -> list[Recording]:
-        rng = np.random.default_rng(0)
+        rng = np.random.default_rng(self.seed)
         count = self.training + self.validation
         responses = rng.standard_normal((count, self.targets), dtype=np.float32)
         images = rng.integers(0, 255, (count, PIXELS, PIXELS, 3), dtype=np.uint8)
@@ -74,7 +78,8 @@ class Brain(Source):
             columns.extend(own.tolist())
             sides.extend([side] * len(own))
         measured = Responses.of(np.ascontiguousarray(responses[:, columns]))  # lay column by column
-        return [Recording("subj01", Pictures(images), measured, splits, np.array(sides), rois)]
+        subject = f"subj{self.seed + 1:02d}"
+        return [Recording(subject, Pictures(images, subject), measured, splits, np.array(sides), rois)]
 
 
 class RandomFeatures(Encoder):

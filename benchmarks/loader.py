@@ -50,8 +50,8 @@ def main() -> None:
     loader = BatchLoader(
         np.arange(STIMULI),
         {"features": Rows([features])},
-        lambda rows, out: served.gather(rows, torch.from_numpy(out)),
-        TARGETS,
+        lambda _, rows, out: served.gather(rows, torch.from_numpy(out)),
+        [slice(0, TARGETS)],
         np.zeros(STIMULI, dtype=np.int64),
         None,
         BATCH,

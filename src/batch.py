@@ -17,26 +17,29 @@ FeatureShapes = dict[str, tuple[int, ...]]
 
 @dataclass
 class Batch:
-    """One batch of stimuli.
+    """One batch of stimuli, all of one subject.
 
     The tensors are views of buffers that the loader reuses: a batch is valid until the second one after it.
 
     Args:
         stimulus: Position of each stimulus in the data module's table, int64 (batch,).
-        subject: Recording of each stimulus, counted from 0, int64 (batch,).
-        response: float32 (batch, num_targets), NaN where a target was not measured.
+        subject: Recording that they are of, counted from 0.
+        response: Of the subject's own targets alone, float32 (batch, targets of the subject), NaN where one was not
+            measured.
         features: Embeddings by layer, each (batch, *shape), float16 or float32; None without an encoder.
         images: uint8 (batch, 3, height, width), or of clips (batch, frames, 3, height, width); None with an encoder.
         category: Index into the categories of `Facts`, int64 (batch,), -1 where unknown; None where the recordings
             have no categories.
+        targets: Which of all targets the subject's are.
     """
 
     stimulus: Tensor
-    subject: Tensor
+    subject: int
     response: Tensor
     features: Features | None = None
     images: Tensor | None = None
     category: Tensor | None = None
+    targets: slice = field(default_factory=lambda: slice(None))
 
     def __len__(self) -> int:
         return len(self.stimulus)
@@ -49,11 +52,12 @@ class Batch:
         """
         return Batch(
             padded(self.stimulus, size),
-            padded(self.subject, size),
+            self.subject,
             padded(self.response, size),
             None if self.features is None else {layer: padded(each, size) for layer, each in self.features.items()},
             None if self.images is None else padded(self.images, size),
             None if self.category is None else padded(self.category, size),
+            self.targets,
         )
 
 
@@ -115,6 +119,8 @@ class Facts:
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
         gaps: Responses to stimuli of the training and the validation split that are NaN although they were shown.
+        measured: Training stimuli for which each target was measured, int64 (num_targets,); None where nobody asked.
+        steps: Of an epoch, with stimuli of each recording, in the order of `subjects`.
         smallest_batch: Stimuli in the smallest batch of training.
         batch_size: Stimuli that held-out batches are padded to; 0 where they are not.
         offset: What was taken from each target's responses, float64 (num_targets,), and stands in no other number here;
@@ -142,14 +148,16 @@ class Facts:
     seed: int = 0
     intake: Intake | None = None
     gaps: int = 0
+    measured: Tensor | None = None
+    steps: list[int] = field(default_factory=list)
     smallest_batch: int = 0
     batch_size: int = 0
     offset: Tensor | None = None
 
     @property
     def complete(self) -> bool:
-        """Whether every target was measured for each stimulus of the training and the validation split."""
-        return len(self.subjects) == 1 and not self.gaps
+        """Whether every target was measured for each of its subject's stimuli that train and validate."""
+        return not self.gaps
 
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
@@ -177,6 +185,7 @@ class Facts:
             hemispheres=self.hemispheres[chosen],
             coordinates=self.coordinates[chosen],
             noise_ceiling=self.noise_ceiling[chosen],
+            measured=None if self.measured is None else self.measured[chosen],
             offset=None if self.offset is None else self.offset[chosen],
         )
 

@@ -45,6 +45,14 @@ class Findings:
         """The part of some targets."""
         return Findings(**self.to_plain(lambda array: array[targets]))
 
+    def of_nothing(self, count: int) -> "Findings":
+        """The same figures of targets of which nothing is known: NaN, and 0 where a figure is a whole number."""
+
+        def unknown(array: np.ndarray) -> np.ndarray:
+            return np.full((count, *array.shape[1:]), 0 if array.dtype.kind == "i" else np.nan, dtype=array.dtype)
+
+        return Findings(**self.to_plain(unknown))
+
     @classmethod
     def joined(cls, parts: Sequence["Findings"]) -> "Findings":
         """Findings of one recording after the other, all by the same model."""

@@ -28,7 +28,7 @@ from .features.fitted import TrainingImages, fit_encoder
 from .features.reduced_rows import reduce_rows
 from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
-from .loader import BatchLoader, Rows, num_steps
+from .loader import BatchLoader, Rows, Sizes
 from .read_ahead import read_ahead
 from .sources.base import Source
 from .splits import Fold, check_shares, split_stimuli
@@ -245,18 +245,20 @@ class EncodingDataModule(LightningDataModule):
 
     def _gather_facts(self, table: StimulusTable) -> Facts:
         """All that is known before the first image is read."""
-        count, ranks = len(table.positions(TRAIN)), self._share().world_size
-        held_out = [len(table.positions(split)) for split in table.evaluated]
+
+        def dealt(split: str) -> list[Sizes]:
+            counts = [len(own) for own in table.of_each_recording(split)]
+            return [Sizes(count, self.batch_size, self._share().world_size) for count in counts]
+
+        training = dealt(TRAIN)
         return gather_facts(
             table,
             standardized=self.reduction is None,
             frames=self.frames,
             seed=self.seed,
-            smallest_batch=count // (num_steps(count, self.batch_size, ranks) * ranks),
-            batch_size=max(
-                (-(-count // (num_steps(count, self.batch_size, ranks) * ranks)) for count in held_out if count),
-                default=0,
-            ),
+            steps=[each.steps for each in training],
+            smallest_batch=min(each.smallest for each in training),
+            batch_size=max((each.largest for split in table.evaluated for each in dealt(split)), default=0),
         )
 
     def _check(self, facts: Facts, table: StimulusTable) -> None:
@@ -282,10 +284,11 @@ class EncodingDataModule(LightningDataModule):
         splits, rows = table.splits.tolist(), table.response_rows.tolist()
         # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
         some = table.positions(TRAIN)[:: -(-len(table.positions(TRAIN)) // SAMPLED)]
-        sample = table.respond(some)
-        responses = digest_bytes(sample.tobytes())
+        recording_of = table.subject[some]
+        sample = [table.respond(index, some[recording_of == index]) for index in range(len(table.recordings))]
+        responses = digest_bytes(b"".join(each.tobytes() for each in sample))
         served = [encoder, *self.cache.identity().values(), reduction, self.image_size, self.frames]
-        parts = json.dumps([table.digests(), splits, rows, sample.shape, responses, served])
+        parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
         return digest_bytes(parts.encode())
 
     def _extraction(self, facts: Facts, table: StimulusTable) -> Extraction:
@@ -376,7 +379,7 @@ class EncodingDataModule(LightningDataModule):
             self.positions(split),
             self._inputs,
             self.table.respond,
-            self.num_targets,
+            [self.targets_of(index) for index in range(len(self.table.recordings))],
             self.table.subject,
             self.table.category,
             self.batch_size,

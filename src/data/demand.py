@@ -1,6 +1,6 @@
 """What serving a run's data takes of the disk and of memory, from the split and from headers alone."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -13,7 +13,7 @@ from ..names import TRAIN
 from ..recording import Recording
 from ..space import as_bytes, free_disk
 from .features.extraction import Extraction
-from .loader import num_steps
+from .loader import Sizes
 from .stimulus_table import StimulusTable
 
 SHOWN = 3
@@ -57,29 +57,39 @@ def demand_of(
         world_size: Number of processes.
         reduced: Shapes by layer of what a reduction serves; None where there is none.
     """
-    targets = sum(recording.num_targets for recording in table.recordings)
+    targets = np.array([recording.num_targets for recording in table.recordings])
     numbers = 0 if reduced is None else sum(map(prod, reduced.values()))
     inputs = extraction.stimulus_bytes if reduced is None else 4 * numbers
-    held_out = [len(table.positions(split)) for split in table.evaluated]
+    counts = {
+        split: np.array([len(own) for own in table.of_each_recording(split)]) for split in (TRAIN, *table.evaluated)
+    }
+    held_out = np.array([counts[split] for split in table.evaluated]).reshape(-1, len(targets))
     return DataDemand(
         cache=extraction.missing,
         to_encode=extraction.to_encode,
         extraction=extraction.working_bytes,
         mapped=extraction.bytes + mapped_responses(table.recordings),
         batches=sum(
-            buffer_bytes(count, batch_size, world_size, 4 * targets + inputs)
-            for count in [len(table.positions(TRAIN)), *held_out]
+            buffer_bytes([Sizes(count, batch_size, world_size) for count in own.tolist()], targets.tolist(), inputs)
+            for own in counts.values()
         ),
         reduced=4 * numbers * len(table.splits),
-        evaluation=4 * targets * max(held_out, default=0),
-        predictions=4 * targets * sum(held_out) * (1 if table.offset is None else 2),
+        evaluation=4 * int((held_out * targets).max(initial=0)),
+        predictions=4 * int((held_out * targets).sum()) * (1 if table.offset is None else 2),
     )
 
 
-def buffer_bytes(stimuli: int, batch_size: int, world_size: int, each: int) -> int:
-    """Bytes of a loader's two buffers, of which one stimulus takes `each`."""
-    steps = num_steps(stimuli, batch_size, world_size)
-    return min(2, steps) * -(-stimuli // max(steps * world_size, 1)) * each
+def buffer_bytes(sizes: Sequence[Sizes], targets: Sequence[int], inputs: int) -> int:
+    """Bytes of a loader's two buffers, each for the batch of any subject.
+
+    Args:
+        sizes: Of each subject's batches.
+        targets: Of each.
+        inputs: Bytes of one stimulus's features, or its image.
+    """
+    responses = max(4 * each.largest * own for each, own in zip(sizes, targets, strict=True))
+    served = max(each.largest for each in sizes) * inputs
+    return min(2, sum(each.steps for each in sizes)) * (responses + served)
 
 
 def mapped_responses(recordings: Iterable[Recording]) -> int:

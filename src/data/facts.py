@@ -45,6 +45,7 @@ def gather_facts(
     standardized: bool,
     frames: int | None,
     seed: int,
+    steps: Sequence[int] = (),
     smallest_batch: int = 0,
     batch_size: int = 0,
 ) -> Facts:
@@ -55,20 +56,24 @@ def gather_facts(
         standardized: As in Facts, and so the others.
         frames: See there.
         seed: See there.
+        steps: See there.
         smallest_batch: See there.
         batch_size: See there.
     """
     recordings, training = table.recordings, table.of_each_recording(TRAIN)
-    means, scales, groups = [], [], []
-    gaps = _Gaps()
+    means, scales, groups, measured = [], [], [], []
+    gaps = 0
     subjects: dict[str, slice] = {}
     group_names: list[str] = []
     rois: dict[str, Tensor] = {}
     first = 0
     for recording, own, validation in zip(recordings, training, table.of_each_recording(VALIDATION), strict=True):
-        mean, scale = mean_and_scale(gaps.counted(recording, own))
-        for _ in gaps.counted(recording, validation):
+        missing, missing_in_validation = np.zeros((2, recording.num_targets), dtype=np.int64)
+        mean, scale = mean_and_scale(_counted(recording, own, missing))
+        for _ in _counted(recording, validation, missing_in_validation):
             pass
+        measured.append(len(own) - missing)
+        gaps += int(missing.sum() + missing_in_validation.sum())
         means.append(mean)
         scales.append(scale)
         prefix = f"{recording.subject}." if len(recordings) > 1 else ""
@@ -103,24 +108,26 @@ def gather_facts(
         evaluated=table.evaluated,
         seen=_seen(table),
         seed=seed,
-        gaps=gaps.count,
+        gaps=gaps,
+        measured=torch.from_numpy(np.concatenate(measured)),
+        steps=list(steps),
         smallest_batch=smallest_batch,
         batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
 
 
-class _Gaps:
-    """Counts responses that are NaN, while they pass."""
+def _counted(recording: Recording, stimuli: np.ndarray, gaps: np.ndarray) -> Iterator[np.ndarray]:
+    """Responses to stimuli (n,) in pieces, each (n_i, num_targets), whose NaN are counted while they pass.
 
-    def __init__(self) -> None:
-        self.count = 0
-
-    def counted(self, recording: Recording, stimuli: np.ndarray) -> Iterator[np.ndarray]:
-        """Responses to stimuli (n,) in pieces, each (n_i, num_targets)."""
-        for piece in in_chunks(recording.responses.gather, stimuli, recording.num_targets):
-            self.count += int(np.isnan(piece).sum())
-            yield piece
+    Args:
+        recording: They are of.
+        stimuli: Its stimuli, int64 (n,).
+        gaps: To which each target's NaN are added, int64 (num_targets,).
+    """
+    for piece in in_chunks(recording.responses.gather, stimuli, recording.num_targets):
+        gaps += np.isnan(piece).sum(axis=0)
+        yield piece
 
 
 def _seen(table: StimulusTable) -> list[str]:

@@ -1,9 +1,10 @@
-"""The loader: batches gathered into two reused buffers, in the training process, without workers.
+"""The loader: batches of one subject, gathered into two reused buffers, in the training process, without workers.
 
 A per-item DataLoader costs six times a memcpy on cached embeddings; gathering whole batches costs one.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import torch
@@ -77,18 +78,21 @@ class Rows:
 
 
 class BatchLoader:
-    """Iterates over stimuli in batches of nearly equal size.
+    """Iterates over stimuli in batches of one subject and of nearly equal size.
 
-    All ranks make the same number of steps, each stimulus is served exactly once per epoch over all ranks, and
-    no batch is padded; where stimuli are fewer than ranks a rank's batch may be empty. What the ranks are served in a
-    step is together the batch of one process whose batches are as much larger, so a run has the same steps on any
-    number of ranks.
+    All ranks make the same steps, each stimulus is served exactly once per epoch over all ranks, and no batch is
+    padded; where stimuli are fewer than ranks a rank's batch may be empty. What the ranks are served in a step is
+    together the batch of one process whose batches are as much larger, so a run has the same steps on any number of
+    ranks.
+
+    A subject's steps are those that it has alone, in the same order. In training, where there is an order, the steps of
+    several are mixed, each subject's spread over the epoch; otherwise one subject follows the other.
 
     Args:
         stimuli: Positions to serve (n,).
         inputs: What a model sees, by layer; the key "images" alone means raw images.
-        respond: Writes the responses of positions (n,) into a float32 array (n, num_targets).
-        num_targets: Columns of the responses.
+        respond: Writes the responses of a recording's positions (n,) into a float32 array (n, its targets).
+        targets: Which of all targets are each recording's.
         subject: Recording of each position, int64.
         category: Category of each position, int64, -1 where unknown; None where there are none.
         batch_size: Most stimuli per batch and rank.
@@ -102,8 +106,8 @@ class BatchLoader:
         self,
         stimuli: np.ndarray,
         inputs: Mapping[str, Rows],
-        respond: Callable[[np.ndarray, np.ndarray], object],
-        num_targets: int,
+        respond: Callable[[int, np.ndarray, np.ndarray], object],
+        targets: Sequence[slice],
         subject: np.ndarray,
         category: np.ndarray | None,
         batch_size: int,
@@ -115,17 +119,20 @@ class BatchLoader:
         self.stimuli = np.asarray(stimuli, dtype=np.int64)
         self.inputs = inputs
         self.respond = respond
-        self.subject = subject
+        self.targets = targets
         self.category = category
         self.rank = rank
         self.world_size = world_size
         self.order = order
         self.expect = expect
-        self.steps = num_steps(len(self.stimuli), batch_size, world_size)
-        largest = -(-len(self.stimuli) // max(self.steps * world_size, 1))
+        self.own = [self.stimuli[subject[self.stimuli] == index] for index in range(len(targets))]
+        self.sizes = [Sizes(len(own), batch_size, world_size) for own in self.own]
+        self.steps = sum(each.steps for each in self.sizes)
+        largest = max(each.largest for each in self.sizes)
+        widest = max(each.largest * (own.stop - own.start) for each, own in zip(self.sizes, targets, strict=True))
         self._buffers = [
             (
-                torch.empty((largest, num_targets), dtype=torch.float32),
+                torch.empty(widest, dtype=torch.float32),
                 {layer: torch.empty((largest, *rows.shape), dtype=rows.dtype) for layer, rows in inputs.items()},
             )
             for _ in range(min(2, self.steps))
@@ -135,33 +142,75 @@ class BatchLoader:
         return self.steps
 
     def __iter__(self) -> Iterator[Batch]:
-        stimuli = self.stimuli
-        if self.order is not None:
-            stimuli = np.random.default_rng(self.order()).permutation(stimuli)
-        # Splitting evenly over all steps, and each step over the ranks, leaves no tiny last batch, which would weigh as
-        # much as a full one in the gradient and break batch norm.
-        steps = np.array_split(stimuli, self.steps) if self.steps else []
-        own = [np.array_split(served, self.world_size)[self.rank] for served in steps]
-        for step, positions in enumerate(own):
+        dealt = self._dealt(None if self.order is None else self.order())
+        own = [(subject, np.array_split(served, self.world_size)[self.rank]) for subject, served in dealt]
+        for step, (subject, positions) in enumerate(own):
             if self.expect is not None:
-                for coming in own[step + 1 : step + 2] if step else own[:2]:
+                for _, coming in own[step + 1 : step + 2] if step else own[:2]:
                     self.expect(coming)
-            yield self._gather(positions, step % 2)
+            yield self._gather(subject, positions, step % 2)
 
-    def _gather(self, stimuli: np.ndarray, buffer: int) -> Batch:
-        count = len(stimuli)
+    def _dealt(self, seed: Sequence[int] | None) -> Iterator[tuple[int, np.ndarray]]:
+        """Subject and stimuli of each step, those of all ranks together."""
+        waiting = []
+        for own, sizes in zip(self.own, self.sizes, strict=True):
+            if seed is not None:
+                own = np.random.default_rng(seed).permutation(own)
+            # Splitting evenly over all steps, and each step over the ranks, leaves no tiny last batch, which would
+            # weigh as much as a full one in the gradient and break batch norm.
+            waiting.append(iter(np.array_split(own, sizes.steps) if sizes.steps else []))
+        for subject in self._turns(seed).tolist():
+            yield subject, next(waiting[subject])
+
+    def _turns(self, seed: Sequence[int] | None) -> np.ndarray:
+        """Subject of each step, int64 (steps,)."""
+        subjects = np.repeat(np.arange(len(self.sizes)), [each.steps for each in self.sizes])
+        if seed is None:
+            return subjects
+        drawn = np.random.default_rng([*seed, 1]).random(len(subjects))
+        place = np.concatenate([np.arange(each.steps) / max(each.steps, 1) for each in self.sizes])  # in the epoch
+        width = np.array([1 / max(each.steps, 1) for each in self.sizes])[subjects]
+        return subjects[np.argsort(place + drawn * width, kind="stable")]
+
+    def _gather(self, subject: int, stimuli: np.ndarray, buffer: int) -> Batch:
+        count, targets = len(stimuli), self.targets[subject]
         responses, inputs = self._buffers[buffer]
-        response = responses[:count]
-        self.respond(stimuli, response.numpy())
+        width = targets.stop - targets.start
+        response = responses[: count * width].view(count, width)
+        self.respond(subject, stimuli, response.numpy())
         for layer, rows in self.inputs.items():
             rows.gather(stimuli, inputs[layer][:count])
         served = {layer: tensor[:count] for layer, tensor in inputs.items()}
         images = served.pop("images", None)
-        subject = torch.from_numpy(self.subject[stimuli])
         category = None if self.category is None else torch.from_numpy(self.category[stimuli])
-        return Batch(torch.from_numpy(stimuli), subject, response, served or None, images, category)
+        return Batch(torch.from_numpy(stimuli), subject, response, served or None, images, category, targets)
 
 
-def num_steps(stimuli: int, batch_size: int, world_size: int) -> int:
-    """Batches of each rank in an epoch."""
-    return -(-stimuli // (batch_size * world_size))
+@dataclass(frozen=True)
+class Sizes:
+    """Into how many steps one subject's stimuli are dealt, and how many stimuli a rank has in each.
+
+    Args:
+        stimuli: How many there are.
+        batch_size: Most stimuli per batch and rank.
+        world_size: Ranks.
+    """
+
+    stimuli: int
+    batch_size: int
+    world_size: int
+
+    @property
+    def steps(self) -> int:
+        """Of an epoch."""
+        return -(-self.stimuli // (self.batch_size * self.world_size))
+
+    @property
+    def smallest(self) -> int:
+        """Fewest stimuli of a batch; 0 where there are none."""
+        return self.stimuli // max(self.steps * self.world_size, 1)
+
+    @property
+    def largest(self) -> int:
+        """Most stimuli of a batch; 0 where there are none."""
+        return -(-self.stimuli // max(self.steps * self.world_size, 1))

@@ -83,18 +83,10 @@ class StimulusTable:
         """Columns of one recording among all targets."""
         return slice(int(self._target_starts[recording]), int(self._target_starts[recording + 1]))
 
-    def respond(self, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
-        """Responses of positions (n,) less `offset`, float32 (n, num_targets), into `out` if given; NaN at others'."""
-        if out is None:
-            out = np.empty((len(positions), int(self._target_starts[-1])), dtype=np.float32)
-        recording_of, local = self.locate(self.response_rows[positions])
-        if len(self.recordings) == 1:
-            return self.recordings[0].responses.gather(local, out)
-        out.fill(np.nan)
-        for index, recording in enumerate(self.recordings):
-            own = recording_of == index
-            out[own, self.targets_of(index)] = recording.responses.gather(local[own])
-        return out
+    def respond(self, recording: int, positions: np.ndarray, out: np.ndarray | None = None) -> np.ndarray:
+        """Responses of a recording's own positions (n,) less `offset`, float32 (n, targets), into `out` if given."""
+        local = self.response_rows[positions] - self._stimulus_starts[recording]
+        return self.recordings[recording].responses.gather(local, out)
 
     def expect(self, positions: np.ndarray) -> None:
         """Begin to read the responses of positions (n,) that are asked for soon; see `Responses.expect`."""

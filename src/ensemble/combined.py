@@ -11,10 +11,9 @@ from ..atomic import replacing
 from ..errors import InputError
 from ..evaluation import SplitPredictions
 from ..names import VALIDATION
-from ..npy import create_array
 from ..recording import Recording
 from ..results.held_out import HeldOut
-from ..results.prediction_files import centred, stimuli_file, write_stimuli
+from ..results.prediction_files import centred, folder_of_subject, stimuli_file, write_stimuli
 from .members import Members
 from .stacking import FEWEST, Combination, average, stack
 
@@ -83,27 +82,21 @@ def in_units(part: SplitPredictions) -> np.ndarray:
 
 
 def write_predictions(folder: Path, recordings: Sequence[Recording], predicted: Combined) -> None:
-    """Write `SPLIT.npy` as a run does, and where responses have an offset `SPLIT_centred.npy`.
+    """Write each subject's `SPLIT.npy` as a run does, and where responses have an offset `SPLIT_centred.npy`.
 
     Args:
         folder: It is made.
-        recordings: All subjects, whose targets stand side by side.
+        recordings: All subjects.
         predicted: What to write.
     """
-    folder.mkdir(parents=True)
-    ends = np.cumsum([each.num_targets for each in recordings]).tolist()
-    column = {each.subject: slice(end - each.num_targets, end) for each, end in zip(recordings, ends, strict=True)}
-    offset = any(each.responses.offset is not None for each in recordings)
     for split, parts in predicted.items():
-        stimuli = [(name, part.recording.subject) for part in parts for name in part.names]
-        write_stimuli(folder / stimuli_file(split), stimuli)
-        files = {split: in_units} | ({centred(split): lambda part: part.predictions} if offset else {})
-        for name, values in files.items():
-            with replacing(folder / f"{name}.npy") as partial:
-                array = create_array(partial, np.dtype(np.float32), (len(stimuli), ends[-1]))
-                array.fill(np.nan)
-                first = 0
-                for part in parts:
-                    array[first : first + len(part.stimuli), column[part.recording.subject]] = values(part)
-                    first += len(part.stimuli)
-                array.flush()
+        for part in parts:
+            own = folder_of_subject(folder, part.recording.subject, len(recordings))
+            own.mkdir(parents=True, exist_ok=True)
+            write_stimuli(own / stimuli_file(split), ((name, part.recording.subject) for name in part.names))
+            files = {split: in_units(part)}
+            if part.recording.responses.offset is not None:
+                files[centred(split)] = part.predictions
+            for name, values in files.items():
+                with replacing(own / f"{name}.npy") as partial:
+                    np.save(partial, np.asarray(values, dtype=np.float32))

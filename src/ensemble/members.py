@@ -10,8 +10,8 @@ import numpy as np
 from ..errors import InputError
 from ..names import TEST, VALIDATION, WITHHELD
 from ..recording import Recording
-from ..results.held_out import HeldOut, predictions_of, read_held_out
-from ..results.prediction_files import FOLDER, read_stimuli, splits_in, stimuli_file
+from ..results.held_out import HeldOut, read_held_out
+from ..results.prediction_files import FOLDER, splits_in, stimuli_of
 from ..results.responses import read_each
 from ..results.run_folder import MEMBERS, FinishedRun, run_names
 from ..results.shared_stimuli import paired
@@ -77,7 +77,7 @@ def read_members(runs: Sequence[FinishedRun], stacked: bool) -> Members:
         held = [read_held_out(run, own, split) for run, own in zip(runs, recordings, strict=True)]
         found[split] = {subject: [own[subject] for own in held] for subject in held[0]}
         for of_subject in found[split].values():
-            _check_predictions(of_subject, runs, names, split)
+            _check_predictions(of_subject, names)
     return Members(runs, names, recordings[0], found, shuffled)
 
 
@@ -119,7 +119,7 @@ def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
         pair = [members.runs[0], runs[0]]
         _check_stimuli(pair, names, split)
         for subject, held in theirs.splits[split].items():
-            _check_predictions([members.splits[split][subject][0], held[0]], pair, names, split)
+            _check_predictions([members.splits[split][subject][0], held[0]], names)
             _check_seen(members.splits[VALIDATION][subject][0].names, held, runs)
         splits[split] = theirs.splits[split]
     _common_shuffling([members.runs[0], runs[0]], names)
@@ -172,17 +172,24 @@ def _common_splits(runs: Sequence[FinishedRun], stacked: bool) -> list[str]:
 
 def _check_stimuli(runs: Sequence[FinishedRun], names: Sequence[str], split: str) -> None:
     """Refuse runs that do not hold out the first one's stimuli, in its order."""
-    first, *others = [read_stimuli(run.folder / FOLDER / stimuli_file(split)) for run in runs]
+    first, *others = [stimuli_of(run.folder / FOLDER, split) for run in runs]
+    wanted = _pairs(first)
     for own, name in zip(others, names[1:], strict=True):
         if own == first:
             continue
-        if sorted(own) == sorted(first):
+        found = _pairs(own)
+        if sorted(found) == sorted(wanted):
             what, remedy = "the same in another order", "take runs of the same data"
         else:
-            common = len(set(own) & set(first))
-            what = f"{len(own):,}, of which {common:,} are the same"
+            common = len(set(found) & set(wanted))
+            what = f"{len(found):,}, of which {common:,} are the same"
             remedy = "train them with the same shares and one --data.split_seed"
-        raise InputError(f"{name}: expected the {len(first):,} {split} stimuli of {names[0]}, found {what}; {remedy}")
+        raise InputError(f"{name}: expected the {len(wanted):,} {split} stimuli of {names[0]}, found {what}; {remedy}")
+
+
+def _pairs(stimuli: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
+    """Subject and name of each stimulus."""
+    return [(subject, name) for subject, names in stimuli.items() for name in names]
 
 
 def _check_targets(own: Sequence[Recording], first: Sequence[Recording], names: tuple[str, str]) -> None:
@@ -196,10 +203,10 @@ def _check_targets(own: Sequence[Recording], first: Sequence[Recording], names: 
         )
 
 
-def _check_predictions(held: Sequence[HeldOut], runs: Sequence[FinishedRun], names: Sequence[str], split: str) -> None:
+def _check_predictions(held: Sequence[HeldOut], names: Sequence[str]) -> None:
     """Refuse runs of one subject that were held against other responses than the first, or that diverged."""
     first = held[0]
-    for own, run, name in zip(held, runs, names, strict=True):
+    for own, name in zip(held, names, strict=True):
         if own is not first:
             paired(first, own, first.names, (names[0], name))
             if not _same(first.recording.responses.offset, own.recording.responses.offset):
@@ -209,7 +216,7 @@ def _check_predictions(held: Sequence[HeldOut], runs: Sequence[FinishedRun], nam
         faulty = int((~np.isfinite(own.predictions)).any(axis=0).sum())
         if faulty:
             raise InputError(
-                f"{predictions_of(run, split)}: expected finite predictions, found others at {faulty:,} targets of "
+                f"{own.path}: expected finite predictions, found others at {faulty:,} targets of "
                 f"{first.recording.subject}; its training diverged: leave it out"
             )
 

@@ -87,7 +87,7 @@ def differentiable(module: EncodingModule, targets: Tensor) -> Callable[[Tensor]
             module.eval()
             nobody = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
             features = intake.encode_pixels(pixels)
-            batch = Batch(nobody, nobody, pixels.new_empty(len(pixels), 0), features, None if features else pixels)
+            batch = Batch(nobody, 0, pixels.new_empty(len(pixels), 0), features, None if features else pixels)
             standardised = module.standardize_responses(module.predict_batch(batch))
         return standardised[:, own].mean(1)
 

@@ -27,20 +27,20 @@ class Calibration(nn.Module):
         self.register_buffer("slope", torch.ones(num_targets))
         self.register_buffer("offset", torch.zeros(num_targets))
 
-    def forward(self, prediction: Tensor) -> Tensor:
-        """Raw predictions (batch, num_targets) on the scale of standardised responses."""
-        return prediction * self.slope + self.offset
+    def forward(self, prediction: Tensor, targets: slice = slice(None)) -> Tensor:
+        """Raw predictions of some targets (batch, targets) on the scale of standardised responses."""
+        return prediction * self.slope[targets] + self.offset[targets]
 
-    def fit(self, pairs: Iterable[tuple[Tensor, Tensor]]) -> None:
+    def fit(self, batches: Iterable[tuple[Tensor, Tensor, slice]]) -> None:
         """Find the lines.
 
         Args:
-            pairs: Raw predictions and standardised responses, each (batch, num_targets), NaN where a target was not
-                measured; of several ranks each gives its own.
+            batches: Raw predictions and standardised responses, each (batch, targets), NaN where a target was not
+                measured, and which targets these are; of several ranks each gives its own.
         """
         meter = LineMeter(len(self.slope)).to(self.slope.device)
-        for prediction, response in pairs:
-            meter.update(prediction, response)
+        for prediction, response, targets in batches:
+            meter.update(prediction, response, targets)
         slope, offset = meter.compute()
         self.slope.copy_(slope)
         self.offset.copy_(offset)
@@ -60,12 +60,13 @@ class LineMeter(Metric):
         super().__init__()
         self.add_state("sums", torch.zeros(5, num_targets, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, prediction: Tensor, response: Tensor) -> None:
-        """Add one batch, each (batch, num_targets)."""
+    def update(self, prediction: Tensor, response: Tensor, targets: slice = slice(None)) -> None:
+        """Add one batch of some targets, each (batch, targets)."""
         measured = ~response.isnan()
         p = torch.where(measured, prediction, 0.0).double()
         y = torch.where(measured, response, 0.0).double()
-        self.sums += torch.stack([measured.sum(0).double(), p.sum(0), y.sum(0), (p * p).sum(0), (p * y).sum(0)])
+        added = torch.stack([measured.sum(0).double(), p.sum(0), y.sum(0), (p * p).sum(0), (p * y).sum(0)])
+        self.sums[:, targets] += added
 
     def compute(self) -> tuple[Tensor, Tensor]:
         """Slope and offset, float64 (num_targets,) each: 0 and the mean response where predictions do not vary."""

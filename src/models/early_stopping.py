@@ -93,11 +93,14 @@ class RoiEarlyStopping(Callback):
     def _keep(self, module: EncodingModule, better: Tensor) -> None:
         """Copy the rows of targets (num_targets,) that are better now; a network's weights where targets share them."""
         networks = module.head.networks
-        improved = [bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for own in networks]
+        improved = {
+            name: bool(better[own.cpu() if isinstance(own, Tensor) else own].any()) for name, own in networks.items()
+        }
         for name, tensor in module.trained_state().items():
             if name in self.best and better.all():
                 self.best[name].copy_(tensor)
             elif module.independent_targets and name in self.best:
-                self.best[name][better] = tensor[better.to(tensor.device)].cpu()
+                rows = better[module.targets_of(name)]
+                self.best[name][rows] = tensor[rows.to(tensor.device)].cpu()
             elif name not in self.best or improved[module.head.network_of(name)]:
                 self.best[name] = tensor.detach().to("cpu", copy=True)

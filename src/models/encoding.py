@@ -1,6 +1,7 @@
 """EncodingModule: the one step of every encoding model."""
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
@@ -8,8 +9,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.cli import LRSchedulerCallable, OptimizerCallable
+from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import StepLR
 
@@ -23,12 +25,14 @@ from .demand import STEP, ModelDemand, size_of, state_share
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
+from .heads.subjects import SubjectHeads
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import Figure, SplitMetrics
 from .optimization import check_clipping, check_settings, optimization
 from .predicting import PredictingModule
 from .standardize import FeatureStandardizer, ResponseStandardizer
+from .weighing import Weighing, weighted_mean
 
 
 @dataclass(frozen=True)
@@ -36,9 +40,9 @@ class Step:
     """What one step makes of a batch.
 
     Args:
-        standardised: Predictions of standardised responses, (batch, num_targets).
-        losses: Loss of each target on standardised responses, (num_targets,).
-        measured: Stimuli for which each target was measured, (num_targets,).
+        standardised: Predictions of standardised responses of the subject's n targets, (batch, n).
+        losses: Loss of each target on standardised responses, (n,).
+        measured: Stimuli for which each target was measured, (n,).
         features: What the head was given, by layer.
     """
 
@@ -127,6 +131,7 @@ class EncodingModule(PredictingModule):
         else:
             raise InputError("--model.backbone: needed where the data serve images; or set --data.encoder")
         self.standardize_responses = ResponseStandardizer(num_targets)
+        self.make_head, self.shapes, self.random_state = head, shapes, torch.get_rng_state()
         self.head = head(shapes, num_targets)
         self.loss = loss or MeanSquaredError()
         self.categories = categories
@@ -168,6 +173,7 @@ class EncodingModule(PredictingModule):
 
     def setup(self, stage: str) -> None:
         super().setup(stage)
+        self._make_for_subjects()
         self.standardize_responses.fill(self.facts.response_mean, self.facts.response_scale)
         statistics = self.head.feature_statistics(self.facts)
         if self.standardize_features is not None:
@@ -177,7 +183,20 @@ class EncodingModule(PredictingModule):
         self.loss.fill(self.facts)
         if self.categories is not None:
             self.categories.fill(self.facts, self.head.num_features)
+        self.weighing = Weighing(self.head.networks, self.facts).to(self.device)
         self.metrics = SplitMetrics(self.facts.response_mean, self.facts.rois, self.logged)
+
+    def _make_for_subjects(self) -> None:
+        """Give each of several subjects a head of its own, unless the head is made for several."""
+        if len(self.facts.subjects) == 1:
+            return
+        if not self.head.of_subjects:
+            apart = self.backbone is None and self.categories is None
+            self.head = SubjectHeads(self.shapes, self.facts, self.make_head, self.random_state, apart)
+        with suppress(RuntimeError):  # set up by hand, without a trainer
+            if isinstance(self.trainer.strategy, DDPStrategy):
+                # What is another subject's has no gradient in a step, for which DDP would wait.
+                self.trainer.strategy._ddp_kwargs["find_unused_parameters"] = True
 
     @property
     def independent_targets(self) -> bool:
@@ -190,9 +209,23 @@ class EncodingModule(PredictingModule):
         if self.independent_targets:
             return self.facts.groups
         groups = torch.zeros_like(self.facts.groups)
-        for index, own in enumerate(self.head.networks):
+        for index, own in enumerate(self.head.networks.values()):
             groups[own.cpu() if isinstance(own, Tensor) else own] = index
         return groups
+
+    @property
+    def stopping_names(self) -> list[str]:
+        """What is stopped together, by the numbers of `stopping_groups`."""
+        return self.facts.group_names if self.independent_targets else list(self.head.networks)
+
+    def targets_of(self, weight: str) -> slice:
+        """Targets that the first axis of a weight runs over, where targets are independent, by its name."""
+        subject = self.subject_of(weight)
+        return slice(None) if subject is None else list(self.facts.subjects.values())[subject]
+
+    def subject_of(self, weight: str) -> int | None:
+        """Whose a weight is alone, by its name in the state dict; None where all subjects share it."""
+        return self.head.subject_of(weight) if weight.startswith("head.") else None
 
     def trained_state(self) -> dict[str, Tensor]:
         """Weights and buffers that training changes, by their names in the state dict."""
@@ -209,45 +242,41 @@ class EncodingModule(PredictingModule):
         if self.backbone is not None:
             self.finetuning.train(self.backbone, self.current_epoch)
             loader: Any = self.trainer.train_dataloader
-            check_batch_norm(self.backbone, len(loader.stimuli) // (len(loader) * self.trainer.world_size))
+            check_batch_norm(self.backbone, min(each.smallest for each in loader.sizes if each.stimuli))
 
     def on_before_optimizer_step(self, optimizer: Optimizer) -> None:
         if self.backbone is not None:
             drop_gradients(self.backbone)
 
     def forward(self, batch: Batch) -> Tensor:
-        """Standardised predictions, (batch, num_targets)."""
+        """Standardised predictions of the subject's own targets, (batch, targets of the subject)."""
         return self._read(self._features(batch), batch)
 
     def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
-        return self._in_units(self._read(self._features(batch), batch, every_target=True))
+        return self._in_units(self._read(self._features(batch), batch, every_target=True), slice(None))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
         losses, measured = self.loss.over_ranks(step.losses, step.measured)
-        # Every measurement weighs the same: a subject of whom a batch has one stimulus does not weigh as one of whom
-        # it has sixty, and over an epoch each weighs by its stimuli and its targets.
-        mean = _weighted_mean(losses, measured)
-        # A whole number would be averaged over ranks to a whole number, and the mean over steps be wrong.
-        size: Any = float(len(batch))
+        mean = weighted_mean(losses, measured)
+        # A whole number would be averaged over ranks to a whole number, and the mean over steps be wrong. Over an epoch
+        # each subject weighs by its stimuli and its targets.
+        size: Any = float(len(batch)) * len(losses) * len(self.facts.subjects) / len(self.facts.groups)
         self.log("train/loss", mean, on_step=False, on_epoch=True, batch_size=size, sync_dist=True)
         # Independent targets are summed, so that a target's gradient, and Adam's epsilon beside it, is the same
         # whether it is trained with ten others or with forty thousand.
-        if self.independent_targets:
-            loss = losses.sum()
-        else:
-            loss = torch.stack([_weighted_mean(losses[own], measured[own]) for own in self.head.networks]).sum()
+        loss = losses.sum() if self.independent_targets else self.weighing(losses, measured, batch.subject)
         if self.l1:
-            loss = loss + self.l1 * sum(each.abs().sum() for each in self.head.parameters() if each.ndim > 1)
+            loss = loss + self.l1 * sum(each.abs().sum() for each in self._weights_of(batch.subject) if each.ndim > 1)
         if self.categories is not None:
             loss = loss + self.categories.loss(step.features, batch)
         return loss * self._share_of_window(batch_idx)
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         step = self._step(batch)
-        self.loss_meter.update(step.losses, step.measured)
-        self.metrics.update(VALIDATION, self._in_units(step.standardised), batch.response)
+        self.loss_meter.update(step.losses, step.measured, batch.targets)
+        self.metrics.update(VALIDATION, self._in_units(step.standardised, batch.targets), batch.response, batch.targets)
         if self.categories is not None:
             self.categories.update(VALIDATION, step.features, batch)
 
@@ -261,9 +290,9 @@ class EncodingModule(PredictingModule):
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
         features = self._features(full := batch.padded(self.facts.batch_size))
-        prediction = self._in_units(self._read(features, full))[: len(batch)]
+        prediction = self._in_units(self._read(features, full), batch.targets)[: len(batch)]
         split = self.facts.evaluated[dataloader_idx]
-        self.metrics.update(split, prediction, batch.response)
+        self.metrics.update(split, prediction, batch.response, batch.targets)
         if self.categories is not None:
             per_stimulus = {layer: each.unflatten(0, (len(full), -1)) for layer, each in features.items()}
             self.categories.update(
@@ -289,7 +318,10 @@ class EncodingModule(PredictingModule):
         self.to(strategy.root_device).eval()  # Lightning has brought the model back from there
         with torch.no_grad(), self.trainer.precision_plugin.forward_context():
             batches = (strategy.batch_to_device(batch) for batch in served)
-            self.calibration.fit((self(batch), self.standardize_responses(batch.response)) for batch in batches)
+            self.calibration.fit(
+                (self(batch), self.standardize_responses(batch.response, batch.targets), batch.targets)
+                for batch in batches
+            )
         self.cpu()
 
     def _share_of_window(self, batch_idx: int) -> float:
@@ -305,22 +337,25 @@ class EncodingModule(PredictingModule):
     def _step(self, batch: Batch) -> Step:
         features = self._features(batch)
         standardised = self._read(features, batch)
-        losses = self.loss(standardised, self.standardize_responses(batch.response))
+        response = self.standardize_responses(batch.response, batch.targets)
+        losses = self.loss.of_targets(standardised, response, batch.targets)
         return Step(standardised, losses, self.loss.measured(batch.response), features)
 
-    def _in_units(self, standardised: Tensor) -> Tensor:
-        """Predictions in the recording's units, (batch, num_targets)."""
+    def _weights_of(self, subject: int) -> list[nn.Parameter]:
+        """The head's weights that a step of a subject trains."""
+        named = self.head.named_parameters(prefix="head")
+        return [each for name, each in named if self.subject_of(name) in (None, subject)]
+
+    def _in_units(self, standardised: Tensor, targets: slice) -> Tensor:
+        """Predictions of some targets in the recording's units, (batch, targets)."""
         if self.calibration is not None:
-            standardised = self.calibration(standardised)
-        return self.standardize_responses.invert(standardised)
+            standardised = self.calibration(standardised, targets)
+        return self.standardize_responses.invert(standardised, targets)
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
-        """Standardised predictions, (batch, num_targets): of each stimulus's own subject, or of every target."""
+        """Standardised predictions, (batch, n): of the subject's n targets, or of every target."""
         frames = 1 if batch.images is None or batch.images.ndim == 4 else batch.images.shape[1]
-        if every_target:
-            prediction = self.head(features)
-        else:
-            prediction = self.head.read(features, batch.subject.repeat_interleave(frames))  # (B·F, T)
+        prediction = self.head(features) if every_target else self.head.read(features, batch.subject)  # (B·F, n)
         return prediction if frames == 1 else prediction.unflatten(0, (-1, frames)).mean(1)
 
     def _parameter_groups(self) -> list[dict[str, Any]]:
@@ -345,9 +380,3 @@ class EncodingModule(PredictingModule):
     def _log_categories(self) -> None:
         if self.categories is not None:
             self.log_dict(self.categories.accuracies())
-
-
-def _weighted_mean(losses: Tensor, weights: Tensor) -> Tensor:
-    """Mean of some targets' losses (n,), each weighted by its measurements (n,)."""
-    # No matrix product, which mixed precision takes in half: 40,000 targets of 64 stimuli each are beyond it.
-    return (losses * weights).sum() / weights.sum().clamp_min(1)

@@ -14,7 +14,8 @@ from ..errors import InputError
 from ..names import HEMISPHERES
 from .demand import size_of_made
 from .finetuning import Finetuning
-from .heads.base import Head
+from .heads.base import ALL, Head
+from .heads.subjects import SubjectHeads
 
 Each = TypeVar("Each")
 
@@ -100,6 +101,7 @@ class HemisphereHead(Head):
         self.shared = shared
         self.random_state = torch.get_rng_state()
         sample = self._make(HEMISPHERES[0], num_targets)  # a wrong flag is told before data are read
+        self.made_for_subjects = sample.of_subjects
         if shared and sample.independent_targets:
             raise InputError(
                 f"--model.hemisphere_networks true: every target of {type(sample).__name__} has weights of its own "
@@ -117,11 +119,24 @@ class HemisphereHead(Head):
         return [self.lh, self.rh]
 
     @property
-    def networks(self) -> list[Tensor | slice]:
-        return [*self.targets]
+    def of_subjects(self) -> bool:
+        return True
 
-    def network_of(self, weight: str) -> int:
-        return HEMISPHERES.index(weight.split(".")[2])  # "backbone.encoders.lh.…", "head.heads.rh.…"
+    @property
+    def networks(self) -> dict[str, Tensor | slice]:
+        return {
+            _network(side, name): own[inner]
+            for side, own in zip(HEMISPHERES, self.targets, strict=True)
+            for name, inner in self._head(side).networks.items()
+        }
+
+    def network_of(self, weight: str) -> str:
+        part, _, side, rest = weight.split(".", 3)  # "backbone.encoders.lh.…", "head.heads.rh.…"
+        return _network(side, self._head(side).network_of(f"head.{rest}") if part == "head" else ALL)
+
+    def subject_of(self, weight: str) -> int | None:
+        _, _, side, rest = weight.split(".", 3)  # "head.heads.rh.…"
+        return self._head(side).subject_of(f"head.{rest}")
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         self._make_heads(facts)
@@ -145,9 +160,17 @@ class HemisphereHead(Head):
         lh, rh = _sides(facts)
         self.lh, self.rh = lh.to(self.lh.device), rh.to(self.rh.device)
         self.order = torch.cat(self.targets).argsort()
+        for index, part in enumerate(facts.subjects.values()):
+            sides = [own[(own >= part.start) & (own < part.stop)] for own in self.targets]
+            self.register_buffer(_order_of(index), torch.cat(sides).argsort(), persistent=False)
         for side, own in zip(HEMISPHERES, (lh, rh), strict=True):
-            if side not in self.heads:
+            if side in self.heads:
+                continue
+            if len(facts.subjects) == 1 or self.made_for_subjects:
                 self.heads[side] = self._make(side, len(own))
+            else:
+                shapes, apart = self._of(side, self.shapes), self.shared
+                self.heads[side] = SubjectHeads(shapes, facts.of(own), self.make_head, self.random_state, apart)
 
     def _make(self, side: str, num_targets: int) -> Head:
         with torch.random.fork_rng(devices=[]):
@@ -155,14 +178,12 @@ class HemisphereHead(Head):
             return self.make_head(self._of(side, self.shapes), num_targets)
 
     def forward(self, features: Features) -> Tensor:
-        return self._joined([self._head(side)(self._of(side, features)) for side in HEMISPHERES])
+        sides = [self._head(side)(self._of(side, features)) for side in HEMISPHERES]
+        return torch.cat(sides, dim=1).index_select(1, self.order)  # (batch, num_targets)
 
-    def read(self, features: Features, subject: Tensor) -> Tensor:
-        return self._joined([self._head(side).read(self._of(side, features), subject) for side in HEMISPHERES])
-
-    def _joined(self, predictions: list[Tensor]) -> Tensor:
-        """Left and right predictions in the order of the targets, (batch, num_targets)."""
-        return torch.cat(predictions, dim=1).index_select(1, self.order)
+    def read(self, features: Features, subject: int) -> Tensor:
+        sides = [self._head(side).read(self._of(side, features), subject) for side in HEMISPHERES]
+        return torch.cat(sides, dim=1).index_select(1, self.get_buffer(_order_of(subject)))
 
     def _head(self, side: str) -> Head:
         head = self.heads[side]
@@ -175,6 +196,16 @@ class HemisphereHead(Head):
             return by_layer
         prefix = f"{side}:"
         return {layer.removeprefix(prefix): value for layer, value in by_layer.items() if layer.startswith(prefix)}
+
+
+def _network(side: str, inner: str) -> str:
+    """Name of a network of one hemisphere: of all subjects, or of one."""
+    return side if inner == ALL else f"{inner}.{side}"
+
+
+def _order_of(subject: int) -> str:
+    """Name of the buffer that holds where each target of a subject stands in its left and then its right ones."""
+    return f"order_{subject}"
 
 
 def _sides(facts: Facts) -> list[Tensor]:

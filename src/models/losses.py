@@ -42,6 +42,16 @@ class Loss(KeepsArguments, Remakable, nn.Module, ABC):
             return response.new_full(response.shape[1:], len(response))
         return (~response.isnan()).sum(0).to(response)
 
+    def of_targets(self, prediction: Tensor, response: Tensor, targets: slice) -> Tensor:
+        """As `forward`, of one subject's targets, for a loss that keeps something of each target.
+
+        Args:
+            prediction: (batch, n).
+            response: (batch, n).
+            targets: Which of all targets they are.
+        """
+        return self(prediction, response)
+
     @abstractmethod
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
         """Compare standardised predictions with standardised responses.
@@ -182,8 +192,11 @@ class NoiseCeilingWeightedMse(Loss):
         ceiling = facts.noise_ceiling.clamp_min(0)
         self.weight = (ceiling / ceiling.nanmean()).nan_to_num(1.0).to(self.weight.device)
 
+    def of_targets(self, prediction: Tensor, response: Tensor, targets: slice) -> Tensor:
+        return self.weight[targets] * self.squared_errors(prediction, response)
+
     def forward(self, prediction: Tensor, response: Tensor) -> Tensor:
-        return self.weight * self.squared_errors(prediction, response)
+        return self.of_targets(prediction, response, slice(None))
 
 
 class _MeanSquares(torch.autograd.Function):
@@ -226,10 +239,10 @@ class LossMeter(Metric):
         self.add_state("total", torch.zeros(num_targets, dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros(num_targets, dtype=torch.float64), dist_reduce_fx="sum")
 
-    def update(self, loss: Tensor, measured: Tensor) -> None:
-        """Add one batch's losses (num_targets,), weighted by how many stimuli were measured (num_targets,)."""
-        self.total += loss * measured
-        self.count += measured
+    def update(self, loss: Tensor, measured: Tensor, targets: slice = slice(None)) -> None:
+        """Add one batch's losses of some targets (n,), weighted by how many stimuli were measured (n,)."""
+        self.total[targets] += loss * measured
+        self.count[targets] += measured
 
     def compute(self) -> Tensor:
         """Mean loss, float64 (num_targets,); 0 for a target never measured."""

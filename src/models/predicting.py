@@ -90,7 +90,7 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
                 features, pixels = intake(stimuli, self.device, batch_size if alike else full)
                 nobody = torch.zeros(len(stimuli), dtype=torch.int64, device=self.device)
                 responses = torch.empty(len(stimuli), 0, device=self.device)
-                batch = Batch(nobody, nobody, responses, features, pixels).padded(full)
+                batch = Batch(nobody, 0, responses, features, pixels).padded(full)
                 predicted = self.predict_batch(batch)[: len(stimuli)].float().cpu()[:, columns]
             yield predicted if self.facts.offset is None else predicted.double() + self.facts.offset[columns].cpu()
 

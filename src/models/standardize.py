@@ -62,10 +62,10 @@ class ResponseStandardizer(nn.Module):
         self.mean.copy_(mean)
         self.scale.copy_(scale)
 
-    def forward(self, response: Tensor) -> Tensor:
-        """Standardise (batch, num_targets)."""
-        return (response - self.mean).div_(self.scale)
+    def forward(self, response: Tensor, targets: slice = slice(None)) -> Tensor:
+        """Standardise responses of some targets, (batch, targets)."""
+        return (response - self.mean[targets]).div_(self.scale[targets])
 
-    def invert(self, standardised: Tensor) -> Tensor:
-        """Back to the recording's units, (batch, num_targets)."""
-        return standardised * self.scale + self.mean
+    def invert(self, standardised: Tensor, targets: slice = slice(None)) -> Tensor:
+        """Back to the recording's units, (batch, targets)."""
+        return standardised * self.scale[targets] + self.mean[targets]

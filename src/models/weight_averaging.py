@@ -20,7 +20,7 @@ class ExponentialMovingAverage(Callback):
 
     After each step the average moves by 1 - d towards the weights, d = min(decay, (1 + n) / (10 + n)) after n steps,
     so that the first weights, which are random, are soon forgotten. Running statistics of batch norm are averaged
-    with the weights that they belong to.
+    with the weights that they belong to. What is another subject's alone than a step's stays, as its weights do.
 
     The averages stand in the model from a validation's start until training goes on, and from training's end, so
     that early stopping keeps averages and the test sees them. A checkpoint has them as its weights; those in training
@@ -44,6 +44,7 @@ class ExponentialMovingAverage(Callback):
         self.other: dict[str, Tensor] = {}  # the averages, or while they stand in the model the weights in training
         self.averages_shown = False
         self.resumed: dict[str, Tensor] = {}
+        self.trained: set[int | None] = set()  # whose weights the next step of the optimiser moves
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, EncodingModule)
@@ -64,13 +65,19 @@ class ExponentialMovingAverage(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
+        assert isinstance(pl_module, EncodingModule)
+        self.trained |= {None, batch.subject}
         if trainer.global_step == self.seen or not self.parameters:
             return  # gradients are still being accumulated
         self.seen = trainer.global_step
         decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        averages = [self.other[name] for name in self.parameters]
-        get_ema_multi_avg_fn(decay)(averages, list(self.parameters.values()), self.steps)
+        moved = {name for name in self.other if pl_module.subject_of(name) in self.trained}
+        self.trained.clear()
+        parameters = {name: each for name, each in self.parameters.items() if name in moved}
+        get_ema_multi_avg_fn(decay)([self.other[name] for name in parameters], list(parameters.values()), self.steps)
         for name, buffer in self.buffers.items():
+            if name not in moved:
+                continue
             if buffer.is_floating_point():
                 average = self.other[name].lerp(buffer, 1 - decay)
                 self.other[name].copy_(torch.where(buffer.isfinite(), average, buffer))  # masks hold infinities

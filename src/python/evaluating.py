@@ -1,6 +1,5 @@
 """A trained model scored on other data of its subjects, without the data that it was trained on."""
 
-import csv
 import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +18,7 @@ from ..evaluation.report import DATA, MODEL
 from ..names import TEST
 from ..package.files import check_free
 from ..recording import Recording, Stimuli
+from ..results.prediction_files import FOLDER, folder_of_subject, stimuli_file, write_stimuli
 from ..run.constructors import as_input
 from ..run.flags import MODE, parse_flags
 from ..run.needs import tell_predictions
@@ -59,7 +59,6 @@ def evaluate_model(
     parts = list(_scored(model, source, name))
     tell_predictions(out, sum(4 * len(stimuli) * len(targets) for _, stimuli, targets in parts), in_memory=True)
     with whole_folder(out.absolute()) as partial:
-        (partial / "predictions").mkdir()
         splits = [_predicted(model, part, name, partial, batch_size) for part in parts]
         facts = {DATA: data, MODEL: str(path)}
         summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts, min_ceiling=min_ceiling)
@@ -143,11 +142,11 @@ def _predicted(
     shown = _Stimuli(recording.stimuli, stimuli)
     blocks = model.module.predictions(shown, targets, batch_size)
     predicted = np.concatenate([block.numpy() for block in blocks])
-    stem = name if len(model.module.facts.subjects) == 1 else f"{name}_{recording.subject}"
-    np.save(folder / "predictions" / f"{stem}.npy", predicted)
+    own = folder_of_subject(folder / FOLDER, recording.subject, len(model.module.facts.subjects))
+    own.mkdir(parents=True, exist_ok=True)
+    np.save(own / f"{name}.npy", predicted)
     split = SplitPredictions(recording, name, stimuli, predicted)
-    with (folder / "predictions" / f"{stem}_stimuli.csv").open("w", newline="") as file:
-        csv.writer(file).writerows([("stimulus", "subject"), *((each, recording.subject) for each in split.names)])
+    write_stimuli(own / stimuli_file(name), ((each, recording.subject) for each in split.names))
     if recording.responses.offset is None:
         return split
     centred = (predicted - recording.responses.offset).astype(np.float32)

@@ -12,6 +12,7 @@ from ..errors import InputError
 from ..names import TEST, VALIDATION
 from ..recording import Recording
 from .held_out import HeldOut, read_held_out
+from .prediction_files import FOLDER, has
 from .responses import read_recordings
 from .run_folder import FinishedRun
 
@@ -40,9 +41,9 @@ def export_assemblies(run: Path, out: Path) -> list[str]:
         raise InputError(
             f"--out {out}: expected a new or an empty folder, found one that holds something; name another"
         )
-    splits = [split for split in (VALIDATION, TEST) if (run / "predictions" / f"{split}.npy").is_file()]
+    splits = [split for split in (VALIDATION, TEST) if has(run / FOLDER, split)]
     if not splits:
-        raise InputError(f"{run / 'predictions'}: expected validation.npy or test.npy, found neither; train it again")
+        raise InputError(f"{run / FOLDER}: expected validation.npy or test.npy, found neither; train it again")
     recordings = read_recordings(finished)
     named, names = [], set()
     with whole_folder(out.resolve()) as folder:

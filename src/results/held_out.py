@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,7 @@ from ..data.arrays import open_array
 from ..errors import InputError
 from ..names import TEST, VALIDATION
 from ..recording import Recording
-from .prediction_files import FOLDER, centred, read_stimuli, stimuli_file
+from .prediction_files import FOLDER, centred, folders_in, has, read_stimuli, stimuli_file, stimuli_of
 from .run_folder import FinishedRun
 
 
@@ -25,12 +25,14 @@ class HeldOut:
         names: The n stimuli's, in the order of the rows.
         predictions: (n, T) in the responses' units, less their offset where they have one.
         seen: Names of the recording's stimuli that the run did not hold out: it may have been trained on them.
+        path: Where the predictions lie.
     """
 
     recording: Recording
     names: list[str]
     predictions: np.ndarray
     seen: frozenset[str]
+    path: Path
 
     def rows(self, names: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
         """Predictions of, and responses to, some of the stimuli, each (n, T)."""
@@ -46,7 +48,7 @@ def common_split(runs: Sequence[FinishedRun]) -> str:
     Raises:
         InputError: There is none.
     """
-    have = [[split for split in (TEST, VALIDATION) if predictions_of(run, split).is_file()] for run in runs]
+    have = [[split for split in (TEST, VALIDATION) if has(run.folder / FOLDER, split)] for run in runs]
     for split in (TEST, VALIDATION):
         if all(split in own for own in have):
             return split
@@ -68,17 +70,40 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
     Raises:
         InputError: A file is damaged, or does not belong to these recordings.
     """
+    folder, by_name = run.folder / FOLDER, {recording.subject: recording for recording in recordings}
+    held = stimuli_of(folder)
+    found: dict[str, HeldOut] = {}
+    for place, subjects in folders_in(folder, list(by_name)):
+        there = any((place / name).is_file() for name in (f"{split}.npy", stimuli_file(split)))
+        if there or len(by_name) == 1:  # of several subjects, some may have no such stimuli
+            found |= _read(run, place, [by_name[subject] for subject in subjects], split, held)
+    if not found:
+        raise InputError(f"{folder}: expected predictions of the {split} split, found none; copy it again")
+    return found
+
+
+def _read(
+    run: FinishedRun, folder: Path, recordings: Sequence[Recording], split: str, held: Mapping[str, Sequence[str]]
+) -> dict[str, HeldOut]:
+    """The predictions of one table, whose subjects' targets stand side by side, by subject.
+
+    Args:
+        run: The run.
+        folder: Where it lies.
+        recordings: Of the table.
+        split: Such as "test".
+        held: Names of all held-out stimuli by subject.
+    """
     offset = any(recording.responses.offset is not None for recording in recordings)
-    path = predictions_of(run, centred(split) if offset else split)
+    path = folder / f"{centred(split) if offset else split}.npy"
     predictions = open_array(path, ("stimuli", "targets"))
-    stimuli = read_stimuli(path.with_name(stimuli_file(split)))
+    stimuli = read_stimuli(folder / stimuli_file(split))
     targets = sum(recording.num_targets for recording in recordings)
     if predictions.shape != (len(stimuli), targets):
         raise InputError(
             f"{path}: expected {(len(stimuli), targets)}, the stimuli of {stimuli_file(split)} × the targets of the "
             f"run's data, found {predictions.shape}; have the data changed since it was trained?"
         )
-    held = {pair for table in path.parent.glob(stimuli_file("*")) for pair in read_stimuli(table)}
     found, first = {}, 0
     for recording in recordings:
         rows = [row for row, (_, subject) in enumerate(stimuli) if subject == recording.subject]
@@ -92,17 +117,12 @@ def read_held_out(run: FinishedRun, recordings: Sequence[Recording], split: str)
         unknown = [name for name in names if name not in known]
         if unknown:
             raise InputError(
-                f"{path.with_name(stimuli_file(split))}: expected stimuli of the run's data, found {unknown[0]!r} "
+                f"{folder / stimuli_file(split)}: expected stimuli of the run's data, found {unknown[0]!r} "
                 f"of {recording.subject}, which is not there; have the data changed since it was trained?"
             )
         block = predictions[:, first : first + recording.num_targets][rows]
-        seen = frozenset(name for name in known if (name, recording.subject) not in held)
         if rows:
-            found[recording.subject] = HeldOut(recording, names, block, seen)
+            seen = frozenset(known.difference(held[recording.subject]))
+            found[recording.subject] = HeldOut(recording, names, block, seen, path)
         first += recording.num_targets
     return found
-
-
-def predictions_of(run: FinishedRun, name: str) -> Path:
-    """Where a run's predictions lie, of a split or those that are centred."""
-    return run.folder / FOLDER / f"{name}.npy"

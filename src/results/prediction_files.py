@@ -1,7 +1,11 @@
-"""The files of `predictions/`: what they are called, and the table that names the rows of their arrays."""
+"""The files of `predictions/`: where they lie, what they are called, and the table that names an array's rows.
+
+One subject's are `SPLIT.npy` (stimuli, targets) and `SPLIT_stimuli.csv`; where a run has several subjects, each has a
+folder SUBJECT with these. Earlier versions wrote one table of several subjects, NaN at the others' targets: it is read.
+"""
 
 import csv
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from ..atomic import replacing
@@ -23,6 +27,34 @@ def stimuli_file(split: str) -> str:
     return f"{split}_stimuli.csv"
 
 
+def folder_of_subject(folder: Path, subject: str, subjects: int) -> Path:
+    """Where a subject's predictions are written.
+
+    Args:
+        folder: `predictions/` of the run.
+        subject: Its name.
+        subjects: How many the run has.
+    """
+    return folder / subject if subjects > 1 else folder
+
+
+def folders_in(folder: Path, subjects: Sequence[str]) -> list[tuple[Path, Sequence[str]]]:
+    """Where predictions are read: folders, and the subjects of each, whose targets stand there side by side.
+
+    Args:
+        folder: `predictions/` of the run.
+        subjects: All of the run's.
+    """
+    if len(subjects) == 1 or any(folder.glob(stimuli_file("*"))):
+        return [(folder, subjects)]
+    return [(folder_of_subject(folder, subject, len(subjects)), [subject]) for subject in subjects]
+
+
+def has(folder: Path, split: str) -> bool:
+    """Whether there are predictions of a split, of any subject, in `predictions/` of a run."""
+    return any(_found(folder, f"{split}.npy"))
+
+
 def splits_in(folder: Path) -> list[str]:
     """The splits that a run's predictions are of, those of the format first, then test sets by name.
 
@@ -30,8 +62,13 @@ def splits_in(folder: Path) -> list[str]:
         folder: `predictions/` of the run.
     """
     ending = stimuli_file("")
-    found = sorted(path.name.removesuffix(ending) for path in folder.glob(f"*{ending}"))
+    found = sorted({path.name.removesuffix(ending) for path in _found(folder, f"*{ending}")})
     return sorted(found, key=lambda split: HELD_OUT.index(split) if split in HELD_OUT else len(HELD_OUT))
+
+
+def _found(folder: Path, name: str) -> list[Path]:
+    """Files of some name in `predictions/`, of a run of one subject or of several."""
+    return sorted(folder.glob(name)) + sorted(folder.glob(f"*/{name}"))
 
 
 def write_stimuli(path: Path, stimuli: Iterable[tuple[str, str]]) -> None:
@@ -58,3 +95,20 @@ def read_stimuli(path: Path) -> list[tuple[str, str]]:
     if head != _COLUMNS or any(len(row) != len(_COLUMNS) for row in rows):
         raise InputError(f"{path}: expected the columns {','.join(_COLUMNS)}, found {','.join(head)}; copy it again")
     return [(name, subject) for name, subject in rows]
+
+
+def stimuli_of(folder: Path, split: str = "*") -> dict[str, list[str]]:
+    """Names of a split's stimuli by subject, in the order of the rows; of all splits where none is named.
+
+    Args:
+        folder: `predictions/` of the run.
+        split: Such as "test".
+
+    Raises:
+        InputError: A table is missing or damaged.
+    """
+    found: dict[str, list[str]] = {}
+    for table in _found(folder, stimuli_file(split)) or [folder / stimuli_file(split)]:
+        for name, subject in read_stimuli(table):
+            found.setdefault(subject, []).append(name)
+    return found

@@ -1,6 +1,10 @@
 """A run's predictions of held-out stimuli: written by all ranks, read by recording."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +16,7 @@ from ..batch import Batch
 from ..data.datamodule import EncodingDataModule
 from ..npy import create_array
 from ..recording import Recording
-from ..results.prediction_files import FOLDER, centred, stimuli_file, write_stimuli
+from ..results.prediction_files import FOLDER, centred, folder_of_subject, stimuli_file, write_stimuli
 from .folder import folder_of
 
 
@@ -24,34 +28,36 @@ def by_recording(
     Predictions are less the responses' offset, as what they are compared with is, unless the recording's units are
     asked for.
     """
-    name = split if in_units or data.offset is None else centred(split)
-    predicted = np.load(predictions / f"{name}.npy", mmap_mode="r", allow_pickle=False)
-    recording_of, stimuli = data.locate(data.positions(split))
-    for index in np.unique(recording_of):
-        rows = np.flatnonzero(recording_of == index)  # recordings follow each other, so these are contiguous
-        block = predicted[rows[0] : rows[-1] + 1, data.targets_of(index)]
-        yield data.recordings[index], stimuli[rows], block
+    for recording, stimuli in zip(data.recordings, data.table.of_each_recording(split), strict=True):
+        if len(stimuli):
+            folder = folder_of_subject(predictions, recording.subject, len(data.recordings))
+            name = split if in_units or recording.responses.offset is None else centred(split)
+            yield recording, stimuli, np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
 
 class PredictionWriter(Callback):
-    """Writes `predictions/SPLIT.npy` (n_stimuli, num_targets), each rank its own rows of one file.
+    """Writes each subject's `SPLIT.npy` (n_stimuli, n_targets) into `predictions/`, each rank its own rows of one file.
 
-    With several subjects, a stimulus's row is NaN at the targets of the others. Where responses have an offset that
-    float32 cannot hold beside their spread, `SPLIT_centred.npy` holds the predictions without it.
+    Where responses have an offset that float32 cannot hold beside their spread, `SPLIT_centred.npy` holds the
+    predictions without it.
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
         self.folder = folder_of(trainer) / FOLDER
+        self.tables = list(self._tables(data))
         if trainer.is_global_zero:
-            self.folder.mkdir(parents=True, exist_ok=True)
-            for name, split in _files(data).items():
-                shape = (len(data.positions(split)), data.num_targets)
-                array = create_array(self._partial(name), np.dtype(np.float32), shape)
-                array.fill(np.nan)
-                array.flush()
+            for table in self.tables:
+                table.folder.mkdir(parents=True, exist_ok=True)
+                shape = (len(table.positions), data.recordings[table.recording].num_targets)
+                for path in table.partial.values():
+                    array = create_array(path, np.dtype(np.float32), shape)
+                    array.fill(np.nan)
+                    array.flush()
         trainer.strategy.barrier()
-        self.arrays = {name: np.lib.format.open_memmap(self._partial(name), mode="r+") for name in _files(data)}
+        for table in self.tables:
+            for name, path in table.partial.items():
+                table.arrays[name] = np.lib.format.open_memmap(path, mode="r+")
 
     def on_test_batch_end(
         self,
@@ -64,42 +70,57 @@ class PredictionWriter(Callback):
     ) -> None:
         assert isinstance(outputs, Mapping)
         data = EncodingDataModule.of(trainer)
-        split = data.evaluated[dataloader_idx]
-        positions = batch.stimulus.cpu().numpy()
-        rows = np.searchsorted(data.positions(split), positions)
+        wanted = (data.evaluated[dataloader_idx], batch.subject)
+        table = next(each for each in self.tables if (each.split, each.recording) == wanted)
+        rows = np.searchsorted(table.positions, batch.stimulus.cpu().numpy())
         prediction = outputs["prediction"].float().cpu().numpy()
-        recording_of, _ = data.locate(positions)
-        for recording in np.unique(recording_of):
-            own, targets = recording_of == recording, data.targets_of(recording)
-            if data.offset is None:
-                self.arrays[split][rows[own], targets] = prediction[own, targets]
-            else:
-                self.arrays[split][rows[own], targets] = prediction[own, targets] + data.offset[targets]
-                self.arrays[centred(split)][rows[own], targets] = prediction[own, targets]
+        offset = data.recordings[batch.subject].responses.offset
+        table.arrays[table.split][rows] = prediction if offset is None else prediction + offset
+        if offset is not None:
+            table.arrays[centred(table.split)][rows] = prediction
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
-        for array in self.arrays.values():
-            array.flush()
-        self.arrays.clear()
+        for table in self.tables:
+            for array in table.arrays.values():
+                array.flush()
+            table.arrays.clear()
         trainer.strategy.barrier()
         if trainer.is_global_zero:
-            for name in _files(data):
-                self._partial(name).replace(self.folder / f"{name}.npy")
-            for split in data.evaluated:
-                self._write_stimuli(data, split)
+            for table in self.tables:
+                for name, path in table.partial.items():
+                    path.replace(table.folder / f"{name}.npy")
+                recording, stimuli = data.recordings[table.recording], data.locate(table.positions)[1]
+                names = recording.stimuli.names
+                named = ((names[int(index)], recording.subject) for index in stimuli)
+                write_stimuli(table.folder / stimuli_file(table.split), named)
         trainer.strategy.barrier()
 
-    def _partial(self, name: str) -> Path:
-        return self.folder / f"{name}.npy.partial"
+    def _tables(self, data: EncodingDataModule) -> Iterator[_Table]:
+        for (index, recording), split in product(enumerate(data.recordings), data.evaluated):
+            positions = data.table.positions_of(index, split)
+            if len(positions):
+                folder = folder_of_subject(self.folder, recording.subject, len(data.recordings))
+                names = [split] if recording.responses.offset is None else [split, centred(split)]
+                yield _Table(folder, split, index, positions, {name: folder / f"{name}.npy.partial" for name in names})
 
-    def _write_stimuli(self, data: EncodingDataModule, split: str) -> None:
-        located = zip(*data.locate(data.positions(split)), strict=True)
-        named = ((data.recordings[recording], index) for recording, index in located)
-        write_stimuli(self.folder / stimuli_file(split), ((of.stimuli.names[index], of.subject) for of, index in named))
 
+@dataclass
+class _Table:
+    """What is written of one subject and split.
 
-def _files(data: Any) -> dict[str, str]:
-    """The split that each file of predictions is of."""
-    files = {split: split for split in data.evaluated}
-    return files if data.offset is None else files | {centred(split): split for split in data.evaluated}
+    Args:
+        folder: Where.
+        split: Such as "test".
+        recording: As `Batch.subject`.
+        positions: Of the stimuli, int64 (n_stimuli,).
+        partial: Files that are being written, by the name that they will have.
+        arrays: What lies in them, by the same, each (n_stimuli, n_targets).
+    """
+
+    folder: Path
+    split: str
+    recording: int
+    positions: np.ndarray
+    partial: Mapping[str, Path]
+    arrays: dict[str, np.memmap] = field(default_factory=dict)

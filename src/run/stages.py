@@ -20,7 +20,6 @@ from ..errors import InputError
 from ..evaluation import Control, History, Summary, evaluate_run, write_submission
 from ..findings import Findings
 from ..models import RoiEarlyStopping
-from ..names import HEMISPHERES
 from ..recording import Recording
 from ..results.configuration import flat
 from ..results.prediction_files import FOLDER
@@ -161,8 +160,7 @@ def _restored(cli: EncodingCLI) -> dict[str, int]:
     epochs = stopping.best_epoch.tolist() if stopping.best else []
     if len(epochs) == 1:
         return {"all": epochs[0]}
-    names = cli.datamodule.facts.group_names
-    return dict(zip(names if cli.model.independent_targets else HEMISPHERES, epochs, strict=False))
+    return dict(zip(cli.model.stopping_names, epochs, strict=False))  # nothing was kept of a closed form
 
 
 def _history(folder: Path, restored: Mapping[str, int]) -> History:

@@ -15,6 +15,7 @@ from ..errors import InputError, one_line
 from ..evaluation import SplitPredictions
 from ..names import WITHHELD
 from ..results.new_run import discard
+from ..results.prediction_files import FOLDER
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
 from .predictions import by_recording
@@ -92,7 +93,7 @@ def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
         if split == WITHHELD:
             continue
         answers = data.table.answers(split)
-        for recording, stimuli, predicted in by_recording(data, split, folder / "predictions"):
+        for recording, stimuli, predicted in by_recording(data, split, folder / FOLDER):
             found.append(SplitPredictions(recording, split, stimuli, predicted, answers[recording.subject]))
     return found
 

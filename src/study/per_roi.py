@@ -7,7 +7,7 @@ keeps none.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -79,7 +79,6 @@ class RoiRows:
     def __call__(self, trial: FinishedTrial) -> dict[str, Any]:
         """Keep the rows of the ROIs in which a trial is the best; a hook of its training."""
         module = trial.cli.model
-        groups = module.facts.groups.numpy()
         names = dict.fromkeys(part.split for part in trial.splits)
         means = {name: group_means(module.facts, trial.splits, trial.scores, name) for name in names}
         state = rows_of(module)
@@ -87,8 +86,7 @@ class RoiRows:
             for group, mean in enumerate(means[VALIDATION]):
                 kept = self.read(group)
                 if kept is None or _order(mean) > _order(kept["validation"]):
-                    own = torch.from_numpy(np.flatnonzero(groups == group))
-                    rows = {name: tensor[own.to(tensor.device)].cpu() for name, tensor in state.items()}
+                    rows = {name: state[name][own.to(state[name].device)].cpu() for name, own in _places(module, group)}
                     with replacing(self._path(group)) as partial:
                         torch.save({"trial": trial.number, "validation": mean, "rows": rows}, partial)
         return {PER_ROI: means}
@@ -111,6 +109,15 @@ def rows_of(module: EncodingModule) -> dict[str, Tensor]:
     """All that is trained, by its name in the state dict; the first axis of each runs over targets."""
     calibration = {name: each for name, each in module.state_dict().items() if name.startswith("calibration.")}
     return {**module.trained_state(), **calibration}
+
+
+def _places(module: EncodingModule, group: int) -> Iterator[tuple[str, Tensor]]:
+    """Which rows of each trained tensor that has some are of a stopping group, int64, by the tensor's name."""
+    members = module.facts.groups == group
+    for name in rows_of(module):
+        own = members[module.targets_of(name)].nonzero().squeeze(1)
+        if len(own):
+            yield name, own
 
 
 def group_means(
@@ -149,14 +156,13 @@ class Assembly(Callback):
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, EncodingModule)
-        groups = pl_module.facts.groups.to(pl_module.device)
         state = rows_of(pl_module)
         for group in range(len(pl_module.facts.group_names)):
             kept = self.rows.read(group)
             assert kept is not None
             self.trials.append(kept["trial"])
-            for name, tensor in state.items():
-                tensor[groups == group] = kept["rows"][name].to(tensor)
+            for name, own in _places(pl_module, group):
+                state[name][own.to(state[name].device)] = kept["rows"][name].to(state[name])
 
 
 def assemble(study: Study, best: FrozenTrial, complete: Sequence[FrozenTrial], cli: EncodingCLI, rows: RoiRows) -> None:

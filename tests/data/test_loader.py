@@ -4,15 +4,19 @@ import torch
 from calcarine.data import loader
 from calcarine.data.loader import BatchLoader, Rows
 
+STARTS, TARGETS = (0, 30, 95), [slice(0, 1), slice(1, 1), slice(1, 3)]
+"""Of three subjects' stimuli among the 103, and their targets among the three; the second has none."""
 
-def make_loader(stimuli, features, responses, batch_size, rank=0, world_size=1, order=None):
-    def respond(positions, out):
-        out[...] = responses[positions]
+
+def make_loader(stimuli, features, responses, batch_size, rank=0, world_size=1, order=None, subjects=1):
+    category = np.arange(len(features)) % 3 - 1
+
+    def respond(recording, positions, out):
+        out[...] = responses[positions, targets[recording]]
 
     inputs = {"layer.a": Rows([features])}
-    subject = np.arange(len(features)) % 2
-    category = np.arange(len(features)) % 3 - 1
-    targets = responses.shape[1]
+    subject = np.searchsorted(STARTS, np.arange(len(features)), side="right") - 1 if subjects > 1 else 0 * category
+    targets = TARGETS if subjects > 1 else [slice(0, 3)]
     return BatchLoader(stimuli, inputs, respond, targets, subject, category, batch_size, rank, world_size, order)
 
 
@@ -35,26 +39,49 @@ def test_rows_gathers_across_stacked_arrays(arrays):
 @pytest.mark.parametrize("world_size", [1, 2, 3, 8])
 @pytest.mark.parametrize("batch_size", [1, 7, 64, 200])
 @pytest.mark.parametrize("count", [0, 1, 5, 65, 101])
-def test_every_stimulus_once_and_equal_steps(arrays, world_size, batch_size, count):
+@pytest.mark.parametrize("subjects", [1, 3])
+def test_every_stimulus_once_and_equal_steps(arrays, world_size, batch_size, count, subjects):
     features, responses = arrays
     stimuli = np.random.default_rng(2).permutation(103)[:count]
-    served, steps = [], set()
+    served, steps, turns = [], set(), set()
     for rank in range(world_size):
-        loader = make_loader(stimuli, features, responses, batch_size, rank, world_size, lambda: (3, 4))
-        batches = 0
+        loader = make_loader(stimuli, features, responses, batch_size, rank, world_size, lambda: (3, 4), subjects)
+        batches, turn = 0, []
         for batch in loader:
             batches += 1
             index = batch.stimulus.numpy()
             assert len(batch) <= batch_size
             assert np.array_equal(batch.features["layer.a"].numpy(), features[index])
-            assert np.array_equal(batch.response.numpy(), responses[index])
-            assert np.array_equal(batch.subject.numpy(), index % 2)
+            assert batch.targets == loader.targets[batch.subject]
+            assert np.array_equal(batch.response.numpy(), responses[index, batch.targets])
+            assert subjects == 1 or (np.searchsorted(STARTS, index, side="right") - 1 == batch.subject).all()
+            turn.append(batch.subject)
             assert np.array_equal(batch.category.numpy(), index % 3 - 1)
             served += index.tolist()
         assert batches == len(loader)
         steps.add(batches)
+        turns.add(tuple(turn))
     assert sorted(served) == sorted(stimuli.tolist())
     assert len(steps) == 1
+    assert len(turns) == 1, "all ranks' batches of a step are of one subject"
+
+
+@pytest.mark.parametrize("epoch", [0, 3])
+def test_a_subjects_steps_are_those_that_it_has_alone_and_are_spread_over_the_epoch(arrays, epoch):
+    features, responses = arrays
+    order = lambda: (7, epoch)  # noqa: E731
+    together = list(make_loader(np.arange(103), features, responses, 5, order=order, subjects=3))
+    steps = [(batch.subject, batch.stimulus.tolist()) for batch in together]
+    for subject, (first, stop) in enumerate(zip(STARTS, (*STARTS[1:], 103), strict=True)):
+        alone = make_loader(np.arange(first, stop), features, responses, 5, order=order)
+        own = [stimuli for whose, stimuli in steps if whose == subject]
+        assert own == [batch.stimulus.tolist() for batch in alone]
+        places = np.array([index for index, (whose, _) in enumerate(steps) if whose == subject]) / len(steps)
+        assert np.abs(places - (np.arange(len(places)) + 0.5) / len(places)).max() < 1 / len(places) + 0.1
+    again = make_loader(np.arange(103), features, responses, 5, order=order, subjects=3)
+    assert [batch.stimulus.tolist() for batch in again] == [stimuli for _, stimuli in steps]
+    other = make_loader(np.arange(103), features, responses, 5, order=lambda: (8, epoch), subjects=3)
+    assert [batch.subject for batch in other] != [whose for whose, _ in steps]
 
 
 def test_batches_are_nearly_equal(arrays):
@@ -85,7 +112,8 @@ def test_a_batch_outlives_the_next_one(arrays):
 
 def test_images_are_served_apart_from_features():
     images = np.random.default_rng(0).integers(0, 255, (103, 3, 8, 8), dtype=np.uint8)
-    loader = BatchLoader(np.arange(10), {"images": Rows([images])}, lambda p, out: None, 3, np.zeros(10, int), None, 4)
+    inputs, subject = {"images": Rows([images])}, np.zeros(10, int)
+    loader = BatchLoader(np.arange(10), inputs, lambda *_: None, [slice(0, 3)], subject, None, 4)
     batch = next(iter(loader))
     assert batch.features is None
     assert batch.images.dtype == torch.uint8

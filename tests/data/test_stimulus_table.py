@@ -37,11 +37,13 @@ def splits():
 def test_each_recording_answers_for_its_own_stimuli_and_targets():
     table = StimulusTable(recordings(), splits(), None)
     positions = np.array([30, 0, 19, 20])
-    expected = np.full((4, 5), np.nan, dtype=np.float32)
-    expected[1:3, :3] = [[1000, 1001, 1002], [1190, 1191, 1192]]
-    expected[[0, 3], 3:] = [[2100, 2101], [2000, 2001]]
-    np.testing.assert_array_equal(table.respond(positions), expected)
-    np.testing.assert_array_equal(table.respond(positions, np.ones((4, 5), dtype=np.float32)), expected)
+    own = {0: [[1000, 1001, 1002], [1190, 1191, 1192]], 1: [[2100, 2101], [2000, 2001]]}
+    for recording, expected in own.items():
+        theirs = positions[table.subject[positions] == recording]
+        np.testing.assert_array_equal(table.respond(recording, theirs), expected)
+        out = np.ones((2, TARGETS[recording]), dtype=np.float32)
+        np.testing.assert_array_equal(table.respond(recording, theirs, out), expected)
+        assert table.respond(recording, theirs[:0]).shape == (0, TARGETS[recording])
     assert table.subject[positions].tolist() == [1, 0, 0, 1]
     assert [table.targets_of(0), table.targets_of(1)] == [slice(0, 3), slice(3, 5)]
     assert table.positions("test").tolist() == [5, 10, 15, 25, 30]
@@ -52,14 +54,12 @@ def test_shuffling_permutes_what_is_learnt_and_chosen_from_within_each_recording
     plain, shuffled = (StimulusTable(recordings(), splits(), seed) for seed in (None, 0))
     for split, index in product((TRAIN, VALIDATION), (0, 1)):
         own = plain.positions_of(index, split)
-        before, after = plain.respond(own), shuffled.respond(own)
-        assert not np.array_equal(before, after, equal_nan=True)
-        columns = plain.targets_of(index)
-        np.testing.assert_array_equal(np.sort(after[:, columns], axis=0), before[:, columns])
-        assert np.isnan(after).sum() == np.isnan(before).sum()
-    for split in set(HELD_OUT) - {VALIDATION}:
-        held_out = plain.positions(split)
-        np.testing.assert_array_equal(shuffled.respond(held_out), plain.respond(held_out))
+        before, after = plain.respond(index, own), shuffled.respond(index, own)
+        assert not np.array_equal(before, after)
+        np.testing.assert_array_equal(np.sort(after, axis=0), before)
+    for split, index in product(set(HELD_OUT) - {VALIDATION}, (0, 1)):
+        held_out = plain.positions_of(index, split)
+        np.testing.assert_array_equal(shuffled.respond(index, held_out), plain.respond(index, held_out))
     again = StimulusTable(recordings(), splits(), 0)
     np.testing.assert_array_equal(again.response_rows, shuffled.response_rows)
     assert not np.array_equal(StimulusTable(recordings(), splits(), 1).response_rows, shuffled.response_rows)

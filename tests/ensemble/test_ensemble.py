@@ -242,19 +242,21 @@ def test_other_commands_take_an_ensemble_as_a_run(place: Path, capsys: pytest.Ca
         assert "an ensemble has no model of its own" in line
 
 
-def test_subjects_are_stacked_each_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("wide", [False, True], ids=["a folder each", "one table of earlier versions"])
+def test_subjects_are_stacked_each_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, wide: bool) -> None:
     monkeypatch.chdir(tmp_path)
     roots = [tmp_path / "s1", tmp_path / "s2"]
     responses = [write_data(root, N, n_targets) for root, n_targets in zip(roots, (4, 6), strict=True)]
     for name, noises in (("one", (0.5, 5.0)), ("two", (5.0, 0.5))):
         parts = [predict(own, noise, 1) for own, noise in zip(responses, noises, strict=True)]
         splits = {split: [(stimuli, part[stimuli]) for part in parts] for split, stimuli in HELD.items()}
-        write_run(Path(f"runs/{name}/version_0"), roots, splits)
+        write_run(Path(f"runs/{name}/version_0"), roots, splits, wide=wide and name == "two")
     assert main(["ensemble", *runs("one", "two"), "--stack"]) == 0
-    made, n_test = of_run("runs/ensemble/version_0"), N - FIRST_TEST
-    assert made.shape == (2 * n_test, 10)
-    assert np.isnan(made[:n_test, 4:]).all()
-    assert np.isnan(made[n_test:, :4]).all()
+    for root, n_targets in zip(roots, (4, 6), strict=True):
+        made = Path("runs/ensemble/version_0/predictions", root.name)
+        assert np.load(made / "test.npy").shape == (N - FIRST_TEST, n_targets)
+        assert {line.split(",")[1] for line in (made / "test_stimuli.csv").read_text().split()[1:]} == {root.name}
+    assert not list(Path("runs/ensemble/version_0/predictions").glob("*.npy"))
     table = pd.read_csv("runs/ensemble/version_0/targets.csv")
     first = table["subject"] == "s1"
     assert (table.loc[first, "weight_one/version_0"] > table.loc[first, "weight_two/version_0"]).all()

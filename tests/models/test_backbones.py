@@ -22,8 +22,7 @@ slow = pytest.mark.slow
 def batch(size: int = 3, side: int = 40) -> Batch:
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (size, 3, side, side), dtype=torch.uint8, generator=generator)
-    none = torch.zeros(size, dtype=torch.int64)
-    return Batch(none, none, torch.randn(size, 4, generator=generator), images=images)
+    return Batch(torch.zeros(size, dtype=torch.int64), 0, torch.randn(size, 4, generator=generator), images=images)
 
 
 @pytest.mark.parametrize(

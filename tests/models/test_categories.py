@@ -113,7 +113,7 @@ def filled(facts_of: Named, features: int, tmp_path: Path) -> tuple[CategoryObje
 
 def batch_of(category: torch.Tensor) -> Batch:
     count = len(category)
-    return Batch(torch.arange(count), torch.zeros(count), torch.zeros(count, 1), category=category)
+    return Batch(torch.arange(count), 0, torch.zeros(count, 1), category=category)
 
 
 def test_loss_is_the_weighted_cross_entropy_of_known_categories(tmp_path: Path) -> None:

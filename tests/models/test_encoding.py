@@ -198,16 +198,16 @@ def test_streamed_metrics_equal_scipy_on_the_predictions(tmp_path):
     assert logged["test/pearson"] == pytest.approx(expected, abs=1e-6)
 
 
-def test_several_subjects_get_the_weights_they_get_alone(tmp_path):
-    """Each subject's rows see its own stimuli only; the other subjects' responses are not measured."""
+def test_a_batch_is_of_one_subject_and_all_are_learnt(tmp_path):
+    """A batch is of one subject: its stimuli, and its targets' responses."""
     source = Planted(stimuli=100, subjects=2)
     data = EncodingDataModule(source, Identity(), cache_dir=tmp_path, batch_size=300)
     data.setup()
-    batch = next(iter(data.train_dataloader()))
-    subject, _ = data.locate(batch.stimulus.numpy())
-    measured = ~batch.response.isnan()
-    assert measured[:, :40].all(1).tolist() == (subject == 0).tolist()
-    assert measured[:, 40:].all(1).tolist() == (subject == 1).tolist()
+    for batch in data.train_dataloader():
+        subject, stimuli = data.locate(batch.stimulus.numpy())
+        assert (subject == batch.subject).all()
+        assert batch.targets == data.targets_of(batch.subject)
+        np.testing.assert_array_equal(batch.response, data.recordings[batch.subject].responses.gather(stimuli))
     model, data, trainer, _ = fit(tmp_path, source, epochs=60, batch_size=20)
     assert trainer.test(model, data, verbose=False)[0]["test/pearson"] > 0.5
     assert data.facts.group_names == ["subj01.lh.a", "subj01.rh.b", "subj02.lh.a", "subj02.rh.b"]

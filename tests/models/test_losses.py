@@ -16,7 +16,7 @@ from calcarine.models import (
     SmoothL1,
 )
 from calcarine.models.calibration import Calibration
-from calcarine.models.encoding import _weighted_mean
+from calcarine.models.weighing import weighted_mean
 from lightning.pytorch import Callback, Trainer
 from plain_facts import plain_facts
 from planted import Identity, Planted
@@ -165,7 +165,7 @@ def test_calibration_is_the_least_squares_line_whatever_the_batches(batch):
     response[:, 3] = rng.standard_normal(50)
     calibration = Calibration(4)
     pairs = zip(torch.from_numpy(prediction).split(batch), torch.from_numpy(response).split(batch), strict=True)
-    calibration.fit(pairs)
+    calibration.fit((*each, slice(None)) for each in pairs)
     lines = [linregress(prediction[5:, 0], response[5:, 0])]
     lines += [linregress(prediction[:, target], response[:, target]) for target in (1, 2)]
     slopes, offsets = [*(line.slope for line in lines), 0], [*(line.intercept for line in lines), response[:, 3].mean()]
@@ -176,7 +176,7 @@ def test_calibration_is_the_least_squares_line_whatever_the_batches(batch):
 def test_calibration_turns_no_target_round():
     rising = torch.arange(10.0)[:, None]
     calibration = Calibration(1)
-    calibration.fit([(rising, -2 * rising)])
+    calibration.fit([(rising, -2 * rising, slice(None))])
     assert calibration.slope == 2
 
 
@@ -229,7 +229,7 @@ class Fitted:
 
     def __init__(self, monkeypatch):
         self.seen = []
-        monkeypatch.setattr(Calibration, "fit", lambda _, pairs: self.seen.extend(each.device for each, _ in pairs))
+        monkeypatch.setattr(Calibration, "fit", lambda _, batches: self.seen.extend(each[0].device for each in batches))
 
 
 def test_lines_are_fitted_on_the_device_that_trained(tmp_path, monkeypatch):
@@ -264,7 +264,7 @@ def test_a_diverged_correlation_is_one_line(tmp_path):
 def test_the_mean_over_many_targets_is_exact_in_mixed_precision(dtype):
     losses = torch.rand(40_000, generator=torch.Generator().manual_seed(0))
     with torch.autocast("cpu", dtype):
-        mean = _weighted_mean(losses, torch.full((40_000,), 64.0))
+        mean = weighted_mean(losses, torch.full((40_000,), 64.0))
     torch.testing.assert_close(mean, losses.mean())
 
 

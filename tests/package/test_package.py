@@ -210,11 +210,12 @@ def test_encoders_side_by_side_are_made_before_their_weights_come(tmp_path):
 
 def test_batches_are_filled_up_and_an_empty_one_stays_empty():
     index, features = torch.arange(3), {"a": torch.arange(6.0).view(3, 2)}
-    full = Batch(index, index, torch.zeros(3, 4), features).padded(5)
+    full = Batch(index, 1, torch.zeros(3, 4), features, targets=slice(2, 6)).padded(5)
     assert full.stimulus.tolist() == [0, 1, 2, 2, 2]
+    assert (full.subject, full.targets) == (1, slice(2, 6))
     assert full.features is not None
     assert full.features["a"][3:].tolist() == [[4.0, 5.0]] * 2
-    none = Batch(index[:0], index[:0], torch.zeros(0, 4), {"a": torch.zeros(0, 2)})
+    none = Batch(index[:0], 0, torch.zeros(0, 4), {"a": torch.zeros(0, 2)})
     assert len(none.padded(5)) == 0
     assert Projection(torch.zeros(2), torch.ones(2, 3))(torch.zeros(0, 2)).shape == (0, 3)
 

@@ -93,14 +93,15 @@ def test_other_test_sets_are_compared_on_what_they_share_and_said(place: Path, t
     assert pd.read_csv(tmp_path / "out/targets.csv")["first"].to_numpy() == pytest.approx(expected, rel=1e-9)
 
 
-def test_subjects_are_compared_each_with_itself(tmp_path: Path, capsys) -> None:
+@pytest.mark.parametrize("wide", [False, True], ids=["a folder each", "one table of earlier versions"])
+def test_subjects_are_compared_each_with_itself(tmp_path: Path, capsys, wide: bool) -> None:
     roots, held = [tmp_path / "s1", tmp_path / "s2"], []
     for root, n_targets in zip(roots, (6, 10), strict=True):
         held.append((range(20, 60), write_data(root, 60, n_targets)[20:]))
     good = [(stimuli, predict(responses, 0.5, 1)) for stimuli, responses in held]
     worse = [good[0], (held[1][0], predict(held[1][1], 5, 2))]
     write_run(tmp_path / "both/version_0", roots, {"test": good})
-    write_run(tmp_path / "worse/version_0", roots, {"test": worse})
+    write_run(tmp_path / "worse/version_0", roots, {"test": worse}, wide=wide)
     write_run(tmp_path / "alone/version_0", roots[1], {"test": worse[1]})
     assert main(compare(tmp_path, tmp_path / "out", "both", "worse", "alone")) == 0
     output = capsys.readouterr().out

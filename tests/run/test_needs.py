@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from calcarine.commands.main import main as calcarine
 from calcarine.data.demand import DataDemand, buffer_bytes
+from calcarine.data.loader import Sizes
 from calcarine.errors import InputError
 from calcarine.models.demand import ModelDemand
 from calcarine.run import cli as run_cli
@@ -77,10 +78,11 @@ def test_arithmetic_of_extraction_alone():
 
 
 def test_buffers_of_a_loader():
-    assert buffer_bytes(101, 50, 1, 10) == 2 * 34 * 10  # three batches of nearly equal size
-    assert buffer_bytes(101, 200, 1, 10) == 101 * 10
-    assert buffer_bytes(101, 50, 2, 10) == 2 * 26 * 10
-    assert buffer_bytes(0, 50, 2, 10) == 0
+    assert buffer_bytes([Sizes(101, 50, 1)], [3], 10) == 2 * 34 * (12 + 10)  # three batches of nearly equal size
+    assert buffer_bytes([Sizes(101, 200, 1)], [3], 10) == 101 * (12 + 10)
+    assert buffer_bytes([Sizes(101, 50, 2)], [3], 10) == 2 * 26 * (12 + 10)
+    assert buffer_bytes([Sizes(0, 50, 2)], [3], 10) == 0
+    assert buffer_bytes([Sizes(40, 50, 1), Sizes(20, 50, 1)], [3, 9], 10) == 2 * (20 * 36 + 40 * 10)
 
 
 def test_the_line():

@@ -5,13 +5,15 @@ from math import prod
 from typing import Literal
 
 import torch
+from torch import Tensor
 
 from ...batch import FeatureShapes
 from ...errors import InputError
 from ...findings import SHARED, Findings
+from ..heads.base import Head
 from ..regression.banded_ridge import BandedFit, draw_shares, fit_banded
 from ..regression.penalties import PENALTIES
-from .base import Selection, WholeRowsModule
+from .base import Selection, WholeRowsModule, place_in, write_linear
 from .gathered import WholeRows
 
 
@@ -63,22 +65,15 @@ class BandedRidgeModule(WholeRowsModule):
         self.band = torch.cat([torch.full((prod(shape),), number[layer]) for layer, shape in shapes.items()])  # (D,)
         self.shares = draw_shares(len(self.bands), candidates)
 
-    def fit(self, rows: WholeRows, targets: slice) -> Findings:
+    def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
         features, responses, fold = rows.training()
         assert fold is not None
         shares, band = self.shares.to(self.device), self.band.to(self.device)
+        place = place_in(head)
         fit = fit_banded(
-            features,
-            responses,
-            band,
-            shares,
-            fold,
-            self.penalties,
-            self.groups(targets),
-            self.facts.standardized,
-            self.place(targets),
+            features, responses, band, shares, fold, self.penalties, groups, self.facts.standardized, place
         )
-        self.write_linear(targets, fit)
+        write_linear(head, fit)
         return findings_of(fit, list(self.bands))
 
 

@@ -20,6 +20,7 @@ from ..encoding import EncodingModule
 from ..heads.base import Head
 from ..heads.linear import LinearHead
 from ..heads.stored import StoredHead
+from ..heads.subjects import SubjectHeads
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import sort_penalties
@@ -35,7 +36,7 @@ LEAST_R2 = 0.01  # cross-validated, above which a target is said to be explained
 AT_EDGE = 0.1  # share of these targets at an end of the penalties from which on more penalties are advised
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Recording(Generic[Gathered]):
     """One subject's part of the training split: its fit is the one it would have alone.
 
@@ -43,17 +44,18 @@ class _Recording(Generic[Gathered]):
         stimuli: Positions of its training stimuli, ascending, int64 (N,).
         targets: Its columns among all targets.
         rows: What is kept of its batches.
+        served: Whether there was one.
     """
 
     stimuli: Tensor
     targets: slice
     rows: Gathered
+    served: bool = False
 
     def update(self, stimulus: Tensor, features: Tensor, responses: Tensor) -> None:
-        """Add the stimuli of a batch that are this recording's."""
-        own = (stimulus >= self.stimuli[0]) & (stimulus <= self.stimuli[-1])
-        row = torch.searchsorted(self.stimuli, stimulus[own])
-        self.rows.update(features[own], responses[own, self.targets], row)
+        """Add a batch of this recording."""
+        self.rows.update(features, responses, torch.searchsorted(self.stimuli, stimulus))
+        self.served = True
 
 
 class ClosedFormModule(EncodingModule, Generic[Gathered]):
@@ -105,14 +107,15 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         self.recordings: list[_Recording[Gathered]] = []
 
     @abstractmethod
-    def fit(self, rows: Gathered, targets: slice) -> Findings:
-        """Solve for one recording: write the head's part of these targets, and say what was found.
+    def fit(self, rows: Gathered, head: Head, groups: Tensor | None) -> Findings:
+        """Solve for one recording: write its head, and say what was found.
 
         It runs without gradients, on every rank alike.
 
         Args:
             rows: What `keep` made and the epoch filled, with the stimuli of all ranks.
-            targets: The recording's columns among all targets.
+            head: The recording's own, of T targets.
+            groups: Targets that share a choice, int64 (T,); None where each has its own.
 
         Returns:
             Findings of these targets, (T,) each.
@@ -155,7 +158,7 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         subjects = zip(facts.training.values(), facts.subjects.values(), strict=True)
         sizes = [(len(stimuli), targets.stop - targets.start) for stimuli, targets in subjects]
         gathered = sum(self.gathered_bytes(*size) for size in sizes)
-        keeps = isinstance(self.head, StoredHead)
+        keeps = any(isinstance(head, StoredHead) for head in self.heads)
         return ModelDemand(
             weights=made,
             made=made,
@@ -193,9 +196,8 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
     def training_step(self, batch: Batch, batch_idx: int) -> None:
         with torch.autocast(self.device.type, enabled=False):  # sums and solutions keep their digits
             inputs = self.inputs(batch)
-            responses = self.standardize_responses(batch.response)
-            for recording in self.recordings:
-                recording.update(batch.stimulus, inputs, responses)
+            responses = self.standardize_responses(batch.response, batch.targets)
+            self.recordings[batch.subject].update(batch.stimulus, inputs, responses)
             if self.trainer.is_last_batch:  # validation comes before the epoch's end
                 self._solve()
 
@@ -218,26 +220,13 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         if "findings" in checkpoint:
             self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
 
-    def place(self, targets: slice) -> Tensor | None:
-        """Where a fit in float32 may write the linear head's weights of some targets, (T, D), so as to hold them once.
+    @property
+    def heads(self) -> list[Head]:
+        """The head of each recording."""
+        return list(self.head.own.values()) if isinstance(self.head, SubjectHeads) else [self.head]
 
-        None where the head has another precision.
-        """
-        assert isinstance(self.head, LinearHead)
-        weight = self.head.weight.detach()[targets]
-        return weight if weight.dtype == torch.float32 else None
-
-    def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
-        """Put a fit of some targets into the linear head, unless it was written there; what it says of them."""
-        assert isinstance(self.head, LinearHead)
-        weight = self.head.weight[targets]
-        if fit.weight.data_ptr() != weight.data_ptr():
-            weight.copy_(fit.weight)
-        self.head.bias[targets] = fit.bias.to(self.head.bias.dtype)
-        return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
-
-    def groups(self, targets: slice) -> Tensor | None:
-        """Targets that share a choice, int64 (T,); None where each has its own."""
+    def _groups(self, targets: slice) -> Tensor | None:
+        """What `fit` is told of a recording's targets."""
         if self.selection == "target":
             return None
         groups = self.facts.groups[targets].to(self.device)
@@ -253,14 +242,18 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
     @torch.no_grad()
     def _solve(self) -> None:
         start = time.perf_counter()
-        parts = []
-        for recording in self.recordings:
+        parts: dict[int, Findings] = {}
+        for index, (recording, head) in enumerate(zip(self.recordings, self.heads, strict=True)):
+            if not recording.served:  # --trainer.limit_train_batches and fast_dev_run serve some subjects only
+                continue
             if self.trainer.world_size > 1:
                 for tensor in recording.rows.sums():
                     torch.distributed.all_reduce(tensor)
-            parts.append(self.fit(recording.rows, recording.targets))
+            parts[index] = self.fit(recording.rows, head, self._groups(recording.targets))
+        sizes = [recording.targets.stop - recording.targets.start for recording in self.recordings]
         self.recordings.clear()
-        self.findings = Findings.joined(parts)
+        some = next(iter(parts.values()))
+        self.findings = Findings.joined([parts.get(index) or some.of_nothing(size) for index, size in enumerate(sizes)])
         # The solution is one step: Lightning writes no checkpoint of a run that has made none.
         progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
         progress.increment_ready()
@@ -304,6 +297,24 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
                     self.penalties_flag,
                     beyond,
                 )
+
+
+def place_in(head: Head) -> Tensor | None:
+    """Where a fit in float32 may write a linear head's weights, (T, D), so as to hold them once.
+
+    None where the head has another precision.
+    """
+    assert isinstance(head, LinearHead)
+    return head.weight.detach() if head.weight.dtype == torch.float32 else None
+
+
+def write_linear(head: Head, fit: LinearFit) -> Findings:
+    """Put a fit into a recording's linear head, unless it was written there; what it says of its targets."""
+    assert isinstance(head, LinearHead)
+    if fit.weight.data_ptr() != head.weight.data_ptr():
+        head.weight.copy_(fit.weight)
+    head.bias.copy_(fit.bias)
+    return Findings(penalty=fit.penalty.float().cpu().numpy(), cv_r2=fit.cv_r2.float().cpu().numpy())
 
 
 class WholeRowsModule(ClosedFormModule[WholeRows]):

@@ -2,10 +2,13 @@
 
 from collections.abc import Sequence
 
+from torch import Tensor
+
 from ...batch import FeatureShapes
 from ...findings import Findings
+from ..heads.base import Head
 from ..regression.elastic_net import ElasticNet
-from .base import Selection, WholeRowsModule
+from .base import Selection, WholeRowsModule, write_linear
 from .gathered import WholeRows
 
 
@@ -50,6 +53,5 @@ class ElasticNetModule(WholeRowsModule):
         self.regression = ElasticNet(l1_ratio, penalties, path_length, path_end, multitask)
         self.regression.check(folds, selection == "target", self.head.num_features)
 
-    def fit(self, rows: WholeRows, targets: slice) -> Findings:
-        fit = self.regression.fit(*rows.training(), self.groups(targets), self.facts.standardized)
-        return self.write_linear(targets, fit)
+    def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
+        return write_linear(head, self.regression.fit(*rows.training(), groups, self.facts.standardized))

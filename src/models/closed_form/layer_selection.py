@@ -4,8 +4,11 @@ import logging
 from math import prod
 from typing import ClassVar
 
+from torch import Tensor
+
 from ...batch import FeatureShapes
 from ...findings import Findings
+from ..heads.base import Head
 from ..heads.linear import LinearHead
 from ..regression.layer_selection import select_layers
 from ..regression.linear_fit import Regression
@@ -58,8 +61,8 @@ class LayerSelectionModule(WholeRowsModule):
         self.regression = regression
         self.pairs = pairs
 
-    def fit(self, rows: WholeRows, targets: slice) -> Findings:
-        assert isinstance(self.head, LinearHead)
+    def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
+        assert isinstance(head, LinearHead)
         features, responses, fold = rows.training()
         choice = select_layers(
             features,
@@ -67,12 +70,12 @@ class LayerSelectionModule(WholeRowsModule):
             responses,
             self.regression,
             fold,
-            self.groups(targets),
+            groups,
             self.pairs,
-            self.head.weight[targets],
+            head.weight,
             self.facts.standardized,
         )
-        self.head.bias[targets] = choice.fit.bias
+        head.bias.copy_(choice.fit.bias)
         names, wins = list(choice.r2), choice.layer.bincount(minlength=len(choice.r2))
         won = [f"{names[index]} for {wins[index]}" for index in wins.argsort(descending=True) if wins[index]]
         log.info("%s: best layer of %d targets: %s", type(self).__name__, len(choice.layer), ", ".join(won))

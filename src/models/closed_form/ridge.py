@@ -8,8 +8,9 @@ from torch import Tensor
 from ...batch import Batch, Features, FeatureShapes, flatten
 from ...findings import Findings
 from ..demand import ridge_from_rows, ridge_from_sums
+from ..heads.base import Head
 from ..regression.penalties import PENALTIES
-from .base import ClosedFormModule, Selection
+from .base import ClosedFormModule, Selection, place_in, write_linear
 from .gathered import SummedRows, WholeRows, keep_rows, sums_are_fewer
 
 
@@ -68,13 +69,12 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
             return ridge_from_sums(features, targets, folds)
         return ridge_from_rows(stimuli, features, targets, folds)
 
-    def fit(self, rows: SummedRows | WholeRows, targets: slice) -> Findings:
+    def fit(self, rows: SummedRows | WholeRows, head: Head, groups: Tensor | None) -> Findings:
         assert self.standardize_features is not None
         if isinstance(rows, WholeRows):
             rows.mean, rows.scale = map(_in_a_row, self.standardize_features.statistics())
-        groups, place = self.groups(targets), self.place(targets)
-        fit = rows.fit(self.penalties, groups, self.facts.standardized, self.coarse, place)
-        return self.write_linear(targets, fit)
+        fit = rows.fit(self.penalties, groups, self.facts.standardized, self.coarse, place_in(head))
+        return write_linear(head, fit)
 
 
 def _in_a_row(statistic: Features) -> Tensor:

@@ -1,8 +1,11 @@
 """SimilarityModule: representational similarity encoding."""
 
+from torch import Tensor
+
 from ...batch import FeatureShapes
 from ...errors import InputError
 from ...findings import Findings
+from ..heads.base import Head
 from ..heads.similarity import SimilarityHead
 from ..regression.similarity import similarity_errors
 from .base import WholeRowsModule
@@ -39,10 +42,10 @@ class SimilarityModule(WholeRowsModule):
                     f"--data.encoder: layer {layer} has one feature; similarity is a correlation over many"
                 )
 
-    def fit(self, rows: WholeRows, targets: slice) -> Findings:
-        assert isinstance(self.head, SimilarityHead)
+    def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
+        assert isinstance(head, SimilarityHead)
         features, responses, fold = rows.training()
         assert fold is not None
-        error, null_error = similarity_errors(features, self.head.widths, responses, fold, self.facts.standardized)
-        self.head.append(features, responses)
+        error, null_error = similarity_errors(features, head.widths, responses, fold, self.facts.standardized)
+        head.write(features, responses)
         return Findings(cv_r2=(1 - error / null_error).float().cpu().numpy())

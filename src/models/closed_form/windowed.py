@@ -10,7 +10,8 @@ from torch import Tensor
 from ...batch import Batch, FeatureShapes
 from ...errors import InputError
 from ...findings import Findings
-from ..heads.window_pool import candidate_windows
+from ..heads.base import Head
+from ..heads.window_pool import WindowPool, candidate_windows
 from ..heads.windowed import KernelWindowedHead, LinearWindowedHead, WindowedHead
 from ..regression.penalties import PENALTIES
 from ..regression.rbf_ridge import fit_rbf_ridge
@@ -87,34 +88,35 @@ class WindowedModule(WholeRowsModule):
 
     @property
     def num_inputs(self) -> int:
-        return len(self.windows) * sum(self._head.pool.channels)
+        return len(self.windows) * sum(self._pool.channels)
 
     def inputs(self, batch: Batch) -> Tensor:
-        return self._head.pool(self._features(batch)).flatten(1)  # (batch, W · channels)
+        return self._pool(self._features(batch)).flatten(1)  # (batch, W · channels)
 
-    def fit(self, rows: WholeRows, targets: slice) -> Findings:
+    def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
+        assert isinstance(head, WindowedHead)
         features, responses, fold = rows.training()
         pooled = features.unflatten(1, (len(self.windows), -1))  # (N, W, channels)
-        groups, head = self.groups(targets), self._head
         views = (head.view(pooled, window) for window in range(len(self.windows)))
         if isinstance(head, KernelWindowedHead):
             length_scale = self._length_scale(head, pooled, responses, fold)
             spread = head.spread(length_scale)
             fits = (fit_rbf_ridge(view, spread, responses, self.penalties, fold, groups) for view in views)
             fit = best_windows(fits, head.best, groups)
-            head.append(pooled, length_scale, fit)
+            head.keep(pooled, length_scale, fit)
         else:
             fits = (fit_ridge(view, responses, self.penalties, fold, groups, standardize=True) for view in views)
             fit = best_windows(fits, head.best, groups)
-            head.write(targets, fit)
+            head.write(fit)
         found = (fit.penalty, fit.cv_r2, self.windows.to(fit.window.device)[fit.window[:, 0]])
         penalty, cv_r2, window = (value.float().cpu().numpy() for value in found)
         return Findings(penalty=penalty, cv_r2=cv_r2, window=window)
 
     @property
-    def _head(self) -> WindowedHead:
-        assert isinstance(self.head, WindowedHead)
-        return self.head
+    def _pool(self) -> WindowPool:
+        head = self.heads[0]  # all recordings look through the same windows
+        assert isinstance(head, WindowedHead)
+        return head.pool
 
     def _length_scale(self, head: KernelWindowedHead, pooled: Tensor, responses: Tensor, fold: Tensor | None) -> float:
         """The length scale with the least cross-validated error under the whole image."""

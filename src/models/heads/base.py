@@ -8,6 +8,9 @@ from torch import Tensor, nn
 from ...batch import Facts, Features, FeatureShapes
 from ...recipe import Remakable
 
+ALL = "all"
+"""Name of the one network of all targets."""
+
 
 class Head(Remakable, nn.Module, ABC):
     """Predicts the responses of all targets from features.
@@ -51,21 +54,35 @@ class Head(Remakable, nn.Module, ABC):
         What it keeps are buffers, so that a checkpoint restores them. Parts that depend on the data are made here.
         """
 
-    def read(self, features: Features, subject: Tensor) -> Tensor:
-        """Predictions (batch, num_targets) for stimuli of these recordings, int64 (batch,).
+    @property
+    def of_subjects(self) -> bool:
+        """Whether it is made for several subjects; a head that is not is made once for each (`SubjectHeads`)."""
+        return False
 
-        A target of another recording than the stimulus's may be given any finite number: nothing is measured there.
+    def read(self, features: Features, subject: int) -> Tensor:
+        """Predictions of one subject's own targets, (batch, targets of the subject).
+
+        Args:
+            features: By layer, each (batch, *shape).
+            subject: As in `Batch`.
         """
         return self(features)
 
-    @property
-    def networks(self) -> list[Tensor | slice]:
-        """Targets of each network: networks share no weights."""
-        return [slice(None)]
+    def subject_of(self, weight: str) -> int | None:
+        """Whose a weight is alone, by its name in the state dict of the module; None where all subjects share it.
 
-    def network_of(self, weight: str) -> int:
+        In a step of another subject such a weight has no gradient, and the optimiser leaves it as it is.
+        """
+        return None
+
+    @property
+    def networks(self) -> dict[str, Tensor | slice]:
+        """Targets of each network by its name: networks share no weights."""
+        return {ALL: slice(None)}
+
+    def network_of(self, weight: str) -> str:
         """Which network a weight belongs to, by its name in the state dict of the module, backbone and head."""
-        return 0
+        return ALL
 
     @abstractmethod
     def forward(self, features: Features) -> Tensor:

@@ -78,9 +78,16 @@ class FramewiseHead(FrameHead):
         super().fill(facts)
         self.head.fill(replace(facts, frames=None))
 
-    def read(self, features: Features, subject: Tensor) -> Tensor:
+    @property
+    def of_subjects(self) -> bool:
+        return self.head.of_subjects
+
+    def subject_of(self, weight: str) -> int | None:
+        return self.head.subject_of(weight.removeprefix("head."))  # "head.head.readouts.0.…"
+
+    def read(self, features: Features, subject: int) -> Tensor:
         frames = next(iter(features.values())).shape[1]
-        return self._averaged(self.head.read(self._frames(features), subject.repeat_interleave(frames)), frames)
+        return self._averaged(self.head.read(self._frames(features), subject), frames)
 
     def forward(self, features: Features) -> Tensor:
         frames = next(iter(features.values())).shape[1]

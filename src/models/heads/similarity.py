@@ -28,33 +28,28 @@ class SimilarityHead(StoredHead):
         super().__init__(feature_shapes, num_targets)
         self.widths = [prod(shape) for shape in feature_shapes.values()]
         self.bias = nn.Parameter(torch.zeros(num_targets))
-        # Of one recording after the other: training stimuli as unit patterns, their responses about the bias row by
-        # row, and how many stimuli and targets these are.
+        # Training stimuli as unit patterns, their responses about the bias row by row, and how many stimuli and targets
+        # these are, once they are known.
         self.register_buffer("patterns", torch.empty(0, self.num_features))
         self.register_buffer("responses", torch.empty(0))
         self.register_buffer("sizes", torch.empty(0, 2, dtype=torch.int64))
 
-    def append(self, features: Tensor, responses: Tensor) -> None:
-        """Take the training stimuli of the next recording.
+    def write(self, features: Tensor, responses: Tensor) -> None:
+        """Take the training stimuli.
 
         Args:
             features: (N, num_features).
-            responses: Of the recording's own targets, (N, T).
+            responses: (N, num_targets).
         """
-        mean, first = responses.mean(0), int(self.sizes[:, 1].sum())
-        self.bias[first : first + len(mean)] = mean
-        self.patterns = torch.cat([self.patterns, unit_patterns(features, self.widths)])
-        self.responses = torch.cat([self.responses, (responses - mean).flatten()])
-        self.sizes = torch.cat([self.sizes, self.sizes.new_tensor([responses.shape])])
+        mean = responses.mean(0)
+        self.bias.copy_(mean)
+        self.patterns = unit_patterns(features, self.widths)
+        self.responses = (responses - mean).flatten()
+        self.sizes = self.sizes.new_tensor([responses.shape])
 
     def forward(self, features: Features) -> Tensor:
         patterns = unit_patterns(flatten(features), self.widths)  # (batch, num_features)
         if not len(self.sizes):
             return self.bias.expand(len(patterns), -1)
-        stimuli = self.patterns.split(self.sizes[:, 0].tolist())
-        responses = self.responses.split(self.sizes.prod(1).tolist())
-        parts = [
-            similarity_weights(patterns, known) @ flat.view(len(known), -1)
-            for known, flat in zip(stimuli, responses, strict=True)
-        ]
-        return torch.cat(parts, dim=1) + self.bias  # (batch, num_targets)
+        responses = self.responses.view(len(self.patterns), -1)
+        return similarity_weights(patterns, self.patterns) @ responses + self.bias  # (batch, num_targets)

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
@@ -21,9 +20,9 @@ from .linear import LinearHead
 class TrunkHead(Head):
     """Features go through a trunk, and from there each subject's responses are read out by a head of its own.
 
-    Batches mix the subjects: each stimulus trains the trunk and its own subject's readout, and is read out by that one
-    alone. All weights come from one epoch: a readout kept from another epoch than the trunk would read a
-    representation that it has never seen.
+    A batch is of one subject: it trains the trunk and that subject's readout, and leaves the others as they are. All
+    weights come from one epoch: a readout kept from another epoch than the trunk would read a representation that it
+    has never seen.
 
     A new subject takes the trunk that others have trained: `trunk_weights` brings the trunk's weights, and the mean
     and scale by which its features were standardised, which are used in place of the new data's own.
@@ -67,7 +66,6 @@ class TrunkHead(Head):
             self.trunk.requires_grad_(False).eval()
         self.make_readout = readout
         self.readouts = nn.ModuleList()
-        self.targets: list[slice] = []
 
     @classmethod
     def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -88,11 +86,11 @@ class TrunkHead(Head):
         )
 
     def fill(self, facts: Facts) -> None:
-        self.targets = list(facts.subjects.values())
+        targets = list(facts.subjects.values())
         if not len(self.readouts):
             shapes = self.trunk.feature_shapes()
-            self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in self.targets)
-        for readout, part in zip(self.readouts, self.targets, strict=True):
+            self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in targets)
+        for readout, part in zip(self.readouts, targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
 
@@ -107,14 +105,13 @@ class TrunkHead(Head):
         shared = self.trunk(features)
         return torch.cat([readout(shared) for readout in self.readouts], dim=1)  # (batch, num_targets)
 
-    def read(self, features: Features, subject: Tensor) -> Tensor:
-        shared: Features = self.trunk(features)
-        owns, blocks = [], []
-        for index, (readout, targets) in enumerate(zip(self.readouts, self.targets, strict=True)):
-            own = (subject == index).nonzero().squeeze(1)
-            # Also where it is empty: under DDP every rank must give every readout a gradient.
-            block = readout({layer: each[own] for layer, each in shared.items()})  # (n_own, n_targets of subject)
-            owns.append(own)
-            blocks.append(F.pad(block, (targets.start, self.num_targets - targets.stop)))
-        # Not written into one tensor: the gradient of each such writing is a copy of the whole.
-        return torch.cat(blocks).index_select(0, torch.cat(owns).argsort())  # (batch, num_targets)
+    @property
+    def of_subjects(self) -> bool:
+        return True
+
+    def read(self, features: Features, subject: int) -> Tensor:
+        return self.readouts[subject](self.trunk(features))
+
+    def subject_of(self, weight: str) -> int | None:
+        _, part, *rest = weight.split(".")  # "head.readouts.0.…"
+        return int(rest[0]) if part == "readouts" else None

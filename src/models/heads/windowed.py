@@ -49,16 +49,15 @@ class WindowedHead(StoredHead):
         """Number D of features that a window shows."""
         return sum(self.pool.channels) * (2 if self.surround else 1)
 
-    def write(self, targets: slice, fit: WindowFit) -> None:
-        """Take the windows of some targets, and the mean of their intercepts."""
-        self.window[targets] = fit.window
-        self.bias[targets] = fit.bias.mean(1).to(self.bias.dtype)
+    def write(self, fit: WindowFit) -> None:
+        """Take the windows of the targets, and the mean of their intercepts."""
+        self.window.copy_(fit.window)
+        self.bias.copy_(fit.bias.mean(1))
 
-    def uses(self, targets: slice) -> Iterator[tuple[int, Tensor, Tensor]]:
+    def uses(self) -> Iterator[tuple[int, Tensor, Tensor]]:
         """The windows in use: each one's number, the targets that look through it and at which place among theirs."""
-        chosen = self.window[targets]
-        for window in chosen.unique().tolist():
-            target, place = (chosen == window).nonzero().T
+        for window in self.window.unique().tolist():
+            target, place = (self.window == window).nonzero().T
             yield window, target, place
 
 
@@ -79,14 +78,14 @@ class LinearWindowedHead(WindowedHead):
         super().__init__(feature_shapes, num_targets, windows, best, surround)
         self.weight = nn.Parameter(torch.zeros(num_targets, best, self.view_size))
 
-    def write(self, targets: slice, fit: WindowFit) -> None:
-        super().write(targets, fit)
-        self.weight[targets] = fit.weight.to(self.weight.dtype)
+    def write(self, fit: WindowFit) -> None:
+        super().write(fit)
+        self.weight.copy_(fit.weight)
 
     def forward(self, features: Features) -> Tensor:
         pooled = self.pool(features)
         total = pooled.new_zeros(len(pooled), self.num_targets)
-        for window, target, place in self.uses(slice(None)):
+        for window, target, place in self.uses():
             shown = self.view(pooled, window) @ self.weight[target, place].T
             total.index_add_(1, target, shown.to(total.dtype))  # autocast's products are narrower
         return total / self.best + self.bias  # (batch, num_targets)
@@ -117,8 +116,8 @@ class KernelWindowedHead(WindowedHead):
     ) -> None:
         super().__init__(feature_shapes, num_targets, windows, best, surround)
         shape = (len(windows), sum(self.pool.channels))
-        # Of one recording after the other: scaled training stimuli, their mean and scale before, and for each target
-        # its windows' weights of these stimuli, (T, B, N) in a row; then how many stimuli and targets these are.
+        # Scaled training stimuli, their mean and scale before, and for each target its windows' weights of these
+        # stimuli, (T, B, N) in a row; then how many stimuli and targets these are, once they are known.
         self.register_buffer("examples", torch.empty(0, *shape))
         self.register_buffer("mean", torch.empty(0, *shape))
         self.register_buffer("scale", torch.empty(0, *shape))
@@ -135,16 +134,15 @@ class KernelWindowedHead(WindowedHead):
         share = torch.cat(layers * (2 if self.surround else 1)) * len(layers) * (2 if self.surround else 1)
         return length_scale * share.sqrt()
 
-    def append(self, pooled: Tensor, length_scale: float, fit: WindowFit) -> None:
-        """Take the next recording.
+    def keep(self, pooled: Tensor, length_scale: float, fit: WindowFit) -> None:
+        """Take the training stimuli, and their weights.
 
         Args:
-            pooled: Of its training stimuli, (N, W, channels).
+            pooled: Of the stimuli, (N, W, channels).
             length_scale: See `spread`.
-            fit: Of its own targets.
+            fit: Of the targets.
         """
-        first = int(self.sizes[:, 1].sum())
-        self.write(slice(first, first + len(fit.window)), fit)
+        self.write(fit)
         everything = torch.arange(len(pooled), device=pooled.device)
         examples, mean, scale = center(pooled.flatten(1), everything, standardize=True)
         spread = self.spread(length_scale)[: pooled.shape[2]]
@@ -156,27 +154,16 @@ class KernelWindowedHead(WindowedHead):
             "sizes": self.sizes.new_tensor([[len(pooled), len(fit.window)]]),
         }
         for name, value in new.items():
-            buffer = self.get_buffer(name)
-            setattr(self, name, torch.cat([buffer, value.to(buffer.dtype)]))
+            setattr(self, name, value.to(self.get_buffer(name).dtype))
 
     def forward(self, features: Features) -> Tensor:
         pooled = self.pool(features)
-        stimuli, targets = self.sizes[:, 0], self.sizes[:, 1]
-        parts = zip(
-            self.mean,
-            self.scale,
-            self.examples.split(stimuli.tolist()),
-            self.weight.split((self.sizes.prod(1) * self.best).tolist()),
-            (targets.cumsum(0) - targets).tolist(),
-            targets.tolist(),
-            strict=True,
-        )
         total = pooled.new_zeros(len(pooled), self.num_targets)
-        for mean, scale, examples, flat, first, count in parts:
-            weight = flat.view(count, self.best, -1)
-            scaled = (pooled - mean) / scale
-            for window, target, place in self.uses(slice(first, first + count)):
-                kernel = rbf(self.view(scaled, window), self.view(examples, window))  # (batch, N)
+        if len(self.sizes):
+            weight = self.weight.view(self.num_targets, self.best, -1)
+            scaled = (pooled - self.mean) / self.scale
+            for window, target, place in self.uses():
+                kernel = rbf(self.view(scaled, window), self.view(self.examples, window))  # (batch, N)
                 shown = kernel @ weight[target, place].T
-                total.index_add_(1, first + target, shown.to(total.dtype))  # autocast's products are narrower
+                total.index_add_(1, target, shown.to(total.dtype))  # autocast's products are narrower
         return total / self.best + self.bias  # (batch, num_targets)

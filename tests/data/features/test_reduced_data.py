@@ -34,12 +34,17 @@ def make(tmp_path):
     return data
 
 
-def served(data, split):
-    """Features (n, D) of a split, responses (n, T), in the order on disk."""
+def features_of(data, split):
+    """Features (n, D) of a split, in the order on disk."""
     positions = data.positions(split)
     features = torch.empty(len(positions), *data.feature_shapes["pixels"])
     data._inputs["pixels"].gather(positions, features)
-    return features.numpy(), data.table.respond(positions)
+    return features.numpy()
+
+
+def served(data, split):
+    """The same, and one subject's responses (n, T)."""
+    return features_of(data, split), data.table.respond(0, data.positions(split))
 
 
 def fit(data, **model):
@@ -98,9 +103,9 @@ def test_two_recordings_share_one_basis(make):
     data.setup()
     raw = make(source=Planted(subjects=2))
     raw.setup()
-    features = served(raw, "train")[0]
+    features = features_of(raw, "train")
     theirs = PCA(6, svd_solver="full").fit(features)
-    np.testing.assert_allclose(np.abs(served(data, "train")[0]), np.abs(theirs.transform(features)), atol=5e-2)
+    np.testing.assert_allclose(np.abs(features_of(data, "train")), np.abs(theirs.transform(features)), atol=5e-2)
 
 
 @pytest.mark.parametrize("reduction", [PrincipalComponents(8), RandomProjection(8, density=0.2)])

@@ -209,8 +209,9 @@ def test_several_subjects_get_the_fit_they_get_alone(tmp_path, stimuli, selectio
         chosen = np.array(PENALTIES)[errors.argmin(0)]
         np.testing.assert_array_equal(module.findings.penalty[columns], chosen)
         weight, bias = scikit_learn(x, y, chosen)
-        assert np.linalg.norm(module.head.weight[columns].detach().numpy() - weight) < 1e-4 * np.linalg.norm(weight)
-        np.testing.assert_allclose(module.head.bias[columns].detach(), bias, atol=1e-4)
+        head = module.heads[subject]
+        assert np.linalg.norm(head.weight.detach().numpy() - weight) < 1e-4 * np.linalg.norm(weight)
+        np.testing.assert_allclose(head.bias.detach(), bias, atol=1e-4)
 
 
 def test_no_folds_is_generalised_cross_validation(tmp_path):

@@ -49,14 +49,15 @@ def test_independent_targets_stay_so() -> None:
 
 
 class SubjectHead(Head):
-    """Predicts the number of each stimulus's subject, and keeps what it was filled with."""
+    """Predicts the number of the stimuli's subject, and keeps what it was filled with."""
+
+    of_subjects = True
 
     def fill(self, facts: Facts) -> None:
         self.filled = facts
 
-    def read(self, features: dict[str, Tensor], subject: Tensor) -> Tensor:
-        assert len(subject) == len(features["a"])
-        return subject[:, None].float().expand(-1, self.num_targets)
+    def read(self, features: dict[str, Tensor], subject: int) -> Tensor:
+        return features["a"].new_full((len(features["a"]), self.num_targets), subject)
 
     def forward(self, features: dict[str, Tensor]) -> Tensor:
         raise NotImplementedError
@@ -65,8 +66,9 @@ class SubjectHead(Head):
 def test_each_frame_is_of_its_clips_subject_and_the_inner_head_has_no_frames() -> None:
     head = FramewiseHead(SHAPES, 7, head=SubjectHead)
     head.fill(facts(4))
-    subject = torch.tensor([2, 0, 1, 1, 0, 2])
-    torch.testing.assert_close(head.read(features(), subject)[:, 0], subject.float())
+    assert head.of_subjects
+    assert not FramewiseHead(SHAPES, 7).of_subjects
+    assert head.read(features(), 2).unique().tolist() == [2.0]
     assert isinstance(head.head, SubjectHead)
     assert head.head.filled.frames is None
 

@@ -112,19 +112,31 @@ def test_each_head_predicts_its_own_targets_wherever_they_stand():
     head = HemisphereHead({"lh:a": (2, 3), "rh:a": (2, 3)}, 7, Told, shared=False)
     head.fill(facts([0, 1, 1, 1, 0, 1, 0], {"one": slice(0, 3), "two": slice(3, 7)}))
     left, right = head.heads["lh"], head.heads["rh"]
-    nn.init.normal_(left.weight)
-    nn.init.normal_(right.weight)
+    for parameter in head.parameters():
+        nn.init.normal_(parameter)
     features = {layer: torch.randn(5, 2, 3) for layer in ("lh:a", "rh:a")}
-    subject = torch.zeros(5, dtype=torch.int64)
-    for prediction in (head(features), head.read(features, subject)):
-        assert torch.equal(prediction[:, [0, 4, 6]], left({"a": features["lh:a"]}))
-        assert torch.equal(prediction[:, [1, 2, 3, 5]], right({"a": features["rh:a"]}))
-    assert left.facts.response_mean.tolist() == [0, 4, 6]
-    assert left.facts.subjects == {"one": slice(0, 1), "two": slice(1, 3)}
-    assert right.facts.subjects == {"one": slice(0, 2), "two": slice(2, 4)}
-    assert {name: own.tolist() for name, own in left.facts.rois.items()} == {"even": [0, 1, 2], "first": [0]}
-    assert {name: own.tolist() for name, own in right.facts.rois.items()} == {"even": [1]}
-    assert [left.facts.group_names[group] for group in left.facts.groups] == ["g0", "g2", "g3"]
+    whole = head(features)
+    assert torch.equal(whole[:, [0, 4, 6]], left({"a": features["lh:a"]}))
+    assert torch.equal(whole[:, [1, 2, 3, 5]], right({"a": features["rh:a"]}))
+    assert torch.equal(head.read(features, 0), whole[:, :3])
+    assert torch.equal(head.read(features, 1), whole[:, 3:])
+    assert [each.facts.response_mean.tolist() for each in left.own.values()] == [[0], [4, 6]]
+    assert [each.facts.response_mean.tolist() for each in right.own.values()] == [[1, 2], [3, 5]]
+    assert [head.subject_of(f"head.heads.{side}.heads.{index}.weight") for side, index in (("lh", 0), ("rh", 1))] == [
+        0,
+        1,
+    ]
+
+
+def test_the_facts_of_some_targets_are_numbered_anew():
+    whole = facts([0, 1, 1, 1, 0, 1, 0], {"one": slice(0, 3), "two": slice(3, 7)})
+    left, right = (whole.of((whole.hemispheres == side).nonzero().squeeze(1)) for side in (0, 1))
+    assert left.response_mean.tolist() == [0, 4, 6]
+    assert left.subjects == {"one": slice(0, 1), "two": slice(1, 3)}
+    assert right.subjects == {"one": slice(0, 2), "two": slice(2, 4)}
+    assert {name: own.tolist() for name, own in left.rois.items()} == {"even": [0, 1, 2], "first": [0]}
+    assert {name: own.tolist() for name, own in right.rois.items()} == {"even": [1]}
+    assert [left.group_names[group] for group in left.groups] == ["g0", "g2", "g3"]
 
 
 def test_the_facts_of_a_recording_are_those_of_its_targets():

@@ -1,9 +1,7 @@
 from pathlib import Path
 
-import numpy as np
 import pytest
 import torch
-from calcarine.batch import Batch
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.errors import InputError
 from calcarine.models import EncodingModule, LinearHead, MlpHead, MlpTrunk, TrunkHead
@@ -71,29 +69,25 @@ def pixels(count, seed=0):
     return {"pixels": torch.randn(count, 48, generator=torch.Generator().manual_seed(seed))}
 
 
-def test_each_stimulus_is_read_out_by_its_own_subject_alone(tmp_path):
+def test_a_batch_is_read_out_by_its_own_subject_alone(tmp_path):
     head = filled(tmp_path, subjects=3).eval()
-    rows = []
-    for readout in head.readouts:
-        readout.register_forward_hook(lambda _, given, __: rows.append(len(given[0]["trunk"])))
-    features, subject = pixels(7), torch.tensor([2, 0, 2, 1, 0, 2, 0])
-    predicted = head.read(features, subject)
-    assert rows == [3, 1, 3]
-    everything = head(features)
-    for stimulus, own in enumerate(subject.tolist()):
-        targets = slice(40 * own, 40 * own + 40)
-        torch.testing.assert_close(predicted[stimulus, targets], everything[stimulus, targets])
-        assert predicted[stimulus].count_nonzero() == 40
+    asked = []
+    for index, readout in enumerate(head.readouts):
+        readout.register_forward_hook(lambda *_, index=index: asked.append(index))
+    features = pixels(7)
+    predicted = [head.read(features, subject) for subject in range(3)]
+    assert asked == [0, 1, 2]
+    assert torch.equal(torch.cat(predicted, dim=1), head(features))
 
 
-def test_every_readout_has_a_gradient_also_without_a_stimulus_of_its_subject(tmp_path):
+@pytest.mark.parametrize("stimuli", [4, 0])
+def test_other_readouts_have_no_gradient_and_its_own_has_one_also_without_a_stimulus(tmp_path, stimuli):
     """DDP waits for ever for a parameter that only some ranks give a gradient."""
     head = filled(tmp_path)
-    for subject in (torch.ones(4, dtype=torch.int64), torch.empty(0, dtype=torch.int64)):
-        head.zero_grad()
-        head.read(pixels(len(subject)), subject).sum().backward()
-        assert all(parameter.grad is not None for parameter in head.parameters())
-        assert not head.readouts[0].weight.grad.any()
+    head.read(pixels(stimuli), 1).sum().backward()
+    assert all(each.grad is None for each in head.readouts[0].parameters())
+    assert all(each.grad is not None for part in (head.trunk, head.readouts[1]) for each in part.parameters())
+    assert [head.subject_of(f"head.{name}") for name in ("trunk.layers.0.weight", "readouts.1.bias")] == [None, 1]
     assert all(buffer.isfinite().all() for buffer in head.buffers())
 
 
@@ -101,34 +95,12 @@ def test_every_readout_has_a_gradient_also_without_a_stimulus_of_its_subject(tmp
 def test_a_readout_with_batch_norm_takes_few_stimuli(tmp_path, own):
     head = filled(tmp_path, readout=lambda shapes, targets: MlpHead(shapes, targets, width=6, blocks=1))
     before = head.readouts[1].state_dict()["layers.0.1.running_mean"].clone()
-    subject = torch.tensor([0, 0, 0] + [1] * own)
-    predicted = head.train().read(pixels(len(subject)), subject)
+    head.train().trunk.eval()
+    predicted = head.read(pixels(own), 1)
     predicted.sum().backward()
     assert predicted.isfinite().all()
     moved = not torch.equal(head.readouts[1].state_dict()["layers.0.1.running_mean"], before)
     assert moved == (own == 2)
-
-
-def test_every_measurement_weighs_the_same(tmp_path, monkeypatch):
-    """A subject of whom a batch holds one stimulus of ten does not weigh half."""
-    data = planted_data(tmp_path)
-    data.setup()
-    model = trunk_model(data)
-    model.trainer = Trainer(**QUIET)
-    model.take_facts(data.facts)
-    model.setup("fit")
-    monkeypatch.setattr(model, "log", lambda *_, **__: None)
-    recording, local = data.locate(data.positions("train"))
-    chosen = np.concatenate([np.flatnonzero(recording == 0)[:9], np.flatnonzero(recording == 1)[:1]])
-    positions = data.positions("train")[chosen]
-    response = torch.full((10, 80), torch.nan)
-    for row, (own, stimulus) in enumerate(zip(recording[chosen], local[chosen], strict=True)):
-        measured = data.recordings[own].responses.gather(np.array([stimulus]))
-        response[row, 40 * own : 40 * own + 40] = torch.from_numpy(measured[0])
-    batch = Batch(torch.from_numpy(positions), torch.tensor([0] * 9 + [1]), response, pixels(10))
-    model.eval()
-    errors = (model(batch) - model.standardize_responses(response)).square()
-    torch.testing.assert_close(model.training_step(batch, 0), errors[~response.isnan()].mean())
 
 
 @pytest.fixture(scope="module")

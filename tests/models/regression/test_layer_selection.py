@@ -173,7 +173,7 @@ def test_each_roi_has_its_layer_and_the_checkpoint_is_a_linear_heads(tmp_path, c
     assert caplog.text.count("best layer of 40 targets: lower for 24, upper for 16") == subjects
     assert list(module.findings.layer_r2) == ["noise", "upper", "lower"]
     assert module.findings.layer.tolist() == ([1] * 16 + [2] * 24) * subjects
-    weight = module.head.weight.detach()
+    weight = module.heads[-1].weight.detach()
     assert not weight[:16, :48].any()
     assert not weight[:16, 72:].any()
     assert not weight[2].any()
@@ -181,6 +181,8 @@ def test_each_roi_has_its_layer_and_the_checkpoint_is_a_linear_heads(tmp_path, c
     run.save_checkpoint(tmp_path / "layers.ckpt")
     saved = torch.load(tmp_path / "layers.ckpt", weights_only=True)
     linear = EncodingModule(data.num_targets, data.feature_shapes)
+    linear.take_facts(data.facts)
+    linear.setup("test")
     linear.load_state_dict(saved["state_dict"], strict=True)
     batch = next(iter(data.test_dataloader()["test"]))
     assert torch.equal(linear.predict_batch(batch), module.predict_batch(batch))

@@ -38,7 +38,7 @@ def test_the_head_predicts_what_a_loop_over_stimuli_does():
     head = SimilarityHead({"a": (5, 6), "b": (7,)}, 5)
     assert not head({"a": torch.zeros(2, 5, 6), "b": torch.zeros(2, 7)}).any(), "before it is solved"
     with torch.no_grad():
-        head.append(torch.from_numpy(features[:40]).float(), torch.from_numpy(responses[:40]).float() + 2)
+        head.write(torch.from_numpy(features[:40]).float(), torch.from_numpy(responses[:40]).float() + 2)
     new = torch.from_numpy(features[40:]).float()
     found = head({"a": new[:, :30].reshape(-1, 5, 6), "b": new[:, 30:]}).detach()
     mean = responses[:40].mean(0)
@@ -85,7 +85,7 @@ def test_few_stimuli_constant_targets_and_collinear_features(stimuli):
     assert error[3] == null_error[3] == 0
     head = SimilarityHead({"a": (300,)}, 4)
     with torch.no_grad():
-        head.append(features, responses)
+        head.write(features, responses)
         predicted = head({"a": features})
     assert predicted.isfinite().all()
     assert not predicted[:, 3].any()
@@ -127,9 +127,9 @@ def test_its_checkpoint_restores_it(tmp_path, subjects):
     module, data, run = fit(tmp_path, Planted(100, subjects=subjects))
     run.save_checkpoint(tmp_path / "similarity.ckpt")
     state = torch.load(tmp_path / "similarity.ckpt", weights_only=True)["state_dict"]
-    assert state["head.patterns"].shape == (subjects * 70, 48)
-    again = SimilarityModule(data.num_targets, data.feature_shapes)
-    again.load_state_dict(state, strict=True)
+    for own in ("head",) if subjects == 1 else ("head.heads.0", "head.heads.1"):
+        assert state[f"{own}.patterns"].shape == (70, 48)
+    again = SimilarityModule.load_from_checkpoint(tmp_path / "similarity.ckpt")
     batch = next(iter(data.test_dataloader()["test"]))
     assert torch.equal(again.predict_batch(batch), module.predict_batch(batch))
     other = SimilarityModule(data.num_targets, {"pixels": (47,)})
@@ -139,26 +139,23 @@ def test_its_checkpoint_restores_it(tmp_path, subjects):
 
 def test_several_subjects_are_several_fits(tmp_path):
     module, data, _ = fit(tmp_path, Planted(100, subjects=2))
-    positions = torch.from_numpy(data.positions("train"))
-    features, responses = torch.zeros(len(positions), 48), torch.zeros(len(positions), 80)
-    for batch in data.train_dataloader():
-        row = torch.searchsorted(positions, batch.stimulus)
-        features[row] = module.standardize_features(batch.features)["pixels"]
-        responses[row] = module.standardize_responses(batch.response)
-    test = next(iter(data.test_dataloader()["test"]))
-    with torch.no_grad():
-        predicted = module(test)
-    for own in (slice(0, 40), slice(40, 80)):
-        seen = ~responses[:, own.start].isnan()
-        error, null_error = similarity_errors(
-            features[seen], [48], responses[seen, own], assign_folds(int(seen.sum()), 5, seed=0)
-        )
+    tests = {test.subject: test for test in data.test_dataloader()["test"]}
+    for subject, own in enumerate((slice(0, 40), slice(40, 80))):
+        positions = torch.from_numpy(data.table.positions_of(subject, "train"))
+        features, responses = torch.zeros(len(positions), 48), torch.zeros(len(positions), 40)
+        for batch in data.train_dataloader():
+            if batch.subject == subject:
+                row = torch.searchsorted(positions, batch.stimulus)
+                features[row] = module.standardize_features(batch.features)["pixels"]
+                responses[row] = module.standardize_responses(batch.response, batch.targets)
+        error, null_error = similarity_errors(features, [48], responses, assign_folds(len(positions), 5, seed=0))
         np.testing.assert_allclose(module.findings.cv_r2[own], 1 - error / null_error, atol=1e-6)
-        weights = similarity_weights(
-            unit_patterns(module.standardize_features(test.features)["pixels"], [48]),
-            unit_patterns(features[seen], [48]),
-        )
-        torch.testing.assert_close(predicted[:, own], weights @ responses[seen, own], rtol=0, atol=1e-5)
+        test = tests[subject]
+        with torch.no_grad():
+            predicted = module(test)
+        shown = module.standardize_features(test.features)["pixels"]
+        weights = similarity_weights(unit_patterns(shown, [48]), unit_patterns(features, [48]))
+        torch.testing.assert_close(predicted, weights @ responses, rtol=0, atol=1e-5)
 
 
 def test_wrong_settings_are_refused():
