@@ -22,7 +22,8 @@ class Findings:
         penalty: Chosen strength of the regularisation, float32 (T,).
         cv_r2: Share of variance that the whole model explains, float32 (T,).
         layer_r2: The same of a model of each layer alone, or of a pair ("a + b"), by name, each float32 (T,).
-        layer: The layer or pair that was chosen, an index into `layer_r2`, int64 (T,).
+        layer_weight: How much each layer counts in the prediction, by name, each float32 (T,); they sum to 1.
+        layer: The layer or pair that was chosen, or that counts most, an index into `layers`, int64 (T,).
         band_r2: The part of `cv_r2` that each band makes, by name, each float32 (T,); they sum to it (product measure).
         band_weight: Each band's chosen share of the prior variance, by name, each float32 (T,); they sum to 1.
         unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
@@ -34,6 +35,7 @@ class Findings:
     penalty: np.ndarray | None = None
     cv_r2: np.ndarray | None = None
     layer_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layer_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     layer: np.ndarray | None = None
     band_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     band_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -41,8 +43,13 @@ class Findings:
     window: np.ndarray | None = None
     member_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def of(self, targets: slice) -> "Findings":
-        """The part of some targets."""
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, and pairs, of which something is known."""
+        return list(dict.fromkeys([*self.layer_r2, *self.layer_weight]))
+
+    def of(self, targets: slice | np.ndarray) -> "Findings":
+        """The part of some targets: a range of them, or indices."""
         return Findings(**self.to_plain(lambda array: array[targets]))
 
     @classmethod

@@ -14,7 +14,14 @@ from ..recording import Recording
 from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
 from .controls import CONTROLS, Control, control_rows, told, verdicts_of
-from .drawn import brain_figures, control_figures, pair_figures, score_figures, training_figures
+from .drawn import (
+    brain_figures,
+    control_figures,
+    layer_figures,
+    pair_figures,
+    score_figures,
+    training_figures,
+)
 from .figures.training import History
 from .found import write_findings
 from .maps import write_maps
@@ -77,7 +84,7 @@ def evaluate_run(
     parts = [(recordings[name], findings[name]) for name in recordings if name in findings]
 
     shown_rows, subjects = _of_split(chosen, rows, tables)
-    write_maps(folder / "maps", subjects)
+    write_maps(folder / "maps", subjects, findings)
     against = control_rows(shown, controls)
     verdicts = verdicts_of(against, controls)
     if against:
@@ -89,6 +96,7 @@ def evaluate_run(
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
         *write_findings(folder, parts),
+        *layer_figures(folder / "figures", parts, fsaverage),
     ]
     stimuli: list[Extremes] = []
     thumbnails = Thumbnails()

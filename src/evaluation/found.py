@@ -36,7 +36,9 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
     figures = []
     if layers:
         write_rows(folder / "layers.csv", layers)
-        figures += _layers(folder / "figures", layers, parts)
+        if parts[0][1].layer_r2:
+            figures += _layers(folder / "figures", layers, parts)
+        figures += _mixtures(folder / "figures", layers)
     if bands:
         write_rows(folder / "bands.csv", bands)
         figures += _bands(folder / "figures", bands)
@@ -70,6 +72,22 @@ def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Record
     )
     path = save_figure(layer_curves(parts), folder / "layers.png")
     return [*figures, ReportFigure("Explained variance per layer", caption, path)]
+
+
+def _mixtures(folder: Path, rows: Sequence[LayerRow]) -> list[ReportFigure]:
+    names = list(dict.fromkeys(row.layer for row in rows))
+    figure = stacked_bars(
+        rows, colours_of(names), lambda row: (row.layer, row.weight_mean), dict, "weight, mean over targets"
+    )
+    if figure is None:
+        return []
+    caption = (
+        "How much each layer counts in the predictions of each ROI's targets. Targets that are not explained have "
+        "about even weights, and layers that are alike share theirs by chance. layers.csv has the numbers, targets.csv "
+        "each target's."
+    )
+    path = save_figure(figure, folder / "layer_weights_per_roi.png")
+    return [ReportFigure("Weights of the layers", caption, path)]
 
 
 def _bands(folder: Path, rows: Sequence[BandRow]) -> list[ReportFigure]:

@@ -15,6 +15,7 @@ from .heads.factorized import FactorizedReadout
 from .heads.framewise import FramewiseHead
 from .heads.fully_connected import FullyConnectedHead
 from .heads.gaussian import GaussianMaskReadout, GaussianReadout
+from .heads.layer_mixture import LayerMixture
 from .heads.linear import LinearHead
 from .heads.mlp import MlpHead, ResidualMlpHead
 from .heads.recurrent import RecurrentHead
@@ -30,6 +31,7 @@ from .shifted import ShiftedEncoder
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
+from .trunks.projection import LayerProjection
 from .trunks.shallow_cnn import ShallowCnn
 from .weight_averaging import ExponentialMovingAverage
 
@@ -51,6 +53,8 @@ __all__ = [
     "GaussianReadout",
     "Gradual",
     "Head",
+    "LayerMixture",
+    "LayerProjection",
     "LayerSelectionModule",
     "LinearHead",
     "Lora",

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
+from ..findings import Findings
 from ..names import HEMISPHERES
 from .finetuning import Finetuning
 from .heads.base import Head
@@ -132,6 +133,11 @@ class HemisphereHead(Head):
         self._make_heads(facts)
         for side, own in zip(HEMISPHERES, self.targets, strict=True):
             self._head(side).fill(facts.of(own.cpu()))
+
+    def findings(self) -> Findings | None:
+        found = [self._head(side).findings() for side in HEMISPHERES]
+        known = [each for each in found if each is not None]
+        return Findings.joined(known).of(self.order.cpu().numpy()) if len(known) == len(HEMISPHERES) else None
 
     def _make_heads(self, facts: Facts) -> None:
         lh, rh = _sides(facts)

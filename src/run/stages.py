@@ -139,8 +139,8 @@ def _categories(cli: EncodingCLI) -> dict[str, str]:
 
 
 def _findings(cli: EncodingCLI) -> dict[str, Findings]:
-    """What the model found, by subject; nothing where it is one that only predicts."""
-    found: Findings | None = getattr(cli.model, "findings", None)
+    """What the model, or its trained head, found by subject; nothing where it is one that only predicts."""
+    found: Findings | None = getattr(cli.model, "findings", None) or cli.model.head.findings()
     if found is None:
         return {}
     data = cli.datamodule

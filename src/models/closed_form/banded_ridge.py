@@ -10,8 +10,8 @@ from ...batch import FeatureShapes
 from ...errors import InputError
 from ...findings import SHARED, Findings
 from ..regression.banded_ridge import BandedFit, draw_shares, fit_banded
-from ..regression.penalties import PENALTIES
-from .base import Selection, WholeRowsModule
+from ..regression.penalties import PENALTIES, Selection
+from .base import WholeRowsModule
 from .gathered import WholeRows
 
 

@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -20,12 +20,10 @@ from ..heads.base import Head
 from ..heads.linear import LinearHead
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
-from ..regression.penalties import sort_penalties
+from ..regression.penalties import Selection, sort_penalties
 from .gathered import SummedRows, WholeRows
 
 log = logging.getLogger(__name__)
-
-Selection = Literal["target", "roi", "all"]
 
 Gathered = TypeVar("Gathered", bound=SummedRows | WholeRows)
 

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 from ...batch import FeatureShapes
 from ...findings import Findings
 from ..regression.elastic_net import ElasticNet
-from .base import Selection, WholeRowsModule
+from ..regression.penalties import Selection
+from .base import WholeRowsModule
 from .gathered import WholeRows
 
 

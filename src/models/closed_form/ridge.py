@@ -7,8 +7,8 @@ from torch import Tensor
 
 from ...batch import FeatureShapes
 from ...findings import Findings
-from ..regression.penalties import PENALTIES
-from .base import ClosedFormModule, Selection
+from ..regression.penalties import PENALTIES, Selection
+from .base import ClosedFormModule
 from .gathered import SummedRows, WholeRows, keep_rows
 
 

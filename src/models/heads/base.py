@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
+from ...findings import Findings
 from ...recipe import Remakable
 
 
@@ -53,6 +54,10 @@ class Head(Remakable, nn.Module, ABC):
         A target of another recording than the stimulus's may be given any finite number: nothing is measured there.
         """
         return self(features)
+
+    def findings(self) -> Findings | None:
+        """What the trained weights say of each target beside its predictions; None where they say nothing."""
+        return None
 
     @property
     def networks(self) -> list[Tensor | slice]:

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
+from ...findings import Findings
 from .base import Head
 from .linear import LinearHead
 
@@ -77,6 +78,9 @@ class FramewiseHead(FrameHead):
     def fill(self, facts: Facts) -> None:
         super().fill(facts)
         self.head.fill(replace(facts, frames=None))
+
+    def findings(self) -> Findings | None:
+        return self.head.findings()
 
     def read(self, features: Features, subject: Tensor) -> Tensor:
         frames = next(iter(features.values())).shape[1]

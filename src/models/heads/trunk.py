@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
+from ...findings import Findings
 from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
 from .base import Head
@@ -85,6 +86,11 @@ class TrunkHead(Head):
         for readout, part in zip(self.readouts, self.targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
+
+    def findings(self) -> Findings | None:
+        found = [readout.findings() for readout in self.readouts if isinstance(readout, Head)]
+        known = [each for each in found if each is not None]
+        return Findings.joined(known) if known and len(known) == len(self.readouts) else None
 
     def train(self, mode: bool = True) -> "TrunkHead":
         """As every module's, but a frozen trunk stays in evaluation mode."""
