@@ -95,7 +95,7 @@ def evaluate_run(
         *control_figures(folder / "figures", chosen, against, verdicts),
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
-        *write_findings(folder, parts),
+        *write_findings(folder, parts, chosen, {recording.subject: scores for recording, scores in subjects}),
         *layer_figures(folder / "figures", parts, fsaverage),
     ]
     stimuli: list[Extremes] = []

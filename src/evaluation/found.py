@@ -15,17 +15,22 @@ from .figures.stacked_bars import colours_of, stacked_bars
 from .layers import LayerRow, is_pair, layer_rows
 from .members import MemberRow, member_rows
 from .report import ReportFigure
+from .scores import TargetScores
 from .tables import write_rows
 
 _R2 = "R² is cross-validated on the training split: no held-out stimulus has a part in it."
 
 
-def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+def write_findings(
+    folder: Path, parts: Sequence[tuple[Recording, Findings]], split: str, scores: Mapping[str, TargetScores]
+) -> list[ReportFigure]:
     """Write `layers.csv`, `bands.csv` and `members.csv`, and the figures of what is known of these and of windows.
 
     Args:
         folder: The run's folder.
         parts: Each subject and what the model found of its targets.
+        split: A held-out split.
+        scores: Of each subject's targets in it, by subject.
 
     Returns:
         The figures in the report's order.
@@ -45,7 +50,7 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
     if members:
         write_rows(folder / "members.csv", members)
         figures += _members(folder / "figures", members)
-    return [*figures, *_windows(folder / "figures", parts)]
+    return [*figures, *_windows(folder / "figures", parts, split, scores)]
 
 
 def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
@@ -129,16 +134,20 @@ def _members(folder: Path, rows: Sequence[MemberRow]) -> list[ReportFigure]:
     return [ReportFigure("Weights of the members", caption, save_figure(figure, folder / "members_per_roi.png"))]
 
 
-def _windows(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+def _windows(
+    folder: Path, parts: Sequence[tuple[Recording, Findings]], split: str, scores: Mapping[str, TargetScores]
+) -> list[ReportFigure]:
     figures = []
     for recording, findings in parts:
-        by_side = windows_by_side(recording, findings)
-        figure = receptive_fields(by_side)
+        own = scores.get(recording.subject)
+        by_side = windows_by_side(recording, findings, None if own is None else own.r2)
+        figure = receptive_fields(by_side, f"R², {split} split" if findings.cv_r2 is None else "cross-validated R²")
         if figure is not None:
             alone = len(parts) == 1
             name = "receptive_fields" if alone else f"receptive_fields_{recording.subject}"
             title = "Receptive fields" if alone else f"Receptive fields, {recording.subject}"
-            caption = _windows_caption(by_side, recording.num_targets)
+            source = f"R² is that of the {split} split." if findings.cv_r2 is None else _R2
+            caption = f"{_windows_caption(by_side, recording.num_targets)} {source}"
             figures.append(ReportFigure(title, caption, save_figure(figure, folder / f"{name}.png")))
     return figures
 
@@ -152,5 +161,5 @@ def _windows_caption(by_side: Mapping[str, Windows], num_targets: int) -> str:
         f"windows of up to {MOST_CIRCLES} best targets per hemisphere; a circle's radius is one standard deviation. "
         "Middle: mean of all windows. Right: size against the distance from the image's centre; dots grow with the "
         "number of targets, the line is their mean. If the eyes rested on the centre, each hemisphere is expected to "
-        f"look at the other side of the image. {_R2}"
+        "look at the other side of the image."
     )

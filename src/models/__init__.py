@@ -19,6 +19,7 @@ from .heads.layer_mixture import LayerMixture
 from .heads.linear import LinearHead
 from .heads.mlp import MlpHead, ResidualMlpHead
 from .heads.recurrent import RecurrentHead
+from .heads.retinotopic import RetinotopicReadout
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
 from .heads.vertex_decoder import VertexDecoder
@@ -68,6 +69,7 @@ __all__ = [
     "RecurrentHead",
     "Regression",
     "ResidualMlpHead",
+    "RetinotopicReadout",
     "Ridge",
     "RidgeModule",
     "RoiEarlyStopping",
