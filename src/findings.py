@@ -74,6 +74,30 @@ class Findings:
         return cls(**{name: _map(convert, value) for name, value in plain.items()})
 
 
+@dataclass(frozen=True)
+class Attention:
+    """Where in the image a decoder's queries look: their mean attention over held-out stimuli, and over heads.
+
+    Args:
+        rois: Whose queries they are, "lh.V1v"; of single targets' queries the mean over the ROI.
+        weight: By layer, float32 (ROIs, tokens); all layers' weights of a ROI sum to 1.
+        places: By layer, row and column of each token in the layer's grid, int64 (tokens, 2), -1 where it has no place,
+            such as a class token; layers of which nothing is known are left out.
+        split: Whose stimuli they are.
+    """
+
+    rois: Sequence[str]
+    weight: Mapping[str, np.ndarray]
+    places: Mapping[str, np.ndarray]
+    split: str = ""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Attention"]) -> "Attention":
+        """Attention of one recording after the other, all to the same layers."""
+        weight = {layer: np.concatenate([part.weight[layer] for part in parts]) for layer in parts[0].weight}
+        return cls([roi for part in parts for roi in part.rois], weight, parts[0].places)
+
+
 def _items(findings: Findings) -> list[tuple[str, Any]]:
     return [(each.name, getattr(findings, each.name)) for each in fields(findings)]
 

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..recording import Recording
+from .attention import attention_maps, attention_rows
 from .bands import BandRow, band_rows
+from .figures.attention import attention_figure
 from .figures.bands import band_shares, variance_partition
 from .figures.drawing import save_figure
 from .figures.heat_map import heat_map_of, picture, plot
@@ -51,6 +53,35 @@ def write_findings(
         write_rows(folder / "members.csv", members)
         figures += _members(folder / "figures", members)
     return [*figures, *_windows(folder / "figures", parts, split, scores)]
+
+
+def write_attention(folder: Path, attention: Attention | None) -> list[ReportFigure]:
+    """Write `attention.csv`, and the figure of where each ROI's query looks.
+
+    Args:
+        folder: The run's folder.
+        attention: None where the model does not attend.
+    """
+    if attention is None:
+        return []
+    write_rows(folder / "attention.csv", attention_rows(attention))
+    shown = attention_maps(attention)
+    if shown is None:
+        return []
+    away = shown.elsewhere
+    caption = (
+        "Where in the image each ROI's query looks: mean attention over the stimuli of the "
+        f"{attention.split} split and over heads, all layers together, on the grid of the finest. A map that is even "
+        "looks everywhere alike. "
+        + (
+            f"Between {away.min():.0%} and {away.max():.0%} goes to tokens without a place, such as class tokens. "
+            if away.max() >= 0.005
+            else ""
+        )
+        + "A ROI without the targets of smaller ROIs within it; attention.csv has the numbers, layer by layer."
+    )
+    path = save_figure(attention_figure(shown), folder / "figures" / "attention.png")
+    return [ReportFigure("Attention of the ROIs", caption, path, whole=True)]
 
 
 def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:

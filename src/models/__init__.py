@@ -18,6 +18,7 @@ from .heads.gaussian import GaussianMaskReadout, GaussianReadout
 from .heads.layer_mixture import LayerMixture
 from .heads.linear import LinearHead
 from .heads.mlp import MlpHead, ResidualMlpHead
+from .heads.query_decoder import QueryDecoder
 from .heads.recurrent import RecurrentHead
 from .heads.retinotopic import RetinotopicReadout
 from .heads.similarity import SimilarityHead
@@ -66,6 +67,7 @@ __all__ = [
     "NoiseCeilingWeightedMse",
     "OneCycle",
     "OneMinusCorrelation",
+    "QueryDecoder",
     "RecurrentHead",
     "Regression",
     "ResidualMlpHead",

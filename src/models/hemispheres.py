@@ -36,6 +36,14 @@ class HemisphereEncoder(Encoder):
             for layer, features in encoder(images).items()
         }
 
+    def token_places(self) -> dict[str, Tensor]:
+        return {
+            f"{side}:{layer}": places
+            for side, encoder in self.encoders.items()
+            if isinstance(encoder, Encoder)
+            for layer, places in encoder.token_places().items()
+        }
+
     def settings(self) -> dict[str, object]:
         return {side: encoder.identity() for side, encoder in self.encoders.items() if isinstance(encoder, Encoder)}
 

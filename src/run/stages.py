@@ -8,6 +8,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,7 +18,7 @@ import yaml
 from PIL import Image
 
 from ..evaluation import Control, History, Summary, evaluate_run, write_submission
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..models import RoiEarlyStopping
 from ..names import HEMISPHERES
 from ..recording import Recording
@@ -101,6 +102,7 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         fsaverage=cli.config.report.fsaverage,
         controls=controls,
         min_ceiling=cli.config.report.min_ceiling,
+        attention=_attention(cli),
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)
@@ -145,6 +147,16 @@ def _findings(cli: EncodingCLI) -> dict[str, Findings]:
         return {}
     data = cli.datamodule
     return {each.subject: found.of(data.targets_of(index)) for index, each in enumerate(data.recordings)}
+
+
+def _attention(cli: EncodingCLI) -> Attention | None:
+    """Where in the image the model looked, with what its encoder knows of the tokens' places."""
+    found: Attention | None = cli.model.attention
+    encoder = cli.datamodule.encoder or cli.model.backbone
+    if found is None or encoder is None:
+        return found
+    of_encoder = {layer: places.numpy() for layer, places in encoder.token_places().items()}
+    return replace(found, places={**of_encoder, **found.places})
 
 
 def _restored(cli: EncodingCLI) -> dict[str, int]:

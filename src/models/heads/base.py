@@ -6,7 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
-from ...findings import Findings
+from ...findings import Attention, Findings
 from ...recipe import Remakable
 
 
@@ -57,6 +57,16 @@ class Head(Remakable, nn.Module, ABC):
 
     def findings(self) -> Findings | None:
         """What the trained weights say of each target beside its predictions; None where they say nothing."""
+        return None
+
+    def watch(self, features: Features) -> None:
+        """Look at held-out stimuli once training has ended, for `attention`."""
+
+    def attention(self) -> Attention | None:
+        """Where it looked in all stimuli that any rank watched, which are then forgotten; None where it does not look.
+
+        To be called on every rank.
+        """
         return None
 
     @property

@@ -6,13 +6,11 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
 from .base import Head
-
-HELD_AT_ONCE = 1 << 25  # numbers, 128 MB: what is made for a chunk of targets beside their predictions
+from .chunks import in_chunks
 
 
 class SpatialReadout(Head):
@@ -53,18 +51,9 @@ class SpatialReadout(Head):
 
     def forward(self, features: Features) -> Tensor:
         layers = list(features.values())
-        batch = len(layers[0])
-        size = max(1, HELD_AT_ONCE // max(1, self.held(layers)))
-        pieces = zip(self.places(batch).split(size), self.weight.split(size), strict=True)
-        if self.num_targets <= size:
-            (piece,) = pieces
-            return self.read_chunk(*piece, *layers) + self.bias
-        # What is random, the places, is drawn outside: the second pass needs no state of the generator.
-        read = [
-            checkpoint(self.read_chunk, *piece, *layers, use_reentrant=False, preserve_rng_state=False)
-            for piece in pieces
-        ]
-        return torch.cat(read, dim=1) + self.bias  # (B, num_targets)
+        # What is random, the places, is drawn outside of chunks: the second pass needs no state of the generator.
+        of_targets = (self.places(len(layers[0])), self.weight)
+        return in_chunks(self.read_chunk, self.held(layers), of_targets, layers) + self.bias  # (B, num_targets)
 
     @abstractmethod
     def held(self, layers: Sequence[Tensor]) -> int:

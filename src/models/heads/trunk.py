@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
-from ...findings import Findings
+from ...findings import Attention, Findings
 from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
 from .base import Head
@@ -91,6 +91,17 @@ class TrunkHead(Head):
         found = [readout.findings() for readout in self.readouts if isinstance(readout, Head)]
         known = [each for each in found if each is not None]
         return Findings.joined(known) if known and len(known) == len(self.readouts) else None
+
+    def watch(self, features: Features) -> None:
+        shared = self.trunk(features)
+        for readout in self.readouts:
+            assert isinstance(readout, Head)
+            readout.watch(shared)
+
+    def attention(self) -> Attention | None:
+        found = [readout.attention() for readout in self.readouts if isinstance(readout, Head)]
+        known = [each for each in found if each is not None]
+        return Attention.joined(known) if known else None
 
     def train(self, mode: bool = True) -> "TrunkHead":
         """As every module's, but a frozen trunk stays in evaluation mode."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from calcarine.errors import InputError
 from calcarine.models import FactorizedReadout, GaussianMaskReadout, GaussianReadout, RetinotopicReadout
-from calcarine.models.heads import spatial
+from calcarine.models.heads import chunks
 from calcarine.models.heads.gaussian import centers
 
 READOUTS = [
@@ -87,7 +87,7 @@ def test_targets_in_chunks_give_what_all_at_once_give(kind, monkeypatch):
         ]
 
     whole = passed()
-    monkeypatch.setattr(spatial, "HELD_AT_ONCE", 2 * readout.held(list(features.values())))  # two targets
+    monkeypatch.setattr(chunks, "HELD_AT_ONCE", 2 * readout.held(list(features.values())))  # two targets
     for one, other in zip(whole, passed(), strict=True):
         torch.testing.assert_close(one, other)
 
