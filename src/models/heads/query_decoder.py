@@ -21,7 +21,8 @@ Queries = Literal["roi", "target", "place"]
 class QueryDecoder(Head):
     """Queries attend to the tokens of an image, and what a query gathers is read out by its targets' linear weights.
 
-    The routing of "Transformer brain encoders explain human high-level visual responses" (Adeli, Sun & Zelinsky;
+    The routing of "Transformer brain encoders explain human high-level visual responses" (Adeli, Sun & Kriegeskorte
+    2025;
     submitted to the Algonauts 2023 challenge): a learnt query of each ROI, the tokens of an encoder, with learnt
     positions, as keys and values. Tokens are those of every layer: patches and class tokens, the cells of maps, or a
     vector as a single token. Unlike there, queries do not attend to each other, so that a ROI's attention is its own

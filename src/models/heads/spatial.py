@@ -16,12 +16,9 @@ from .chunks import in_chunks
 class SpatialReadout(Head):
     """Each target looks at a place, which is the same in all layers, and weights what the maps hold there.
 
-    A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. Where
-    targets are many, they come in chunks, and what is made for a chunk is made again for the gradient: 20,000 targets
-    on a batch of 64 with 192 channels would else keep 1 GB.
-
-    It starts where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts
-    the weights, not the places, which are vectors.
+    A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. It starts
+    where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts the weights, not
+    the places, which are vectors.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
@@ -49,6 +46,13 @@ class SpatialReadout(Head):
     def places(self, batch: int) -> Tensor:
         """Where each target looks, (num_targets, *place), for a batch of so many stimuli."""
 
+
+class ChunkedReadout(SpatialReadout):
+    """Where targets are many, they come in chunks, and what is made for a chunk is made again for the gradient.
+
+    20,000 targets on a batch of 64 with 192 channels would else keep 1 GB.
+    """
+
     def forward(self, features: Features) -> Tensor:
         layers = list(features.values())
         # What is random, the places, is drawn outside of chunks: the second pass needs no state of the generator.
@@ -70,7 +74,7 @@ class SpatialReadout(Head):
         """
 
 
-class MaskedReadout(SpatialReadout):
+class MaskedReadout(ChunkedReadout):
     """Each target weights all cells by masks of its own.
 
     With one look the maps are masked, then weighted. With more, weights and masks are multiplied first, to one weight

@@ -73,7 +73,7 @@ def test_it_is_the_linear_readout_with_weights_where_times_what(kind):
     torch.testing.assert_close(readout(features), expected)
 
 
-@pytest.mark.parametrize("kind", READOUTS)
+@pytest.mark.parametrize("kind", READOUTS[:3])
 def test_targets_in_chunks_give_what_all_at_once_give(kind, monkeypatch):
     readout, features = some_readout(kind), some_features()
     readout.train()

@@ -10,29 +10,37 @@ import torch.nn.functional as F
 from calcarine.data import Simulated
 from calcarine.errors import InputError
 from calcarine.models import RetinotopicReadout
-from calcarine.models.heads.retinotopic import sampled
+from calcarine.models.heads.sampling import read_at
 from calcarine.run.main import main
 from plain_facts import plain_facts
 
 SHAPES = {"fine": (3, 9, 6), "coarse": (2, 4, 4)}
 
 
+def through_torch(maps, where, weight):
+    """Samples by `grid_sample`, then the weights."""
+    points = (2 * where - 1)[None, :, None].expand(len(maps), -1, -1, -1)
+    sampled = F.grid_sample(maps, points, padding_mode="border", align_corners=False)[..., 0]
+    return torch.einsum("bct,tc->bt", sampled, weight)
+
+
 @pytest.mark.parametrize("shape", [(16, 16), (5, 3), (1, 1), (1, 7)])
-def test_points_are_sampled_as_torch_does(shape):
+def test_points_are_read_as_torch_samples_them(shape):
     torch.manual_seed(0)
     maps = torch.randn(3, 4, *shape, dtype=torch.float64, requires_grad=True)
     where = (1.4 * torch.rand(50, 2, dtype=torch.float64) - 0.2).requires_grad_()  # some outside of the image
-    expected = F.grid_sample(
-        maps, (2 * where - 1)[None, :, None].expand(3, -1, -1, -1), padding_mode="border", align_corners=False
-    )
-    values, pull = sampled(maps, where).permute(1, 2, 0), torch.randn(3, 4, 50, dtype=torch.float64)
-    torch.testing.assert_close(values, expected[..., 0])
+    weight = torch.randn(50, 4, dtype=torch.float64, requires_grad=True)
+    found, expected, pull = read_at(maps, where, weight), through_torch(maps, where, weight), torch.randn(3, 50)
+    torch.testing.assert_close(found, expected)
     for one, other in zip(
-        torch.autograd.grad((values * pull).sum(), (maps, where)),
-        torch.autograd.grad((expected[..., 0] * pull).sum(), (maps, where)),
+        torch.autograd.grad((found * pull).sum(), (maps, where, weight)),
+        torch.autograd.grad((expected * pull).sum(), (maps, where, weight)),
         strict=True,
     ):
         torch.testing.assert_close(one, other)
+    assert torch.autograd.gradcheck(read_at, (maps, where[:3].detach().requires_grad_(), weight[:3].detach()))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert read_at(maps.bfloat16(), where.float(), weight.float()).dtype == torch.float32
 
 
 def filled(**settings):
@@ -57,8 +65,9 @@ def test_each_scale_has_weights_of_its_own_at_the_same_place():
         F.avg_pool2d(maps, 2**scale, ceil_mode=True) for maps in features.values() for scale in range(3)
     ]  # blocks at the end of a side that no power of two divides are narrower
     assert [each.shape[1:] for each in pyramid] == list(readout.views)
-    seen = torch.cat([sampled(each, where) for each in pyramid], dim=2)  # (6, 5, channels of all)
-    expected = torch.einsum("tbc,tc->bt", seen, readout.weight) + readout.bias
+    weights = readout.weight.split([each.shape[1] for each in pyramid], dim=1)
+    parts = [through_torch(each, where, weight) for each, weight in zip(pyramid, weights, strict=True)]
+    expected = sum(parts) + readout.bias
     torch.testing.assert_close(readout(features), expected)
 
 
