@@ -45,8 +45,8 @@ def _between(place: Tensor, cells: int) -> tuple[Tensor, Tensor, Tensor]:
 class _Read(torch.autograd.Function):
     """Σ over a target's four cells of share × table · weight, (t, B).
 
-    Args: table (cells, B, C), weight (t, C), shares (t, 4), what sorts these by cell, int64 (4 t,), and how many of them
-    there are of each cell.
+    Args: table (cells, B, C), weight (t, C), shares (t, 4), what sorts these by cell, int64 (4 t,), and how many of
+    them there are of each cell.
     """
 
     @staticmethod

@@ -17,8 +17,8 @@ class SpatialReadout(Head):
     """Each target looks at a place, which is the same in all layers, and weights what the maps hold there.
 
     A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. It starts
-    where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts the weights, not
-    the places, which are vectors.
+    where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts the weights,
+    not the places, which are vectors.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
