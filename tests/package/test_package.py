@@ -41,8 +41,8 @@ MIXTURE = {
 }
 MODELS = {
     "mixture": [
-        "--data.encoder=GaborEncoder", "--data.encoder.layers=[luminance,colour]", f"--model.head={json.dumps(MIXTURE)}",
-        "--trainer.max_epochs=1",
+        "--data.encoder=GaborEncoder", "--data.encoder.layers=[luminance,colour]",
+        f"--model.head={json.dumps(MIXTURE)}", "--trainer.max_epochs=1",
     ],
     "query decoder": [
         "--data.encoder=PixelEncoder", "--data.encoder.size=8", "--model.head=QueryDecoder", "--model.head.width=16",
