@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..names import HEMISPHERES
 from .finetuning import Finetuning
 from .heads.base import Head
@@ -37,12 +37,10 @@ class HemisphereEncoder(Encoder):
         }
 
     def token_places(self) -> dict[str, Tensor]:
-        return {
-            f"{side}:{layer}": places
-            for side, encoder in self.encoders.items()
-            if isinstance(encoder, Encoder)
-            for layer, places in encoder.token_places().items()
-        }
+        """Of either copy, under the names by which its head knows the layers."""
+        encoder = self.encoders[HEMISPHERES[0]]
+        assert isinstance(encoder, Encoder)
+        return encoder.token_places()
 
     def settings(self) -> dict[str, object]:
         return {side: encoder.identity() for side, encoder in self.encoders.items() if isinstance(encoder, Encoder)}
@@ -146,6 +144,15 @@ class HemisphereHead(Head):
         found = [self._head(side).findings() for side in HEMISPHERES]
         known = [each for each in found if each is not None]
         return Findings.joined(known).of(self.order.cpu().numpy()) if len(known) == len(HEMISPHERES) else None
+
+    def watch(self, features: Features) -> None:
+        for side in HEMISPHERES:
+            self._head(side).watch(self._of(side, features))
+
+    def attention(self) -> Attention | None:
+        found = [self._head(side).attention() for side in HEMISPHERES]
+        known = [each for each in found if each is not None]
+        return Attention.joined(known) if known else None
 
     def _make_heads(self, facts: Facts) -> None:
         lh, rh = _sides(facts)

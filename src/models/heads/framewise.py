@@ -7,7 +7,7 @@ from torch import Tensor
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
-from ...findings import Findings
+from ...findings import Attention, Findings
 from .base import Head
 from .linear import LinearHead
 
@@ -81,6 +81,12 @@ class FramewiseHead(FrameHead):
 
     def findings(self) -> Findings | None:
         return self.head.findings()
+
+    def watch(self, features: Features) -> None:
+        self.head.watch(self._frames(features))
+
+    def attention(self) -> Attention | None:
+        return self.head.attention()
 
     def read(self, features: Features, subject: Tensor) -> Tensor:
         frames = next(iter(features.values())).shape[1]

@@ -39,7 +39,7 @@ class LayerMixture(Head):
             ROIs count with the smallest.
 
     Raises:
-        InputError: The weights are shared and layers differ in what the readout weights.
+        InputError: Weights are to be shared by layers of which the readout weights different numbers.
     """
 
     groups: Tensor
@@ -54,16 +54,17 @@ class LayerMixture(Head):
     ) -> None:
         super().__init__(feature_shapes, num_targets)
         self.layers = list(feature_shapes)
-        if shared and len({shape[0] if len(shape) == 3 else shape for shape in feature_shapes.values()}) > 1:
-            found = ", ".join(f"{layer} {shape}" for layer, shape in feature_shapes.items())
-            raise InputError(
-                "--model.head.shared true: expected layers of one shape, or maps of one number of channels, found "
-                f"{found}; put a LayerProjection before them (--model.head TrunkHead), or leave it out"
-            )
-        self.readouts = nn.ModuleList(
-            readout({layer: shape}, num_targets)
-            for layer, shape in list(feature_shapes.items())[: 1 if shared else None]
-        )
+        readouts = [readout({layer: shape}, num_targets) for layer, shape in feature_shapes.items()]
+        if shared:
+            if any(_sizes(each) != _sizes(readouts[0]) for each in readouts):
+                found = ", ".join(f"{layer} {shape}" for layer, shape in feature_shapes.items())
+                raise InputError(
+                    f"--model.head.shared true: expected layers that {type(readouts[0]).__name__} reads by as many "
+                    f"weights, found {found}; put a LayerProjection before them (--model.head TrunkHead), pool them to "
+                    "one grid, or leave it out"
+                )
+            del readouts[1:]
+        self.readouts = nn.ModuleList(readouts)
         self.selection: Selection = selection
         self.independent_targets = selection == "target" and all(each.independent_targets for each in self._readouts())
         self.logits = nn.Parameter(torch.zeros(num_targets, len(self.layers)))
@@ -124,3 +125,7 @@ class LayerMixture(Head):
         for number, prediction in enumerate(predictions[1:], start=1):
             mixed = torch.addcmul(mixed, prediction, mixture[:, number])
         return mixed
+
+
+def _sizes(readout: nn.Module) -> dict[str, tuple[int, ...]]:
+    return {name: tuple(each.shape) for name, each in readout.state_dict().items()}

@@ -73,6 +73,8 @@ def test_layers_that_differ_are_brought_to_one_width():
     shapes = {"map": (5, 8, 8), "tokens": (17, 9), "vector": (12,)}
     with pytest.raises(InputError, match=r"shared true.*vector \(12,\).*LayerProjection"):
         LayerMixture(shapes, 3, shared=True)
+    with pytest.raises(InputError, match="LinearHead reads by as many weights"):
+        LayerMixture(MAPS, 3, shared=True)  # of one number of channels, but a linear head weights every cell
     trunk = LayerProjection(shapes, 4)
     assert trunk.feature_shapes() == {"map": (4, 8, 8), "tokens": (17, 4), "vector": (4,)}
     features = some_features(shapes)

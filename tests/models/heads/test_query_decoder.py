@@ -8,13 +8,14 @@ import pytest
 import torch
 from calcarine.encoders import PixelEncoder, TimmEncoder
 from calcarine.errors import InputError
-from calcarine.models import QueryDecoder
+from calcarine.models import EncodingModule, QueryDecoder
 from calcarine.models.heads import chunks
 from calcarine.models.heads.attention import CrossAttention
 from calcarine.run.main import main
 from PIL import Image
 from plain_facts import plain_facts
 from torch import nn
+from trees import write_folder
 
 SHAPES = {"tokens": (5, 6), "map": (4, 2, 3), "vector": (7,)}
 GROUPS = torch.tensor([0, 2, 1, 2, 0, 1, 1])
@@ -138,6 +139,42 @@ def test_what_it_cannot_take_is_named():
         QueryDecoder(SHAPES, 7, queries="place").check(plain_facts(7))
     with pytest.raises(InputError, match="average_frames"):
         QueryDecoder(SHAPES, 7).check(plain_facts(7, frames=5))
+
+
+BACKBONE = """
+data:
+  source: {class_path: calcarine.data.Folder, init_args: {root: mine}}
+  encoder: null
+  image_size: 32
+model:
+  class_path: calcarine.models.EncodingModule
+  init_args:
+    backbone:
+      class_path: calcarine.encoders.TimmEncoder
+      init_args: {model: vit_tiny_patch16_224, weights: random, layers: [blocks.0, blocks.1], image_size: 64}
+    head: {class_path: calcarine.models.QueryDecoder, init_args: {width: 16, heads: 2, queries: target}}
+    hemisphere_networks: true
+trainer: {max_epochs: 1}
+"""
+
+
+def test_tokens_of_a_backbone_that_is_trained_and_a_network_of_each_hemisphere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_folder(tmp_path / "mine", 40, 6)
+    rois = [f"{target},{'lh' if target < 3 else 'rh'},V1" for target in range(5)]
+    Path("mine/rois.csv").write_text("\n".join(["target,hemisphere,roi", *rois, "5,rh,V2"]) + "\n")
+    Path("backbone.yaml").write_text(BACKBONE)
+    assert main(["--config=backbone.yaml", "--name=backbone", *QUIET]) == 0
+    with Path("runs/backbone/version_0/attention.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 3 * 2 * 17  # ROIs, layers, 4 × 4 patches and a class token
+    assert {row["roi"] for row in rows} == {"lh.V1", "rh.V1", "rh.V2"}
+    assert {(row["row"], row["column"]) for row in rows if row["token"] == "0"} == {("", "")}
+    assert sum(float(row["weight"]) for row in rows) == pytest.approx(3, abs=1e-4)
+    assert Path("runs/backbone/version_0/figures/attention.png").is_file()
+    again = EncodingModule.load_from_checkpoint("runs/backbone/version_0/checkpoints/best.ckpt")
+    images = [np.array(Image.open(path)) for path in sorted(Path("mine/images").iterdir())[:3]]
+    assert again.predict(images).isfinite().all()
 
 
 CELLS = {"upper_left": (0, 0), "upper_right": (0, 3), "middle": (2, 1), "lower_right": (3, 2)}
