@@ -70,6 +70,7 @@ class QueryDecoder(Head):
         self.tokens = Tokens(feature_shapes, width)
         self.blocks = nn.ModuleList(CrossAttention(width, heads, dropout) for _ in range(blocks))
         self.queries: Queries = queries
+        self.random_state = torch.get_rng_state()  # whatever is drawn before the facts come, queries start alike
         self.places = CorticalNetwork(num_targets, width, width) if queries == "place" else None
         # Of ROIs the number is known when they are filled; places have one query, to which the network adds.
         count = {"roi": 0, "target": num_targets, "place": 1}[queries]
@@ -96,8 +97,10 @@ class QueryDecoder(Head):
         self.rois = list(facts.group_names)
         self.groups.copy_(facts.groups)
         if not len(self.query):
-            width = self.query.shape[1]
-            self.query = nn.Parameter(torch.randn(len(self.rois), width, device=self.query.device))
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(self.random_state)
+                drawn = torch.randn(len(self.rois), self.query.shape[1])
+            self.query = nn.Parameter(drawn.to(self.query.device))
         if self.watched is None:
             self.watched = MeanAttention(len(self.rois), self.tokens.count).to(self.query.device)
 

@@ -65,6 +65,7 @@ class TrunkHead(Head):
         if freeze_trunk:
             self.trunk.requires_grad_(False).eval()
         self.make_readout = readout
+        self.random_state = torch.get_rng_state()  # readouts start alike on any number of ranks
         self.readouts = nn.ModuleList()
         self.targets: list[slice] = []
 
@@ -82,7 +83,9 @@ class TrunkHead(Head):
         self.targets = list(facts.subjects.values())
         if not len(self.readouts):
             shapes = self.trunk.feature_shapes()
-            self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in self.targets)
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(self.random_state)
+                self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in self.targets)
         for readout, part in zip(self.readouts, self.targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
