@@ -22,7 +22,8 @@ class Findings:
         penalty: Chosen strength of the regularisation, float32 (T,).
         cv_r2: Share of variance that the whole model explains, float32 (T,).
         layer_r2: The same of a model of each layer alone, or of a pair ("a + b"), by name, each float32 (T,).
-        layer: The layer or pair that was chosen, an index into `layer_r2`, int64 (T,).
+        layer_weight: How much each layer counts in the prediction, by name, each float32 (T,); they sum to 1.
+        layer: The layer or pair that was chosen, or that counts most, an index into `layers`, int64 (T,).
         band_r2: The part of `cv_r2` that each band makes, by name, each float32 (T,); they sum to it (product measure).
         band_weight: Each band's chosen share of the prior variance, by name, each float32 (T,); they sum to 1.
         unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
@@ -34,6 +35,7 @@ class Findings:
     penalty: np.ndarray | None = None
     cv_r2: np.ndarray | None = None
     layer_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    layer_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     layer: np.ndarray | None = None
     band_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     band_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
@@ -41,8 +43,13 @@ class Findings:
     window: np.ndarray | None = None
     member_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
 
-    def of(self, targets: slice) -> "Findings":
-        """The part of some targets."""
+    @property
+    def layers(self) -> list[str]:
+        """Names of the layers, and pairs, of which something is known."""
+        return list(dict.fromkeys([*self.layer_r2, *self.layer_weight]))
+
+    def of(self, targets: slice | np.ndarray) -> "Findings":
+        """The part of some targets: a range of them, or indices."""
         return Findings(**self.to_plain(lambda array: array[targets]))
 
     def of_nothing(self, count: int) -> "Findings":
@@ -73,6 +80,30 @@ class Findings:
     def from_plain(cls, plain: Mapping[str, Any], convert: Callable[[Any], np.ndarray]) -> "Findings":
         """Undo `to_plain`."""
         return cls(**{name: _map(convert, value) for name, value in plain.items()})
+
+
+@dataclass(frozen=True)
+class Attention:
+    """Where in the image a decoder's queries look: their mean attention over held-out stimuli, and over heads.
+
+    Args:
+        rois: Whose queries they are, "lh.V1v"; of single targets' queries the mean over the ROI.
+        weight: By layer, float32 (ROIs, tokens); all layers' weights of a ROI sum to 1.
+        places: By layer, row and column of each token in the layer's grid, int64 (tokens, 2), -1 where it has no place,
+            such as a class token; layers of which nothing is known are left out.
+        split: Whose stimuli they are.
+    """
+
+    rois: Sequence[str]
+    weight: Mapping[str, np.ndarray]
+    places: Mapping[str, np.ndarray]
+    split: str = ""
+
+    @classmethod
+    def joined(cls, parts: Sequence["Attention"]) -> "Attention":
+        """Attention of one recording after the other, all to the same layers."""
+        weight = {layer: np.concatenate([part.weight[layer] for part in parts]) for layer in parts[0].weight}
+        return cls([roi for part in parts for roi in part.rois], weight, parts[0].places)
 
 
 def _items(findings: Findings) -> list[tuple[str, Any]]:

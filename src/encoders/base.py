@@ -60,6 +60,13 @@ class Encoder(KeepsArguments, Remakable, nn.Module, ABC):
             self.eval()  # a batch of one would upset batch norm, and training statistics must not move
             return {layer: tuple(features.shape[1:]) for layer, features in self(grey).items()}
 
+    def token_places(self) -> dict[str, Tensor]:
+        """Row and column of each token, int64 (tokens, 2), -1 where it has no place, of layers that are tokens.
+
+        Layers whose tokens are in no order that is known are left out.
+        """
+        return {}
+
     def fit(self, images: Images) -> None:
         """Learn from the training images, where the encoder `needs_fit`; the shapes of features are known before.
 

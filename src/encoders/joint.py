@@ -59,6 +59,9 @@ class JointEncoder(Encoder):
     def feature_shapes(self) -> FeatureShapes:
         return self._by_layer({name: part.feature_shapes() for name, part in self.parts().items()})
 
+    def token_places(self) -> dict[str, Tensor]:
+        return self._by_layer({name: part.token_places() for name, part in self.parts().items()})
+
     def randomised(self) -> Encoder:
         """Each part with random weights; one that has none to randomise stays as it is, where another has."""
         named = self._named()
@@ -123,6 +126,9 @@ class RandomWeights(Encoder):
 
     def feature_shapes(self) -> FeatureShapes:
         return self.encoder.feature_shapes()
+
+    def token_places(self) -> dict[str, Tensor]:
+        return self.encoder.token_places()
 
     def preprocessing(self) -> str:
         return self.encoder.preprocessing()

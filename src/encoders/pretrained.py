@@ -20,7 +20,7 @@ from .framing import Framing, Preprocess
 from .hub import following
 from .layouts import Layout, read_layouts
 from .pooling import Pool, pool_features
-from .token_order import Order, token_orders
+from .token_order import Order, tell_orders, token_orders
 from .tracing import BATCH, Event, Trace, prune, resolve, trace
 
 EMBEDDING = "embedding"
@@ -240,6 +240,14 @@ class PretrainedEncoder(Encoder):
         like = {layer: torch.empty(1, *layout.captured, device="meta") for layer, layout in self.layouts.items()}
         return {layer: tuple(self._reduce(layer, seen, {}).shape[1:]) for layer, seen in like.items()}
 
+    def token_places(self) -> dict[str, Tensor]:
+        asked = [layer for layer, each in self.layouts.items() if each.kind == "tokens" and not self._pool_of(layer)]
+        if not asked:
+            return {}
+        told = tell_orders(self.network, self.tokens, self.spec.size)
+        orders = {layer: told[self.taps[layer]].order for layer in asked}
+        return {layer: _places(self.layouts[layer], order) for layer, order in orders.items() if order is not None}
+
     @classmethod
     def read_layouts(
         cls, model: str, network: nn.Module, traced: Trace, taps: Collection[Tap], size: int, options: dict[str, Any]
@@ -309,6 +317,14 @@ def trace_model(network: nn.Module, spec: InputSpec, what: str) -> Trace:
         return trace(network.eval(), torch.zeros(BATCH, 3, spec.size, spec.size))
     except Exception as error:  # whatever a library's model raises on input that it cannot take
         raise InputError(f"{what} cannot run on images of {spec.size}×{spec.size}: {one_line(error)}") from error
+
+
+def _places(layout: Layout, order: Order) -> Tensor:
+    """Row and column of each token, int64 (tokens, 2), -1 where it has no place."""
+    rows, columns = layout.grid
+    places = torch.full((layout.shape[0], 2), -1)
+    places[order] = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).view(-1, 2)
+    return places
 
 
 def _seeded(seed: int, make: Callable[[], T]) -> T:

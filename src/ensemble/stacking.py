@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from ..nonnegative import nonnegative_least_squares
 from .moments import Moments
-from .nonnegative import nonnegative_least_squares
 
 FOLDS = 10
 FEWEST = 2 * FOLDS

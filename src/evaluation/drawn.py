@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..findings import Findings
 from ..fsaverage import MESH_VERTICES
 from ..names import HEMISPHERES
 from ..recording import Recording
@@ -17,6 +18,7 @@ from .figures.mesh import Mesh, coarsened, load_meshes
 from .figures.residuals import residuals
 from .figures.surface import Values, brain_maps, flat_maps, top_of
 from .figures.training import History
+from .layers import is_pair, layer_depth
 from .predicted import SplitPredictions
 from .report import ReportFigure
 from .scores import ScoreRow, TargetScores
@@ -114,6 +116,35 @@ def brain_figures(folder: Path, split: str, subjects: Subjects, fsaverage: Path 
     return figures
 
 
+def layer_figures(
+    folder: Path, parts: Sequence[tuple[Recording, Findings]], fsaverage: Path | None
+) -> list[ReportFigure]:
+    """Which layer each vertex reads, on the inflated cortex, of models that find it.
+
+    Args:
+        folder: For the pictures.
+        parts: Each subject and what the model found of its targets; those without fsaverage vertices have no map.
+        fsaverage: As for `brain_figures`.
+    """
+    depths = [(recording, found, layer_depth(found)) for recording, found in parts if recording.vertices is not None]
+    figures = []
+    for recording, found, depth in depths:
+        if depth is None:
+            continue
+        layers = [layer for layer in found.layers if not is_pair(layer)]
+        label = f"layer, from 0 ({layers[0]}) to {len(layers) - 1} ({layers[-1]})"
+        figure = brain_maps(load_meshes(fsaverage), _placed(recording, depth), label, len(layers) - 1)
+        if figure is not None:
+            path = save_figure(figure, folder / f"layers_{recording.subject}.png")
+            title = "Layers on cortex" if len(depths) == 1 else f"Layers on cortex, {recording.subject}"
+            caption = (
+                "The layer that each vertex reads, counted from 0 in the order of the network; of a mixture of layers "
+                "the mean by their weights. Where nothing is explained the layer means nothing."
+            )
+            figures.append(ReportFigure(title, caption, path, whole=True))
+    return figures
+
+
 def pair_figures(
     folder: Path, part: SplitPredictions, responses: np.ndarray, scores: TargetScores, alone: bool
 ) -> list[ReportFigure]:
@@ -149,9 +180,14 @@ def pair_figures(
 
 def _values(recording: Recording, scores: TargetScores) -> Values:
     """The correlations of one subject by hemisphere, with their vertices."""
+    return _placed(recording, scores.pearson)
+
+
+def _placed(recording: Recording, values: np.ndarray) -> Values:
+    """A value of each target, (T,), by hemisphere, with their vertices."""
     sides = {side: recording.hemispheres == side for side in HEMISPHERES}
     vertices = np.asarray(recording.vertices)
-    return {side: (vertices[own], scores.pearson[own]) for side, own in sides.items() if own.any()}
+    return {side: (vertices[own], values[own]) for side, own in sides.items() if own.any()}
 
 
 def _means(maps: Sequence[Values]) -> Values:

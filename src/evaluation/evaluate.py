@@ -8,15 +8,22 @@ from pathlib import Path
 
 import numpy as np
 
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
 from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
 from .controls import CONTROLS, Control, control_rows, told, verdicts_of
-from .drawn import brain_figures, control_figures, pair_figures, score_figures, training_figures
+from .drawn import (
+    brain_figures,
+    control_figures,
+    layer_figures,
+    pair_figures,
+    score_figures,
+    training_figures,
+)
 from .figures.training import History
-from .found import write_findings
+from .found import write_attention, write_findings
 from .maps import write_maps
 from .predicted import SplitPredictions, scored
 from .published import published
@@ -37,6 +44,7 @@ def evaluate_run(
     fsaverage: Path | None = None,
     controls: Sequence[Control] = (),
     min_ceiling: float | None = None,
+    attention: Attention | None = None,
 ) -> Summary:
     """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
 
@@ -59,6 +67,8 @@ def evaluate_run(
         controls: What the run is held against; `controls.csv` holds their scores.
         min_ceiling: Noise ceiling below which targets are in no figure of `benchmarks.csv`, a share of variance from 0
             to 1; None leaves out none.
+        attention: Where in the image the model looked, of validation stimuli where there are any; None of models that
+            do not attend.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -77,7 +87,7 @@ def evaluate_run(
     parts = [(recordings[name], findings[name]) for name in recordings if name in findings]
 
     shown_rows, subjects = _of_split(chosen, rows, tables)
-    write_maps(folder / "maps", subjects)
+    write_maps(folder / "maps", subjects, findings)
     against = control_rows(shown, controls)
     verdicts = verdicts_of(against, controls)
     if against:
@@ -88,7 +98,9 @@ def evaluate_run(
         *control_figures(folder / "figures", chosen, against, verdicts),
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
-        *write_findings(folder, parts),
+        *write_findings(folder, parts, chosen, {recording.subject: scores for recording, scores in subjects}),
+        *write_attention(folder, attention),
+        *layer_figures(folder / "figures", parts, fsaverage),
     ]
     stimuli: list[Extremes] = []
     thumbnails = Thumbnails()

@@ -3,9 +3,11 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..recording import Recording
+from .attention import attention_maps, attention_rows
 from .bands import BandRow, band_rows
+from .figures.attention import attention_figure
 from .figures.bands import band_shares, variance_partition
 from .figures.drawing import save_figure
 from .figures.heat_map import heat_map_of, picture, plot
@@ -15,17 +17,22 @@ from .figures.stacked_bars import colours_of, stacked_bars
 from .layers import LayerRow, is_pair, layer_rows
 from .members import MemberRow, member_rows
 from .report import ReportFigure
+from .scores import TargetScores
 from .tables import write_rows
 
 _R2 = "R² is cross-validated on the training split: no held-out stimulus has a part in it."
 
 
-def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+def write_findings(
+    folder: Path, parts: Sequence[tuple[Recording, Findings]], split: str, scores: Mapping[str, TargetScores]
+) -> list[ReportFigure]:
     """Write `layers.csv`, `bands.csv` and `members.csv`, and the figures of what is known of these and of windows.
 
     Args:
         folder: The run's folder.
         parts: Each subject and what the model found of its targets.
+        split: A held-out split.
+        scores: Of each subject's targets in it, by subject.
 
     Returns:
         The figures in the report's order.
@@ -36,14 +43,45 @@ def write_findings(folder: Path, parts: Sequence[tuple[Recording, Findings]]) ->
     figures = []
     if layers:
         write_rows(folder / "layers.csv", layers)
-        figures += _layers(folder / "figures", layers, parts)
+        if parts[0][1].layer_r2:
+            figures += _layers(folder / "figures", layers, parts)
+        figures += _mixtures(folder / "figures", layers)
     if bands:
         write_rows(folder / "bands.csv", bands)
         figures += _bands(folder / "figures", bands)
     if members:
         write_rows(folder / "members.csv", members)
         figures += _members(folder / "figures", members)
-    return [*figures, *_windows(folder / "figures", parts)]
+    return [*figures, *_windows(folder / "figures", parts, split, scores)]
+
+
+def write_attention(folder: Path, attention: Attention | None) -> list[ReportFigure]:
+    """Write `attention.csv`, and the figure of where each ROI's query looks.
+
+    Args:
+        folder: The run's folder.
+        attention: None where the model does not attend.
+    """
+    if attention is None:
+        return []
+    write_rows(folder / "attention.csv", attention_rows(attention))
+    shown = attention_maps(attention)
+    if shown is None:
+        return []
+    away = shown.elsewhere
+    caption = (
+        "Where in the image each ROI's query looks: mean attention over the stimuli of the "
+        f"{attention.split} split and over heads, all layers together, on the grid of the finest. A map that is even "
+        "looks everywhere alike. "
+        + (
+            f"Between {away.min():.0%} and {away.max():.0%} goes to tokens without a place, such as class tokens. "
+            if away.max() >= 0.005
+            else ""
+        )
+        + "A ROI without the targets of smaller ROIs within it; attention.csv has the numbers, layer by layer."
+    )
+    path = save_figure(attention_figure(shown), folder / "figures" / "attention.png")
+    return [ReportFigure("Attention of the ROIs", caption, path, whole=True)]
 
 
 def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
@@ -70,6 +108,22 @@ def _layers(folder: Path, rows: Sequence[LayerRow], parts: Sequence[tuple[Record
     )
     path = save_figure(layer_curves(parts), folder / "layers.png")
     return [*figures, ReportFigure("Explained variance per layer", caption, path)]
+
+
+def _mixtures(folder: Path, rows: Sequence[LayerRow]) -> list[ReportFigure]:
+    names = list(dict.fromkeys(row.layer for row in rows))
+    figure = stacked_bars(
+        rows, colours_of(names), lambda row: (row.layer, row.weight_mean), dict, "weight, mean over targets"
+    )
+    if figure is None:
+        return []
+    caption = (
+        "How much each layer counts in the predictions of each ROI's targets. Targets that are not explained have "
+        "about even weights, and layers that are alike share theirs by chance. layers.csv has the numbers, targets.csv "
+        "each target's."
+    )
+    path = save_figure(figure, folder / "layer_weights_per_roi.png")
+    return [ReportFigure("Weights of the layers", caption, path)]
 
 
 def _bands(folder: Path, rows: Sequence[BandRow]) -> list[ReportFigure]:
@@ -111,16 +165,20 @@ def _members(folder: Path, rows: Sequence[MemberRow]) -> list[ReportFigure]:
     return [ReportFigure("Weights of the members", caption, save_figure(figure, folder / "members_per_roi.png"))]
 
 
-def _windows(folder: Path, parts: Sequence[tuple[Recording, Findings]]) -> list[ReportFigure]:
+def _windows(
+    folder: Path, parts: Sequence[tuple[Recording, Findings]], split: str, scores: Mapping[str, TargetScores]
+) -> list[ReportFigure]:
     figures = []
     for recording, findings in parts:
-        by_side = windows_by_side(recording, findings)
-        figure = receptive_fields(by_side)
+        own = scores.get(recording.subject)
+        by_side = windows_by_side(recording, findings, None if own is None else own.r2)
+        figure = receptive_fields(by_side, f"R², {split} split" if findings.cv_r2 is None else "cross-validated R²")
         if figure is not None:
             alone = len(parts) == 1
             name = "receptive_fields" if alone else f"receptive_fields_{recording.subject}"
             title = "Receptive fields" if alone else f"Receptive fields, {recording.subject}"
-            caption = _windows_caption(by_side, recording.num_targets)
+            source = f"R² is that of the {split} split." if findings.cv_r2 is None else _R2
+            caption = f"{_windows_caption(by_side, recording.num_targets)} {source}"
             figures.append(ReportFigure(title, caption, save_figure(figure, folder / f"{name}.png")))
     return figures
 
@@ -134,5 +192,5 @@ def _windows_caption(by_side: Mapping[str, Windows], num_targets: int) -> str:
         f"windows of up to {MOST_CIRCLES} best targets per hemisphere; a circle's radius is one standard deviation. "
         "Middle: mean of all windows. Right: size against the distance from the image's centre; dots grow with the "
         "number of targets, the line is their mean. If the eyes rested on the centre, each hemisphere is expected to "
-        f"look at the other side of the image. {_R2}"
+        "look at the other side of the image."
     )

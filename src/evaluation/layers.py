@@ -1,7 +1,9 @@
 """Which layer explains which ROI: `layers.csv`."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+
+import numpy as np
 
 from ..findings import Findings
 from ..recording import Recording
@@ -20,7 +22,8 @@ class LayerRow:
         layer: A layer, or a pair "a + b".
         n_targets: Targets of the ROI.
         r2_mean: Cross-validated R² of a model of this layer, mean over the targets that have one.
-        chosen: How many targets chose this layer; None where no layer was chosen.
+        chosen: How many targets chose this layer, or have it count most; None where no layer was chosen.
+        weight_mean: How much the layer counts, mean over the targets; None where layers have no weights.
     """
 
     subject: str
@@ -30,6 +33,7 @@ class LayerRow:
     n_targets: int
     r2_mean: float | None
     chosen: int | None
+    weight_mean: float | None = None
 
 
 def layer_rows(recording: Recording, findings: Findings) -> list[LayerRow]:
@@ -42,12 +46,33 @@ def layer_rows(recording: Recording, findings: Findings) -> list[LayerRow]:
             roi,
             layer,
             n_targets=len(members),
-            r2_mean=mean_known(values[members]),
+            r2_mean=_mean(findings.layer_r2, layer, members),
             chosen=None if choices is None else int((choices[members] == layer).sum()),
+            weight_mean=_mean(findings.layer_weight, layer, members),
         )
         for hemisphere, roi, members in groups_of(recording)
-        for layer, values in findings.layer_r2.items()
+        for layer in findings.layers
     ]
+
+
+def _mean(by_layer: Mapping[str, np.ndarray], layer: str, members: np.ndarray) -> float | None:
+    return mean_known(by_layer[layer][members]) if layer in by_layer else None
+
+
+def layer_depth(findings: Findings) -> np.ndarray | None:
+    """Where in the network each target reads, float64 (T,): 0 for the first layer, 1 for the next.
+
+    Of a mixture the mean by its weights. NaN where a pair was chosen or the choice means nothing; None where the layers
+    are of several networks, which have no one order, or a single one.
+    """
+    layers = [layer for layer in findings.layers if not is_pair(layer)]
+    if len(layers) < 2 or len(in_series(layers)) > 1 or (findings.layer is None and not findings.layer_weight):
+        return None
+    if findings.layer_weight:
+        weight = np.stack([findings.layer_weight[layer] for layer in layers]).astype(np.float64)  # (layers, T)
+        return np.arange(len(layers)) @ weight
+    places = {layer: float(place) for place, layer in enumerate(layers)}
+    return np.array([places.get(name, np.nan) for name in chosen_layers(findings)])
 
 
 def is_pair(layer: str) -> bool:

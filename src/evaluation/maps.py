@@ -7,16 +7,20 @@ from pathlib import Path
 import numpy as np
 
 from ..atomic import replacing
+from ..findings import Findings
 from ..fsaverage import MESH_VERTICES
 from ..names import HEMISPHERES
 from ..recording import Grid, Recording
+from .layers import layer_depth
 from .scores import TargetScores
 
 MAPPED = ("pearson", "r2", "noise_ceiling", "score")
 """Figures of targets that are mapped, where they are known."""
 
 
-def write_maps(folder: Path, subjects: Sequence[tuple[Recording, TargetScores]]) -> None:
+def write_maps(
+    folder: Path, subjects: Sequence[tuple[Recording, TargetScores]], findings: Mapping[str, Findings] | None = None
+) -> None:
     """Write `maps/` of a run, of each subject whose targets have a place.
 
     Of fsaverage vertices `{lh,rh}.NAME.gii` and `{lh,rh}.NAME_fsaverage_space.npy`, float32 (163842,), NaN outside,
@@ -26,10 +30,14 @@ def write_maps(folder: Path, subjects: Sequence[tuple[Recording, TargetScores]])
     Args:
         folder: The run's `maps/`; it is made where there is something to write.
         subjects: Recordings with their targets' scores in one split.
+        findings: What the model found, by subject: where targets read layers, NAME `layer` is how deep.
     """
     for recording, scores in subjects:
         beginning = "" if len(subjects) == 1 else f"{recording.subject}."
         figures = {f"{beginning}{name}": getattr(scores, name) for name in MAPPED}
+        depth = layer_depth(findings[recording.subject]) if findings and recording.subject in findings else None
+        if depth is not None:
+            figures[f"{beginning}layer"] = depth
         figures = {name: values for name, values in figures.items() if not np.isnan(values).all()}
         if recording.vertices is not None:
             _write_surface(folder, recording, recording.vertices, figures)

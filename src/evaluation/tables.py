@@ -107,15 +107,19 @@ def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
     of_bands = [field.name for field in fields(findings) if field.name.startswith(("band_", "unique_"))]
     for name in of_bands:
         columns |= {f"{name}_{band}": _as_typed(values) for band, values in getattr(findings, name).items()}
+    columns |= {f"layer_weight_{layer}": _as_typed(values) for layer, values in findings.layer_weight.items()}
     return columns | {f"weight_{member}": _as_typed(values) for member, values in findings.member_weight.items()}
 
 
 def chosen_layers(findings: Findings) -> np.ndarray:
-    """Name of the layer that each target chose, str (T,); "" where its R² is unknown and the choice means nothing."""
+    """Name of the layer that each target chose, or that counts most for it, str (T,).
+
+    "" where its R² or its weight is unknown and the choice means nothing.
+    """
     assert findings.layer is not None
-    r2 = np.stack(list(findings.layer_r2.values()))  # (layers, T)
-    known = ~np.isnan(r2[findings.layer, np.arange(len(findings.layer))])
-    return np.where(known, np.array(list(findings.layer_r2))[findings.layer], "")
+    told = np.stack(list((findings.layer_r2 or findings.layer_weight).values()))  # (layers, T)
+    known = ~np.isnan(told[findings.layer, np.arange(len(findings.layer))])
+    return np.where(known, np.array(findings.layers)[findings.layer], "")
 
 
 def _targets(

@@ -15,9 +15,12 @@ from .heads.factorized import FactorizedReadout
 from .heads.framewise import FramewiseHead
 from .heads.fully_connected import FullyConnectedHead
 from .heads.gaussian import GaussianMaskReadout, GaussianReadout
+from .heads.layer_mixture import LayerMixture
 from .heads.linear import LinearHead
 from .heads.mlp import MlpHead, ResidualMlpHead
+from .heads.query_decoder import QueryDecoder
 from .heads.recurrent import RecurrentHead
+from .heads.retinotopic import RetinotopicReadout
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
 from .heads.vertex_decoder import VertexDecoder
@@ -30,6 +33,7 @@ from .shifted import ShiftedEncoder
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
+from .trunks.projection import LayerProjection
 from .trunks.shallow_cnn import ShallowCnn
 from .weight_averaging import ExponentialMovingAverage
 
@@ -51,6 +55,8 @@ __all__ = [
     "GaussianReadout",
     "Gradual",
     "Head",
+    "LayerMixture",
+    "LayerProjection",
     "LayerSelectionModule",
     "LinearHead",
     "Lora",
@@ -61,9 +67,11 @@ __all__ = [
     "NoiseCeilingWeightedMse",
     "OneCycle",
     "OneMinusCorrelation",
+    "QueryDecoder",
     "RecurrentHead",
     "Regression",
     "ResidualMlpHead",
+    "RetinotopicReadout",
     "Ridge",
     "RidgeModule",
     "RoiEarlyStopping",

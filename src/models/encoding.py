@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -18,6 +18,7 @@ from torch.optim.lr_scheduler import StepLR
 from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
+from ..findings import Attention
 from ..names import VALIDATION
 from .calibration import Calibration
 from .categories import CategoryObjective
@@ -140,6 +141,7 @@ class EncodingModule(PredictingModule):
         self.make_optimizer = optimizer
         self.make_scheduler = scheduler
         self.loss_meter = LossMeter(num_targets)
+        self.attention: Attention | None = None  # of heads that look, once they have been tested
 
     @classmethod
     def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -292,6 +294,10 @@ class EncodingModule(PredictingModule):
         features = self._features(full := batch.padded(self.facts.batch_size))
         prediction = self._in_units(self._read(features, full), batch.targets)[: len(batch)]
         split = self.facts.evaluated[dataloader_idx]
+        if split == self._watched:
+            frames = max(1, len(next(iter(features.values()))) // max(1, len(full)))  # of clips each is looked at
+            shown = {layer: each[: frames * len(batch)] for layer, each in features.items()}
+            self.head.watch(shown, batch.subject)
         self.metrics.update(split, prediction, batch.response, batch.targets)
         if self.categories is not None:
             per_stimulus = {layer: each.unflatten(0, (len(full), -1)) for layer, each in features.items()}
@@ -300,10 +306,18 @@ class EncodingModule(PredictingModule):
             )
         return {"prediction": prediction}
 
+    @property
+    def _watched(self) -> str:
+        """The held-out split in which the head is watched."""
+        evaluated = self.facts.evaluated
+        return VALIDATION if VALIDATION in evaluated else evaluated[0]
+
     def on_test_epoch_end(self) -> None:
         for split in self.facts.evaluated:
             self.log_dict(self.metrics.take(split))
         self._log_categories()
+        found = self.head.attention()
+        self.attention = None if found is None else replace(found, split=self._watched)
 
     def on_fit_end(self) -> None:
         """Bring predictions to the responses' scale where the loss is blind to it, by held-out stimuli if any."""

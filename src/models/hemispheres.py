@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
+from ..findings import Attention, Findings
 from ..names import HEMISPHERES
 from .demand import size_of_made
 from .finetuning import Finetuning
@@ -37,6 +38,12 @@ class HemisphereEncoder(Encoder):
             for side, encoder in self.encoders.items()
             for layer, features in encoder(images).items()
         }
+
+    def token_places(self) -> dict[str, Tensor]:
+        """Of either copy, under the names by which its head knows the layers."""
+        encoder = self.encoders[HEMISPHERES[0]]
+        assert isinstance(encoder, Encoder)
+        return encoder.token_places()
 
     def settings(self) -> dict[str, object]:
         return {side: encoder.identity() for side, encoder in self.encoders.items() if isinstance(encoder, Encoder)}
@@ -155,6 +162,20 @@ class HemisphereHead(Head):
         self._make_heads(facts)
         for side, own in zip(HEMISPHERES, self.targets, strict=True):
             self._head(side).fill(facts.of(own.cpu()))
+
+    def findings(self) -> Findings | None:
+        found = [self._head(side).findings() for side in HEMISPHERES]
+        known = [each for each in found if each is not None]
+        return Findings.joined(known).of(self.order.cpu().numpy()) if len(known) == len(HEMISPHERES) else None
+
+    def watch(self, features: Features, subject: int) -> None:
+        for side in HEMISPHERES:
+            self._head(side).watch(self._of(side, features), subject)
+
+    def attention(self) -> Attention | None:
+        found = [self._head(side).attention() for side in HEMISPHERES]
+        known = [each for each in found if each is not None]
+        return Attention.joined(known) if known else None
 
     def _make_heads(self, facts: Facts) -> None:
         lh, rh = _sides(facts)

@@ -34,5 +34,8 @@ class ShiftedEncoder(Encoder):
     def feature_shapes(self) -> FeatureShapes:
         return self.encoder.feature_shapes()
 
+    def token_places(self) -> dict[str, Tensor]:
+        return self.encoder.token_places()
+
     def settings(self) -> dict[str, object]:
         return {"of": self.encoder.identity(), "pixels": self.pixels}

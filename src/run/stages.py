@@ -8,6 +8,7 @@ import resource
 import shlex
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ from PIL import Image
 
 from ..errors import InputError
 from ..evaluation import Control, History, Summary, evaluate_run, write_submission
-from ..findings import Findings
+from ..findings import Attention, Findings
 from ..models import RoiEarlyStopping
 from ..recording import Recording
 from ..results.configuration import flat
@@ -108,6 +109,7 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         fsaverage=cli.config.report.fsaverage,
         controls=controls,
         min_ceiling=cli.config.report.min_ceiling,
+        attention=_attention(cli),
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)
@@ -146,12 +148,22 @@ def _categories(cli: EncodingCLI) -> dict[str, str]:
 
 
 def _findings(cli: EncodingCLI) -> dict[str, Findings]:
-    """What the model found, by subject; nothing where it is one that only predicts."""
-    found: Findings | None = getattr(cli.model, "findings", None)
+    """What the model, or its trained head, found by subject; nothing where it is one that only predicts."""
+    found: Findings | None = getattr(cli.model, "findings", None) or cli.model.head.findings()
     if found is None:
         return {}
     data = cli.datamodule
     return {each.subject: found.of(data.targets_of(index)) for index, each in enumerate(data.recordings)}
+
+
+def _attention(cli: EncodingCLI) -> Attention | None:
+    """Where in the image the model looked, with what its encoder knows of the tokens' places."""
+    found: Attention | None = cli.model.attention
+    encoder = cli.datamodule.encoder or cli.model.backbone
+    if found is None or encoder is None:
+        return found
+    of_encoder = {layer: places.numpy() for layer, places in encoder.token_places().items()}
+    return replace(found, places={**of_encoder, **found.places})
 
 
 def _restored(cli: EncodingCLI) -> dict[str, int]:

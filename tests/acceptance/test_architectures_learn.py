@@ -19,6 +19,7 @@ VONE = {"encoder": {"class_path": "calcarine.encoders.VOneEncoder", "init_args":
 RESNET = {"model": "test_resnet", "weights": "random", "layers": ["layer2"]}  # timm's smallest
 BOTTLENECK = {**CELLS, "layers": ["bottleneck"], "visual_degrees": 3.0}
 AVERAGE = {"class_path": "calcarine.models.ExponentialMovingAverage", "init_args": {"decay": 0.9}}
+LAYERS = ["luminance", "colour"]
 PIXELS = {"encoder": {"class_path": "calcarine.encoders.PixelEncoder"}}
 
 
@@ -141,6 +142,49 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "data": MAPS,
         "model": convolutional("GaussianMaskReadout", kernels=[1, 3]),
         "trainer": {"max_epochs": 10},
+    },
+    "layer_mixture": {
+        "data": {"encoder": {"class_path": "calcarine.encoders.GaborEncoder", "init_args": {"layers": LAYERS}}},
+        "model": {"head": {"class_path": "calcarine.models.LayerMixture"}},
+    },
+    "retinotopic_readout": {
+        "data": MAPS,
+        "model": {
+            "head": {"class_path": "calcarine.models.RetinotopicReadout", "init_args": {"scales": 3}},
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 4e-3}},
+        },
+    },
+    "memory_encoding_model": {
+        "data": MAPS,
+        "model": {
+            "head": {
+                "class_path": "calcarine.models.TrunkHead",
+                "init_args": {
+                    "trunk": {"class_path": "calcarine.models.LayerProjection", "init_args": {"width": 64}},
+                    "readout": {
+                        "class_path": "calcarine.models.LayerMixture",
+                        "init_args": {
+                            "shared": True,
+                            "readout": {
+                                "class_path": "calcarine.models.RetinotopicReadout",
+                                "init_args": {"scales": 2},
+                            },
+                        },
+                    },
+                },
+            },
+            "optimizer": {"class_path": "torch.optim.AdamW", "init_args": {"lr": 4e-3}},
+        },
+    },
+    "query_decoder": {
+        "data": MAPS,
+        "model": {"head": {"class_path": "calcarine.models.QueryDecoder", "init_args": {"width": 64}}},
+    },
+    "query_decoder_of_places": {
+        "data": MAPS,
+        "model": {
+            "head": {"class_path": "calcarine.models.QueryDecoder", "init_args": {"width": 64, "queries": "place"}}
+        },
     },
     "cross_subject": {
         "data": {

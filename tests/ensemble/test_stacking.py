@@ -2,8 +2,8 @@
 
 import numpy as np
 import pytest
-from calcarine.ensemble.nonnegative import nonnegative_least_squares
 from calcarine.ensemble.stacking import PULLS, average, stack
+from calcarine.nonnegative import nonnegative_least_squares
 from scipy.optimize import nnls
 
 

@@ -1,13 +1,14 @@
 """What a model found, in tables: exact numbers from findings made by hand."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 from calcarine.evaluation import History, SplitPredictions, evaluate_run
 from calcarine.evaluation.bands import BandRow, band_rows
-from calcarine.evaluation.layers import LayerRow, layer_rows
+from calcarine.evaluation.layers import LayerRow, layer_depth, layer_rows
 from calcarine.evaluation.tables import finding_columns, write_rows
 from calcarine.findings import Findings
 from calcarine.recording import Recording, Responses, Roi
@@ -54,6 +55,10 @@ BANDED = Findings(
         "shared": values(0, NAN, 0, 0.25, -0.125),
     },
 )
+MIXED = Findings(
+    layer_weight={"conv": values(0.75, 0.5, 0.25, 0.125, 0.25), "fc": values(0.25, 0.5, 0.75, 0.875, 0.75)},
+    layer=np.array([0, 0, 1, 1, 1]),
+)
 WINDOWED = Findings(
     cv_r2=values(0.5, NAN, 0.5, 0.5, 0.0),
     window=np.array([[0.1, 0.2, 0.05]] * 3 + [[0.5, 0.5, np.inf]] * 2, dtype=np.float32),
@@ -80,6 +85,27 @@ def test_layers_by_roi_are_means_over_the_targets_that_have_a_value() -> None:
         LayerRow("subj01", "both", "all", "fc", 5, 0.0625, 2),
         LayerRow("subj01", "both", "all", "conv + fc", 5, 0.03125, 0),
     ]
+
+
+def test_layers_that_are_mixed_have_weights_and_a_depth() -> None:
+    rows = layer_rows(recording(), MIXED)
+    assert rows[:2] == [
+        LayerRow("subj01", "lh", "V1", "conv", 2, None, 2, 0.625),
+        LayerRow("subj01", "lh", "V1", "fc", 2, None, 0, 0.375),
+    ]
+    columns = finding_columns(MIXED)
+    assert list(columns) == ["layer", "layer_weight_conv", "layer_weight_fc"]
+    assert columns["layer"] == ["conv", "conv", "fc", "fc", "fc"]
+    depth = layer_depth(MIXED)
+    assert depth is not None
+    np.testing.assert_allclose(depth, [0.25, 0.5, 0.75, 0.875, 0.75])
+    np.testing.assert_array_equal(layer_depth(LAYERED), [0, NAN, 0, 1, 1])
+    pair = replace(LAYERED, layer=np.array([2, 0, 0, 1, 1]))
+    np.testing.assert_array_equal(layer_depth(pair), [NAN, NAN, 0, 1, 1])
+    assert layer_depth(BANDED) is None
+    assert (
+        layer_depth(Findings(layer_weight={"a:conv": values(1), "b:conv": values(0)}, layer=np.zeros(1, int))) is None
+    )
 
 
 def test_layers_that_nobody_chose_from_have_no_choices() -> None:
@@ -130,7 +156,8 @@ def test_columns_of_targets_say_what_was_found() -> None:
 def test_unknown_cells_are_empty(tmp_path: Path) -> None:
     write_rows(tmp_path / "a.csv", layer_rows(recording(), LAYERED)[9:11])
     assert (tmp_path / "a.csv").read_text() == (
-        "subject,hemisphere,roi,layer,n_targets,r2_mean,chosen\nsubj01,rh,aTL,conv,0,,0\nsubj01,rh,aTL,fc,0,,0\n"
+        "subject,hemisphere,roi,layer,n_targets,r2_mean,chosen,weight_mean\n"
+        "subj01,rh,aTL,conv,0,,0,\nsubj01,rh,aTL,fc,0,,0,\n"
     )
 
 
@@ -183,6 +210,7 @@ def test_subjects_keep_their_own_findings(tmp_path: Path) -> None:
     [
         (LAYERED, ["layers_per_roi", "layers"], ["optimistic", "layers.csv has the numbers, those of pairs too"]),
         (BANDED, ["band_shares", "variance_partition"], ["product measure", "shared"]),
+        (MIXED, ["layer_weights_per_roi"], ["How much each layer counts"]),
         (WINDOWED, ["receptive_fields"], ["3 of 5 have an R² over 0.05; of these 1 look at the whole image and 2"]),
     ],
 )
@@ -190,7 +218,7 @@ def test_the_report_shows_and_explains_them(tmp_path: Path, findings: Findings, 
     folder = run(tmp_path / "run", [recording()], {"subj01": findings})
     assert {f"{name}.png" for name in names} < {path.name for path in (folder / "figures").iterdir()}
     text = (folder / "report.html").read_text(encoding="utf-8")
-    assert text.count("cross-validated on the training split") == len(names)
+    assert text.count("cross-validated on the training split") == (0 if findings is MIXED else len(names))
     assert all(words in text for words in said)
     drawn = {"layers_per_roi"} & set(names)  # by Plotly
     assert text.count('<img alt="') == 1 + len(names) - len(drawn)  # with the residuals

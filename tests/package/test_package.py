@@ -26,7 +26,28 @@ def flags_of(part: str) -> list[str]:
     return [f"--{part}=TorchvisionEncoder", *(each.replace("--", f"--{part}.", 1) for each in RESNET)]
 
 
+MIXTURE = {
+    "class_path": "TrunkHead",
+    "init_args": {
+        "trunk": {"class_path": "LayerProjection", "init_args": {"width": 8}},
+        "readout": {
+            "class_path": "LayerMixture",
+            "init_args": {
+                "shared": True,
+                "readout": {"class_path": "RetinotopicReadout", "init_args": {"from_cortex": False, "scales": 2}},
+            },
+        },
+    },
+}
 MODELS = {
+    "mixture": [
+        "--data.encoder=GaborEncoder", "--data.encoder.layers=[luminance,colour]",
+        f"--model.head={json.dumps(MIXTURE)}", "--trainer.max_epochs=1",
+    ],
+    "query decoder": [
+        "--data.encoder=PixelEncoder", "--data.encoder.size=8", "--model.head=QueryDecoder", "--model.head.width=16",
+        "--trainer.max_epochs=1",
+    ],
     "encoder": [*flags_of("data.encoder"), "--model=RidgeModule"],
     "backbone": ["--data.encoder=null", "--data.image_size=32", *flags_of("model.backbone"), "--trainer.max_epochs=1"],
     "projected": [

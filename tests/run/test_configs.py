@@ -28,6 +28,7 @@ SMALL_MODELS: dict[object, dict[str, Any]] = {
     "resnet50": {"model": "resnet18"},
     "resnet152": {"model": "resnet18"},
     "densenet169": {"model": "densenet121"},
+    "vit_base_patch14_dinov2.lvd142m": {"model": "vit_tiny_patch16_224"},  # 12 blocks too
 }
 WRITERS: dict[str, Callable[[Path], object]] = {
     "calcarine.data.Folder": lambda root: write_folder(root, 60),

@@ -28,7 +28,7 @@ class Windows:
     Args:
         centre: float64 (t, 2), x from the left and y from the top, in image widths.
         size: Standard deviation in image widths, float64 (t,).
-        r2: Cross-validated R², float64 (t,).
+        r2: Cross-validated R², or that of held-out stimuli, float64 (t,).
         whole: How many explained targets look at the whole image instead.
     """
 
@@ -48,9 +48,16 @@ class Windows:
         return np.linalg.norm(self.centre - 0.5, axis=1)
 
 
-def windows_by_side(recording: Recording, findings: Findings) -> dict[str, Windows]:
-    """Windows by hemisphere; without hemispheres all of them under ""."""
-    window, r2 = findings.window, findings.cv_r2
+def windows_by_side(recording: Recording, findings: Findings, held_out: np.ndarray | None = None) -> dict[str, Windows]:
+    """Windows by hemisphere; without hemispheres all of them under "".
+
+    Args:
+        recording: The subject.
+        findings: What the model found of its targets.
+        held_out: R² of held-out stimuli, (T,), NaN where unknown, which tells what is explained where nothing was
+            cross-validated.
+    """
+    window, r2 = findings.window, held_out if findings.cv_r2 is None else findings.cv_r2
     if window is None or r2 is None:
         return {}
     sides = [side for side, *_ in SIDES if (recording.hemispheres == side).any()]
@@ -69,11 +76,12 @@ def windows_by_side(recording: Recording, findings: Findings) -> dict[str, Windo
     return found
 
 
-def receptive_fields(by_side: dict[str, Windows]) -> Figure | None:
+def receptive_fields(by_side: dict[str, Windows], r2: str = "cross-validated R²") -> Figure | None:
     """A row for each hemisphere: the best windows as circles, all windows' coverage of the image, size by eccentricity.
 
     Args:
         by_side: Windows by hemisphere, as `windows_by_side` makes them.
+        r2: What their R² is called.
 
     Returns:
         The figure, or None where no target has a window.
@@ -106,7 +114,7 @@ def receptive_fields(by_side: dict[str, Windows]) -> Figure | None:
         axes.set_title(title, fontsize=10, color=INK)
     grid[-1, 2].set_xlabel("eccentricity (image widths)", color=INK, fontsize=9)
     for column, mappable, label in (
-        (0, edge, "cross-validated R²"),
+        (0, edge, r2),
         (1, shade, "mean height of the windows"),
     ):
         bar = figure.colorbar(mappable, ax=grid[:, column], location="bottom", aspect=25, shrink=0.8, pad=0.02)

@@ -12,8 +12,8 @@ from ...errors import InputError
 from ...findings import SHARED, Findings
 from ..heads.base import Head
 from ..regression.banded_ridge import BandedFit, draw_shares, fit_banded
-from ..regression.penalties import PENALTIES
-from .base import Selection, WholeRowsModule, place_in, write_linear
+from ..regression.penalties import PENALTIES, Selection
+from .base import WholeRowsModule, place_in, write_linear
 from .gathered import WholeRows
 
 

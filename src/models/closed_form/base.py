@@ -5,7 +5,7 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
@@ -23,12 +23,10 @@ from ..heads.stored import StoredHead
 from ..heads.subjects import SubjectHeads
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
-from ..regression.penalties import sort_penalties
+from ..regression.penalties import Selection, sort_penalties
 from .gathered import SummedRows, WholeRows
 
 log = logging.getLogger(__name__)
-
-Selection = Literal["target", "roi", "all"]
 
 Gathered = TypeVar("Gathered", bound=SummedRows | WholeRows)
 

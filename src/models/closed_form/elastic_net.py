@@ -8,7 +8,8 @@ from ...batch import FeatureShapes
 from ...findings import Findings
 from ..heads.base import Head
 from ..regression.elastic_net import ElasticNet
-from .base import Selection, WholeRowsModule, write_linear
+from ..regression.penalties import Selection
+from .base import WholeRowsModule, write_linear
 from .gathered import WholeRows
 
 

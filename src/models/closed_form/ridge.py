@@ -9,8 +9,8 @@ from ...batch import Batch, Features, FeatureShapes, flatten
 from ...findings import Findings
 from ..demand import ridge_from_rows, ridge_from_sums
 from ..heads.base import Head
-from ..regression.penalties import PENALTIES
-from .base import ClosedFormModule, Selection, place_in, write_linear
+from ..regression.penalties import PENALTIES, Selection
+from .base import ClosedFormModule, place_in, write_linear
 from .gathered import SummedRows, WholeRows, keep_rows, sums_are_fewer
 
 

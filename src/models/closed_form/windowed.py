@@ -13,11 +13,11 @@ from ...findings import Findings
 from ..heads.base import Head
 from ..heads.window_pool import WindowPool, candidate_windows
 from ..heads.windowed import KernelWindowedHead, LinearWindowedHead, WindowedHead
-from ..regression.penalties import PENALTIES
+from ..regression.penalties import PENALTIES, Selection
 from ..regression.rbf_ridge import fit_rbf_ridge
 from ..regression.ridge import fit_ridge
 from ..regression.window_ridge import best_windows
-from .base import Selection, WholeRowsModule
+from .base import WholeRowsModule
 from .gathered import WholeRows
 
 RBF_PENALTIES = (0.015, 0.05, 0.15, 0.5, 1.5, 5.0)  # a kernel's entries are at most 1

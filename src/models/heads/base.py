@@ -6,6 +6,7 @@ from math import prod
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
+from ...findings import Attention, Findings
 from ...recipe import Remakable
 
 ALL = "all"
@@ -67,6 +68,20 @@ class Head(Remakable, nn.Module, ABC):
             subject: As in `Batch`.
         """
         return self(features)
+
+    def findings(self) -> Findings | None:
+        """What the trained weights say of each target beside its predictions; None where they say nothing."""
+        return None
+
+    def watch(self, features: Features, subject: int) -> None:
+        """Look at held-out stimuli of one subject once training has ended, for `attention`."""
+
+    def attention(self) -> Attention | None:
+        """Where it looked in all stimuli that any rank watched, which are then forgotten; None where it does not look.
+
+        To be called on every rank.
+        """
+        return None
 
     def subject_of(self, weight: str) -> int | None:
         """Whose a weight is alone, by its name in the state dict of the module; None where all subjects share it.

@@ -7,6 +7,7 @@ from torch import Tensor
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
+from ...findings import Attention, Findings
 from .base import Head
 from .linear import LinearHead
 
@@ -77,6 +78,15 @@ class FramewiseHead(FrameHead):
     def fill(self, facts: Facts) -> None:
         super().fill(facts)
         self.head.fill(replace(facts, frames=None))
+
+    def findings(self) -> Findings | None:
+        return self.head.findings()
+
+    def watch(self, features: Features, subject: int) -> None:
+        self.head.watch(self._frames(features), subject)
+
+    def attention(self) -> Attention | None:
+        return self.head.attention()
 
     @property
     def of_subjects(self) -> bool:

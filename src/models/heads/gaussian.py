@@ -8,11 +8,11 @@ from torch import Tensor, nn
 
 from ...batch import FeatureShapes
 from ...errors import InputError
-from .spatial import MaskedReadout, SpatialReadout
+from .spatial import ChunkedReadout, MaskedReadout
 from .window_pool import window_weights
 
 
-class GaussianReadout(SpatialReadout):
+class GaussianReadout(ChunkedReadout):
     """Each target reads the maps at one point (Lurz et al. 2021).
 
     In training the point is drawn for each stimulus anew from the target's Gaussian, whose mean and covariance are

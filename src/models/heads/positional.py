@@ -3,6 +3,9 @@
 import torch
 from torch import Tensor
 
+from ...batch import Facts
+from ...errors import InputError
+
 SHORTEST, LONGEST = 4.0, 400.0
 """Wavelengths in millimetres.
 
@@ -10,6 +13,23 @@ The shortest is twice a voxel's side at 7 T (1.8 mm): the finest that such respo
 fsaverage, 1 mm apart, differ by a quarter of it. On a quarter of the longest, 100 mm to either side, a sine grows all
 the way, so that no two places of a hemisphere look alike.
 """
+
+
+def check_places(facts: Facts, head: str, otherwise: str = "choose another head") -> None:
+    """Raise InputError where a target's place is unknown.
+
+    Args:
+        facts: Of the targets.
+        head: The head that needs them, by its name.
+        otherwise: What to do where a format has no places.
+    """
+    unknown = int(facts.coordinates.isnan().any(1).sum())
+    if unknown:
+        raise InputError(
+            f"--model.head {head}: expected the place of every target in mm, found none for {unknown} of "
+            f"{len(facts.coordinates)}; give a Folder coordinates.npy, or where the format has no places "
+            f"(Algonauts2021, ItSpikes) {otherwise}"
+        )
 
 
 def places_in_roi(coordinates: Tensor, groups: Tensor) -> Tensor:

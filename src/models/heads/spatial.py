@@ -6,24 +6,19 @@ from math import prod
 
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
 from .base import Head
-
-HELD_AT_ONCE = 1 << 25  # numbers, 128 MB: what is made for a chunk of targets beside their predictions
+from .chunks import in_chunks
 
 
 class SpatialReadout(Head):
     """Each target looks at a place, which is the same in all layers, and weights what the maps hold there.
 
-    A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. Where
-    targets are many, they come in chunks, and what is made for a chunk is made again for the gradient: 20,000 targets
-    on a batch of 64 with 192 channels would else keep 1 GB.
-
-    It starts where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts
-    the weights, not the places, which are vectors.
+    A weight for every channel and a place take far fewer numbers than a weight for every channel and cell. It starts
+    where every target is predicted by its mean, looking at the middle of the image. `--model.l1` counts the weights,
+    not the places, which are vectors.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer, each (channels, rows, columns).
@@ -51,20 +46,18 @@ class SpatialReadout(Head):
     def places(self, batch: int) -> Tensor:
         """Where each target looks, (num_targets, *place), for a batch of so many stimuli."""
 
+
+class ChunkedReadout(SpatialReadout):
+    """Where targets are many, they come in chunks, and what is made for a chunk is made again for the gradient.
+
+    20,000 targets on a batch of 64 with 192 channels would else keep 1 GB.
+    """
+
     def forward(self, features: Features) -> Tensor:
         layers = list(features.values())
-        batch = len(layers[0])
-        size = max(1, HELD_AT_ONCE // max(1, self.held(layers)))
-        pieces = zip(self.places(batch).split(size), self.weight.split(size), strict=True)
-        if self.num_targets <= size:
-            (piece,) = pieces
-            return self.read_chunk(*piece, *layers) + self.bias
-        # What is random, the places, is drawn outside: the second pass needs no state of the generator.
-        read = [
-            checkpoint(self.read_chunk, *piece, *layers, use_reentrant=False, preserve_rng_state=False)
-            for piece in pieces
-        ]
-        return torch.cat(read, dim=1) + self.bias  # (B, num_targets)
+        # What is random, the places, is drawn outside of chunks: the second pass needs no state of the generator.
+        of_targets = (self.places(len(layers[0])), self.weight)
+        return in_chunks(self.read_chunk, self.held(layers), of_targets, layers) + self.bias  # (B, num_targets)
 
     @abstractmethod
     def held(self, layers: Sequence[Tensor]) -> int:
@@ -81,7 +74,7 @@ class SpatialReadout(Head):
         """
 
 
-class MaskedReadout(SpatialReadout):
+class MaskedReadout(ChunkedReadout):
     """Each target weights all cells by masks of its own.
 
     With one look the maps are masked, then weighted. With more, weights and masks are multiplied first, to one weight

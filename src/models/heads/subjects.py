@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
+from ...findings import Attention, Findings
 from .base import ALL, Head
 
 
@@ -76,6 +77,20 @@ class SubjectHeads(Head):
     def fill(self, facts: Facts) -> None:
         for index, head in self.own.items():
             head.fill(facts.of(self.targets[index]))
+
+    def findings(self) -> Findings | None:
+        found = [head.findings() for head in self.own.values()]
+        known = [each for each in found if each is not None]
+        return Findings.joined(known) if known and len(known) == len(found) else None
+
+    def watch(self, features: Features, subject: int) -> None:
+        if subject in self.own:
+            self.own[subject].watch(features, subject)
+
+    def attention(self) -> Attention | None:
+        found = [head.attention() for head in self.own.values()]
+        known = [each for each in found if each is not None]
+        return Attention.joined(known) if known else None
 
     def forward(self, features: Features) -> Tensor:
         return torch.cat([head(features) for head in self.own.values()], dim=1)  # (batch, num_targets)

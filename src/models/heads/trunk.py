@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
+from ...findings import Attention, Findings
 from ..demand import size_of_made
 from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
@@ -65,6 +66,7 @@ class TrunkHead(Head):
         if freeze_trunk:
             self.trunk.requires_grad_(False).eval()
         self.make_readout = readout
+        self.random_state = torch.get_rng_state()  # readouts start alike on any number of ranks
         self.readouts = nn.ModuleList()
 
     @classmethod
@@ -89,10 +91,27 @@ class TrunkHead(Head):
         targets = list(facts.subjects.values())
         if not len(self.readouts):
             shapes = self.trunk.feature_shapes()
-            self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in targets)
+            with torch.random.fork_rng(devices=[]):
+                torch.set_rng_state(self.random_state)
+                self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in targets)
         for readout, part in zip(self.readouts, targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
+
+    def findings(self) -> Findings | None:
+        found = [readout.findings() for readout in self.readouts if isinstance(readout, Head)]
+        known = [each for each in found if each is not None]
+        return Findings.joined(known) if known and len(known) == len(self.readouts) else None
+
+    def watch(self, features: Features, subject: int) -> None:
+        readout = self.readouts[subject]
+        assert isinstance(readout, Head)
+        readout.watch(self.trunk(features), subject)
+
+    def attention(self) -> Attention | None:
+        found = [readout.attention() for readout in self.readouts if isinstance(readout, Head)]
+        known = [each for each in found if each is not None]
+        return Attention.joined(known) if known else None
 
     def train(self, mode: bool = True) -> "TrunkHead":
         """As every module's, but a frozen trunk stays in evaluation mode."""

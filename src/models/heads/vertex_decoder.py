@@ -10,7 +10,7 @@ from torch.utils.checkpoint import checkpoint
 from ...batch import Facts, Features, FeatureShapes, flatten
 from ...errors import InputError
 from .base import Head
-from .positional import group_centres, places_in_roi, sinusoids
+from .positional import check_places, group_centres, places_in_roi, sinusoids
 
 LAYERS = 6
 
@@ -78,13 +78,7 @@ class VertexDecoder(Head):
         self.norms = nn.ModuleList(nn.BatchNorm1d(width) for _ in range(LAYERS))
 
     def check(self, facts: Facts) -> None:
-        unknown = int(facts.coordinates.isnan().any(1).sum())
-        if unknown:
-            raise InputError(
-                f"--model.head VertexDecoder: expected the place of every target in mm, found none for {unknown} of "
-                f"{len(facts.coordinates)}; give a Folder coordinates.npy, or choose another head where the format has "
-                "no places (Algonauts2021, ItSpikes)"
-            )
+        check_places(facts, "VertexDecoder")
 
     def fill(self, facts: Facts) -> None:
         self.check(facts)

@@ -1,11 +1,15 @@
 """Which penalty: the candidates, how they are judged without folds, and the choice."""
 
 from collections.abc import Iterator, Sequence
+from typing import Literal
 
 import torch
 from torch import Tensor
 
 from ...errors import InputError
+
+Selection = Literal["target", "roi", "all"]
+"""What shares one choice: each target alone, each ROI, or all targets of a subject."""
 
 PENALTIES = (1e1, 5e1, 2e2, 1e3, 5e3, 2e4, 1e5, 5e5, 2e6, 1e7)
 TARGET_BLOCK = 1024  # what the work on one block touches, a few float32 matrices of (512, 1024), stays in cache

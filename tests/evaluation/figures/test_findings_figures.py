@@ -239,6 +239,9 @@ def test_windows_are_split_by_hemisphere_and_the_whole_image_is_counted() -> Non
     assert (left.whole, right.whole, len(right.size)) == (1, 0, 1)
     assert left.eccentricity[0] == pytest.approx(np.hypot(0.2, 0.1))
     assert windows_by_side(subject, Findings(cv_r2=cv_r2)) == {}
+    assert windows_by_side(subject, Findings(window=window)) == {}
+    held_out = windows_by_side(subject, Findings(window=window), cv_r2)  # of a trained head nothing is cross-validated
+    np.testing.assert_array_equal(held_out["lh"].centre, left.centre)
 
 
 def test_coverage_is_the_mean_window_with_y_from_the_top() -> None:

@@ -195,7 +195,23 @@ def test_a_shuffled_control_is_at_zero(tmp_path):
     assert np.nanmean(module.findings.cv_r2) < 0.05
 
 
+def test_stacked_layers_are_a_linear_head_of_all_and_say_how_much_each_counts(tmp_path):
+    module, data, run = fit(tmp_path, Halves(300), selection="roi", stacked=True)
+    found = module.findings
+    assert list(found.layer_weight) == ["noise", "upper", "lower"]
+    assert found.layer.tolist() == [1] * 16 + [2] * 24
+    np.testing.assert_allclose(np.sum(list(found.layer_weight.values()), axis=0), 1, atol=1e-6)
+    assert found.layer_weight["upper"][:16].min() > 0.9
+    assert run.test(module, data, verbose=False)[0]["test/pearson"] > 0.7
+
+
 def test_wrong_settings_are_refused():
+    for said, settings in {
+        r"--model\.pairs true": {"pairs": True},
+        r"--model\.folds 2: expected 3 or more": {"folds": 2},
+    }.items():
+        with pytest.raises(InputError, match=said):
+            LayerSelectionModule(3, {"a": (4,)}, stacked=True, **settings)
     with pytest.raises(InputError, match=r"--data\.encoder: LayerSelectionModule needs features"):
         LayerSelectionModule(3, None)
     shapes = {"a": (3,), "b": (1500,), "c": (1600,)}

@@ -39,6 +39,23 @@ def nonnegative_least_squares(gram: np.ndarray, product: np.ndarray) -> np.ndarr
     return weights
 
 
+def simplex_weights(errors: np.ndarray) -> np.ndarray:
+    """Weights w ≥ 0 that sum to 1 and minimise w'Sw for each target: the stack of the least squared error.
+
+    With a multiplier for the sum, the conditions of the minimum are those of least squares with c = 1 and w ≥ 0, but
+    for the weights' scale.
+
+    Args:
+        errors: S, sums of products of the members' errors, float64 (T, M, M).
+
+    Returns:
+        float64 (T, M).
+    """
+    weights = nonnegative_least_squares(errors, np.ones(errors.shape[:2]))
+    total = weights.sum(axis=1, keepdims=True)
+    return np.where(total > 0, weights / np.where(total > 0, total, 1), 1 / errors.shape[1])
+
+
 def _within_bounds(
     gram: np.ndarray, product: np.ndarray, weights: np.ndarray, inside: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
