@@ -22,7 +22,7 @@ from ..findings import Attention
 from ..names import VALIDATION
 from .calibration import Calibration
 from .categories import CategoryObjective
-from .demand import STEP, ModelDemand, size_of, state_share
+from .demand import STEP, ModelDemand, size_of, size_of_made, state_share
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
@@ -161,7 +161,7 @@ class EncodingModule(PredictingModule):
 
     def demand(self, facts: Facts) -> ModelDemand:
         """What training will take of memory and of the disk; asked after `check`, before the first image is read."""
-        unmade = self.head.unmade(facts)
+        unmade = self._unmade(facts)
         made = size_of([*self.parameters(), *self.buffers()])
         trained = size_of(each for each in self.parameters() if each.requires_grad) + unmade
         return ModelDemand(
@@ -172,6 +172,14 @@ class EncodingModule(PredictingModule):
             kept=trained if VALIDATION in facts.evaluated else 0,
             step=STEP * 4 * facts.smallest_batch * self.head.num_targets,
         )
+
+    def _unmade(self, facts: Facts) -> int:
+        """Bytes of what `setup` will make, less those of what it takes the place of."""
+        if len(facts.subjects) == 1 or self.head.of_subjects:
+            return self.head.unmade(facts)
+        widths = [own.stop - own.start for own in facts.subjects.values()]
+        own = sum(size_of_made(partial(self.make_head, self.shapes, width)) for width in widths if width)
+        return own - size_of([*self.head.parameters(), *self.head.buffers()])
 
     def setup(self, stage: str) -> None:
         super().setup(stage)

@@ -104,7 +104,7 @@ def test_each_batch_is_told_before_the_one_ahead_of_it_is_gathered(count):
         np.arange(count),
         features,
         lambda *_: said.append("gathered"),
-        1,
+        [slice(0, 1)],
         np.zeros(101, dtype=np.int64),
         None,
         30,

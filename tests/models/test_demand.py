@@ -1,5 +1,6 @@
 """What a model says that it will take, against what it takes."""
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -100,8 +101,20 @@ def test_a_ridge_gathers_what_it_says():
     wide = RidgeModule(TARGETS, FEATURES, folds=5)
     rows = wide.keep(torch.arange(100) % 5, TARGETS)
     assert isinstance(rows, WholeRows)
+    rows.update(torch.zeros(100, 48), torch.zeros(100, TARGETS), torch.arange(100))
     assert 4 * 100 * (48 + TARGETS) <= size_of(rows.sums()) < wide.demand(known).gathered
     assert (demand.optimizer, demand.kept, demand.stored) == (0, 0, 0)
+
+
+def test_heads_of_several_subjects_are_known_before():
+    model, known = (
+        EncodingModule(TARGETS, FEATURES, MlpHead),
+        facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)}),
+    )
+    demand = model.demand(known)
+    model.take_facts(replace(known, feature_mean={"a": torch.zeros(48)}, feature_scale={"a": torch.ones(48)}))
+    model.setup("fit")
+    assert demand.gradients == size_of(model.parameters())
 
 
 def test_what_keeps_training_data_says_so():
