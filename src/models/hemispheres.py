@@ -156,7 +156,7 @@ class HemisphereHead(Head):
         if len(self.heads):
             return 0
         sides = zip(HEMISPHERES, _sides(facts), strict=True)
-        return sum(size_of_made(partial(self._made_for, side, own, facts)) for side, own in sides)
+        return sum(size_of_made(partial(self._made_for, side, facts.of(own))) for side, own in sides)
 
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)
@@ -186,14 +186,13 @@ class HemisphereHead(Head):
             self.register_buffer(_order_of(index), torch.cat(sides).argsort(), persistent=False)
         for side, own in zip(HEMISPHERES, (lh, rh), strict=True):
             if side not in self.heads:
-                self.heads[side] = self._made_for(side, own, facts)
+                self.heads[side] = self._made_for(side, facts.of(own))
 
-    def _made_for(self, side: str, own: Tensor, facts: Facts) -> Head:
-        """The head of a hemisphere's targets (n,), or of each subject's of them."""
+    def _made_for(self, side: str, facts: Facts) -> Head:
+        """The head of a hemisphere's targets, or of each subject's of them."""
         if len(facts.subjects) == 1 or self.made_for_subjects:
-            return self._make(side, len(own))
-        shapes, apart = self._of(side, self.shapes), self.shared
-        return SubjectHeads(shapes, facts.of(own), self.make_head, self.random_state, apart)
+            return self._make(side, len(facts.groups))
+        return SubjectHeads(self._of(side, self.shapes), facts, self.make_head, self.random_state, self.shared)
 
     def _make(self, side: str, num_targets: int) -> Head:
         with torch.random.fork_rng(devices=[]):
