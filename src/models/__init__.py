@@ -27,6 +27,8 @@ from .regression.linear_fit import Regression
 from .regression.ridge import Ridge
 from .schedules import OneCycle
 from .shifted import ShiftedEncoder
+from .stacking.member import Member
+from .stacking.module import StackedModule
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
@@ -56,6 +58,7 @@ __all__ = [
     "Lora",
     "Loss",
     "MeanSquaredError",
+    "Member",
     "MlpHead",
     "MlpTrunk",
     "NoiseCeilingWeightedMse",
@@ -72,6 +75,7 @@ __all__ = [
     "SimilarityHead",
     "SimilarityModule",
     "SmoothL1",
+    "StackedModule",
     "Trunk",
     "TrunkHead",
     "VertexDecoder",

@@ -206,7 +206,11 @@ class EncodingModule(PredictingModule):
 
     def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
-        return self._in_units(self._read(self._features(batch), batch, every_target=True))
+        return self.standardize_responses.invert(self.standardised(batch, every_target=True))
+
+    def standardised(self, batch: Batch, every_target: bool = False) -> Tensor:
+        """Predictions of standardised responses, (batch, num_targets), calibrated where the loss is blind to scale."""
+        return self._calibrated(self._read(self._features(batch), batch, every_target))
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
@@ -295,9 +299,10 @@ class EncodingModule(PredictingModule):
 
     def _in_units(self, standardised: Tensor) -> Tensor:
         """Predictions in the recording's units, (batch, num_targets)."""
-        if self.calibration is not None:
-            standardised = self.calibration(standardised)
-        return self.standardize_responses.invert(standardised)
+        return self.standardize_responses.invert(self._calibrated(standardised))
+
+    def _calibrated(self, standardised: Tensor) -> Tensor:
+        return standardised if self.calibration is None else self.calibration(standardised)
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
         """Standardised predictions, (batch, num_targets): of each stimulus's own subject, or of every target."""

@@ -26,6 +26,7 @@ from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
+from .members import MemberTraining
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
@@ -136,7 +137,8 @@ class EncodingCLI(LightningCLI):
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
-        self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
+        seed, settings = self.config.seed_everything, [self.config.model, data.batch_size, self.config.trainer.precision]
+        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, str(settings))]
 
     def place(self) -> list[Callback]:
         """Choose the run's folder; returns what writes into it."""

@@ -27,6 +27,7 @@ from ..tensor_file import read_tensors
 from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
 from .folder import rank
+from .members import trained_members
 from .predictions import by_recording
 from .requeue import requeued_on_signal
 from .together import check_processes, ending_together
@@ -66,7 +67,8 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
     folder = Path(cli.run_logger.log_dir)
     if rank() != 0:
         return
-    if not (folder / CHECKPOINTS / LAST).is_file():
+    members = trained_members(folder)
+    if not (folder / CHECKPOINTS / LAST).is_file() and not members:
         log.warning("interrupted before the first checkpoint: nothing to go on with")
         return
     own = [each for each in cli.args if not each.startswith(("--ckpt_path=", "--name="))]
@@ -74,8 +76,10 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
         if flag in own:
             del own[own.index(flag) : own.index(flag) + 2]
     again = shlex.join([*own, f"--name={cli.config.name}", "--ckpt_path=last"])
-    epochs = read_tensors(folder / CHECKPOINTS / LAST, mapped=True)["epoch"] + 1
-    count = f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    number, what = members, "training of the members"
+    if (folder / CHECKPOINTS / LAST).is_file():
+        number, what = read_tensors(folder / CHECKPOINTS / LAST, mapped=True)["epoch"] + 1, "epoch"
+    count = f"{number} {what if number == 1 else what.replace('training', 'trainings', 1) if members else what + 's'}"
     log.warning("interrupted: %s holds %s; to go on: train.py %s", folder, count, again)
 
 

@@ -5,23 +5,22 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, Literal, TypeVar
+from typing import ClassVar, Generic, Literal, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from ...batch import Batch, Facts, FeatureShapes, flatten
 from ...errors import InputError
 from ...findings import Findings
-from ..encoding import EncodingModule
 from ..heads.base import Head
 from ..heads.linear import LinearHead
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import sort_penalties
 from .gathered import SummedRows, WholeRows
+from .solved import SolvedModule
 
 log = logging.getLogger(__name__)
 
@@ -54,11 +53,11 @@ class _Recording(Generic[Gathered]):
         self.rows.update(features[own], responses[own, self.targets], row)
 
 
-class ClosedFormModule(EncodingModule, Generic[Gathered]):
+class ClosedFormModule(SolvedModule, Generic[Gathered]):
     """Base of the models that gather one epoch of batches and then solve.
 
-    One epoch is run, whatever --trainer.max_epochs says. The last training batch solves, so that validation and all
-    that follows see an ordinary head with its weights. A subclass says what it gathers, and writes `keep` and `fit`;
+    The last training batch solves, so that validation and all that follows see an ordinary head with its weights. A
+    subclass says what it gathers, and writes `keep` and `fit`;
     most are a `WholeRowsModule`, which has the first.
 
     Args:
@@ -98,8 +97,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         self.penalties = list(penalties or ())
         self.selection: Selection = selection
         self.folds = folds
-        self.automatic_optimization = False
-        self.findings: Findings | None = None  # until solved
         self.recordings: list[_Recording[Gathered]] = []
 
     @abstractmethod
@@ -131,8 +128,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
 
     def check(self, facts: Facts) -> None:
         super().check(facts)
-        if self.scale_lr:
-            raise InputError(f"--scale_lr: {type(self).__name__} solves, and has no learning rate; leave it out")
         if facts.gaps:
             raise InputError(
                 f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
@@ -147,17 +142,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
             count, images = len(training), facts.repeated.get(subject)
             fold = assign_folds(count, self.folds, images=images) if self.folds else torch.empty(0, dtype=torch.int64)
             check_training(count - max(fold.bincount().tolist(), default=0))
-
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        return []
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Nothing: no epoch is better than the one that solves, and a validation before it sees an empty head."""
-        return {}
-
-    def on_train_start(self) -> None:
-        if self.findings is not None:
-            self.trainer.should_stop = True  # a resumed run that had been solved
 
     def on_train_epoch_start(self) -> None:
         facts = self.facts
@@ -174,25 +158,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
                 recording.update(batch.stimulus, inputs, responses)
             if self.trainer.is_last_batch:  # validation comes before the epoch's end
                 self._solve()
-
-    def on_train_epoch_end(self) -> None:
-        self.trainer.should_stop = True
-
-    def on_fit_end(self) -> None:
-        if self.findings is None:
-            raise InputError(
-                f"--trainer: {type(self).__name__} solves at the end of one epoch, which was not reached; leave out "
-                "--trainer.max_epochs, --trainer.max_steps, --trainer.max_time and --trainer.limit_train_batches"
-            )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        if self.findings is not None:
-            checkpoint["findings"] = self.findings.to_plain(torch.from_numpy)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if "findings" in checkpoint:
-            self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
 
     def write_linear(self, targets: slice, fit: LinearFit) -> Findings:
         """Put a fit of some targets into the linear head; what it says of them."""
@@ -226,10 +191,7 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
             parts.append(self.fit(recording.rows, recording.targets))
         self.recordings.clear()
         self.findings = Findings.joined(parts)
-        # The solution is one step: Lightning writes no checkpoint of a run that has made none.
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
+        self.count_as_step()
         self._report(self.findings, time.perf_counter() - start)
 
     def _report(self, findings: Findings, seconds: float) -> None:
