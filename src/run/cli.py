@@ -26,7 +26,7 @@ from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import EpochSeed, HistoryWriter, RunLogger
-from .members import MemberTraining
+from .members import MemberTraining, check_one_process
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
 from .provenance import Provenance, about
@@ -128,6 +128,7 @@ class EncodingCLI(LightningCLI):
             raise fault from None
 
         self.model.scale_lr = self.config.scale_lr
+        check_one_process(self.trainer, self.model)
 
     def before_instantiate_classes(self) -> None:
         _check_trainer(self.config.trainer)
@@ -137,7 +138,10 @@ class EncodingCLI(LightningCLI):
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
-        seed, settings = self.config.seed_everything, [self.config.model, data.batch_size, self.config.trainer.precision]
+        seed, settings = (
+            self.config.seed_everything,
+            [self.config.model, data.batch_size, self.config.trainer.precision],
+        )
         self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, str(settings))]
 
     def place(self) -> list[Callback]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import logging
 import shutil
@@ -63,6 +64,20 @@ def trained_members(folder: Path) -> int:
     return sum(1 for _ in (folder / MEMBERS).glob(f"*/*/{_DONE}"))
 
 
+def check_one_process(trainer: Trainer, model: EncodingModule) -> None:
+    """Refuse what would start other processes, where the model is a stack.
+
+    Raises:
+        InputError: The trainer has several.
+    """
+    if isinstance(model, StackedModule) and trainer.world_size > 1:
+        raise InputError(
+            f"--trainer.devices {trainer.num_devices}, --trainer.num_nodes {trainer.num_nodes}: expected one process, "
+            f"in which StackedModule trains its members, found {trainer.world_size}; set --trainer.devices 1, or train "
+            "the members as runs and combine them with `calcarine ensemble --stack`"
+        )
+
+
 class MemberTraining(Callback):
     """Trains the members of a stack before its own epoch, and weights them; nothing where the model is another.
 
@@ -77,14 +92,6 @@ class MemberTraining(Callback):
     def __init__(self, seed: int, settings: str) -> None:
         self.seed = seed
         self.settings = settings
-
-    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
-        if isinstance(pl_module, StackedModule) and trainer.world_size > 1:
-            raise InputError(
-                f"--trainer.devices: expected one process, in which StackedModule trains its members, found "
-                f"{trainer.world_size}; set --trainer.devices 1, or train the members with train.py and combine them "
-                "with `calcarine ensemble --stack`"
-            )
 
     def on_fit_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if not isinstance(pl_module, StackedModule) or pl_module.findings is not None:
@@ -127,6 +134,7 @@ class MemberTraining(Callback):
             log.info("member %s, %s: trained already", training.member, _said(training))
             return
         shutil.rmtree(folder, ignore_errors=True)
+        gc.collect()  # an earlier training's trainer and model hold each other, and the GPU's memory
         start = time.monotonic()
         logger = RunLogger(f"{MEMBERS}/{training.member}", training.name, run)
         own = _trainer(trainer, stack, training, [HistoryWriter(), PredictionWriter()], logger)
@@ -174,7 +182,7 @@ def _trainer(
         accelerator="cpu" if device.type == "cpu" else device.type,
         devices=1 if device.index is None else [device.index],
         precision=outer.precision,
-        max_epochs=member.max_epochs,
+        max_epochs=member.max_epochs or outer.max_epochs,
         callbacks=[EpochSeed(training.seed), *callbacks, *deepcopy(member.callbacks)],
         logger=logger,
         fast_dev_run=bool(getattr(outer, "fast_dev_run", False)),

@@ -20,8 +20,8 @@ class Member(KeepsArguments, Remakable):
 
     Args:
         model: From targets and features to the model, such as RidgeModule or EncodingModule.
-        layers: Which of the served layers it is given, as patterns: "gabor:*".
-        max_epochs: Epochs of a model that is trained; one that is solved takes one.
+        layers: Which of the served layers it is given, as patterns: "gabor:*", or several; without, all.
+        max_epochs: Epochs of a model that is trained; without, --trainer.max_epochs. One that is solved takes one.
         callbacks: What takes part in its training, such as ExponentialMovingAverage, and RoiEarlyStopping where there
             is a validation split. Without, it is trained to its last epoch.
     """
@@ -29,11 +29,11 @@ class Member(KeepsArguments, Remakable):
     def __init__(
         self,
         model: Callable[[int, FeatureShapes | None], EncodingModule],
-        layers: Sequence[str] = ("*",),
-        max_epochs: int = 100,
+        layers: Sequence[str] | str = "*",
+        max_epochs: int | None = None,
         callbacks: list[Callback] | None = None,
     ) -> None:
-        if max_epochs < 1:
+        if max_epochs is not None and max_epochs < 1:
             raise InputError(f"{MEMBERS_FLAG}.NAME.max_epochs {max_epochs}: expected 1 or more")
         self.model = model
         self.layers = [layers] if isinstance(layers, str) else list(layers)

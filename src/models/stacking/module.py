@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...batch import Batch, Facts, FeatureShapes
 from ...errors import InputError
-from ...findings import Findings
+from ...findings import SHARED, Findings
 from ..closed_form.solved import SolvedModule
 from ..encoding import EncodingModule
 from .head import StackedHead
@@ -55,8 +55,10 @@ class StackedModule(SolvedModule):
         if folds < 2:
             raise InputError(f"--model.folds {folds}: expected 2 or more")
         for name in members:
-            if not name or set(name) & set("/\\") or name in (".", ".."):
-                raise InputError(f"{MEMBERS_FLAG}: expected names that a folder can have, found '{name}'")
+            if not name or set(name) & set("/\\") or name in (".", "..", SHARED):
+                raise InputError(
+                    f"{MEMBERS_FLAG}: expected names that a folder can have, and none '{SHARED}', found '{name}'"
+                )
         self.given = members
         self.folds = folds
         super().__init__(num_targets, feature_shapes, partial(StackedHead, members=members))
@@ -85,7 +87,7 @@ class StackedModule(SolvedModule):
     def combine(self, targets: slice, weights: np.ndarray, intercept: np.ndarray) -> None:
         """Take the weights (M, T) and the intercepts (T,) of some targets, both for predictions in units.
 
-        With y = m + s z for predictions and responses alike, in standardised ones the intercept is (b + m (Σw − 1)) / s.
+        Predictions and responses alike are m + s z, so for standardised ones the intercept is (b + m (Σw − 1)) / s.
         """
         mean, scale = self.facts.response_mean[targets].double(), self.facts.response_scale[targets].double()
         weight = torch.from_numpy(np.ascontiguousarray(weights))
