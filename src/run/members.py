@@ -108,7 +108,7 @@ class MemberTraining(Callback):
             weights = read_tensors(folder / MEMBERS / name / "whole" / _WEIGHTS)
             pl_module.take_member(name, weights)
         found = [_weigh(pl_module, data, folder, index, folds) for index in range(len(data.recordings))]
-        pl_module.conclude(Findings.joined(found))
+        pl_module.findings = Findings.joined(found)
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """The run's checkpoint is written: what was kept of the members is in it."""
@@ -161,7 +161,7 @@ class MemberTraining(Callback):
             own = _trainer(trainer, stack, training, [], logger=False)
             model, _ = _fit(own, stack, data, training)
             stack.take_member(name, {"state_dict": model.state_dict()})
-        stack.conclude(Findings())
+        stack.findings = Findings()
 
 
 def _deal(data: EncodingDataModule, count: int) -> list[np.ndarray]:

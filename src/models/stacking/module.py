@@ -5,11 +5,10 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from ...batch import Batch, Facts, FeatureShapes
 from ...errors import InputError
-from ...findings import SHARED, Findings
+from ...findings import SHARED
 from ..closed_form.solved import SolvedModule
 from ..encoding import EncodingModule
 from .head import StackedHead
@@ -68,6 +67,15 @@ class StackedModule(SolvedModule):
             if isinstance(model, StackedModule):
                 raise InputError(f"{MEMBERS_FLAG}.{name}: expected a model that is no stack itself; name its members")
 
+    def check(self, facts: Facts) -> None:
+        super().check(facts)
+        for subject, training in facts.training.items():
+            if len(training) < 2 * self.folds:
+                raise InputError(
+                    f"--model.folds {self.folds}: expected at least {2 * self.folds} training stimuli of {subject}, "
+                    f"found {len(training)}"
+                )
+
     @property
     def stacked(self) -> StackedHead:
         """The head."""
@@ -95,26 +103,11 @@ class StackedModule(SolvedModule):
         bias = (torch.from_numpy(intercept) + mean.cpu() * (weight.sum(0) - 1)) / scale.cpu()
         self.stacked.bias[targets] = bias.float().to(self.stacked.bias.device)
 
-    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
-        """Nothing is left to learn: the members were trained, and weighted, before the first batch."""
-        if self.findings is not None and self.trainer.is_last_batch:
-            self.count_as_step()
-        return None
-
     def on_train_epoch_start(self) -> None:
-        """Refuse to go on where nobody trained the members."""
         if self.findings is None:
             raise InputError("StackedModule: its members are trained by train.py; a trainer alone does not")
 
-    def conclude(self, findings: Findings) -> None:
-        """Take what was found, once members and weights are there."""
-        self.findings = findings
-
-    def check(self, facts: Facts) -> None:
-        super().check(facts)
-        for subject, training in facts.training.items():
-            if len(training) < 2 * self.folds:
-                raise InputError(
-                    f"--model.folds {self.folds}: expected at least {2 * self.folds} training stimuli of {subject}, "
-                    f"found {len(training)}"
-                )
+    def training_step(self, batch: Batch, batch_idx: int) -> None:
+        """Nothing is left to learn: the members were trained, and weighted, before the first batch."""
+        if self.trainer.is_last_batch:
+            self.count_as_step()
