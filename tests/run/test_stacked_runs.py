@@ -17,6 +17,7 @@ import torch
 import yaml
 from calcarine.commands.main import main as calcarine
 from calcarine.models import EncodingModule, StackedModule
+from calcarine.names import TRAIN
 from calcarine.run import members as training_of_members
 from calcarine.run.main import main
 from PIL import Image
@@ -187,6 +188,24 @@ def test_a_stack_is_one_run_one_checkpoint_and_says_what_each_member_does(plante
         for name in ("coarse", "fine", "v1.5 network")
         for part in ("fold_1", "fold_2", "fold_3", "whole")
     ], "predictions and weights of trainings are gone, and curves stay"
+
+
+def test_every_statistic_of_a_fold_is_of_what_it_trains_on(planted: Path) -> None:
+    data = cc.EncodingDataModule(cc.Folder("mine"), cc.PixelEncoder(2), validation=0.0)
+    data.setup()
+    fold = data.positions(TRAIN)[::4]
+    part = data.part(["pixels"], fold, seed=7)
+    trained = np.setdiff1d(data.positions(TRAIN), fold)
+    responses = np.load("mine/responses.npy")
+    np.testing.assert_allclose(part.facts.response_mean, responses[trained].mean(0), rtol=1e-5)
+    np.testing.assert_allclose(part.facts.response_scale, responses[trained].std(0), rtol=1e-5)
+    served = np.concatenate([batch.features["pixels"].clone() for batch in part.train_dataloader()])
+    assert len(served) == len(trained)
+    assert part.facts.feature_mean is not None
+    np.testing.assert_allclose(part.facts.feature_mean["pixels"], served.mean(0), rtol=1e-4, atol=1e-4)
+    assert part.facts.seed == data.facts.seed, "so that folds within a member do not depend on it"
+    assert list(data.test_dataloader()) == ["test"]
+    assert list(part.test_dataloader()) == ["fold"]
 
 
 def test_what_a_member_has_memorised_counts_for_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
