@@ -7,16 +7,16 @@ from typing import Any
 import numpy as np
 
 SHARED = "shared"
-"""Name in `Findings.unique_r2` of the part that either of two bands explains."""
+"""Name of the part that no band, or no member, explains alone: of two, what either explains."""
 
 
 @dataclass(frozen=True)
 class Findings:
     """What models hand to evaluation. Every array runs over targets (T,), NaN where a target has none.
 
-    R² here is cross-validated on the training split: no held-out stimulus has a part in it. Weights of an ensemble's
-    members are learnt from the validation split. A field that a model
-    knows nothing of is None or empty.
+    R² here is cross-validated on the training split: no held-out stimulus has a part in it. Weights of a stack's
+    members are learnt there too, those of an ensemble of runs from the validation split. A field that a model knows
+    nothing of is None or empty.
 
     Args:
         penalty: Chosen strength of the regularisation, float32 (T,).
@@ -30,6 +30,9 @@ class Findings:
         window: Where in the image a target looks, float32 (T, 3): the window's centre, x from the left and y from the
             top, and its standard deviation, in image widths; (0.5, 0.5, inf) for the whole image.
         member_weight: Of an ensemble: how much each member counts, by name, each float32 (T,).
+        member_r2: Of a stack: what each member explains alone, by name, each float32 (T,).
+        unique_member_r2: Of a stack: what it loses without each member, by name, and "shared", what is left of `cv_r2`
+            when these are taken off, each float32 (T,).
     """
 
     penalty: np.ndarray | None = None
@@ -42,6 +45,8 @@ class Findings:
     unique_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     window: np.ndarray | None = None
     member_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
+    member_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    unique_member_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     @property
     def layers(self) -> list[str]:

@@ -5,6 +5,8 @@ LEAKING = "leaking"
 """Training stimuli that a held-out split shows too: they are left out of every split."""
 HELD_OUT = (VALIDATION, TEST, WITHHELD)
 """Splits that a model is evaluated on, in the order of the test's loaders; test sets with names of their own follow."""
+FOLD = "fold"
+"""Part of the training split that a member of a stack is not trained on, and predicts."""
 OWN_SPLITS = (UNASSIGNED, TRAIN, *HELD_OUT, LEAKING)
 """Names that no test set may have."""
 HEMISPHERES = ("lh", "rh")

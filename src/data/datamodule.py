@@ -3,6 +3,7 @@
 import json
 import logging
 from collections.abc import Callable, Sequence
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -209,6 +210,26 @@ class EncodingDataModule(LightningDataModule):
     def evaluated(self) -> list[str]:
         """The splits of `test_dataloader`, in its order."""
         return self.table.evaluated
+
+    def part(self, layers: Sequence[str], fold: np.ndarray, seed: int) -> "EncodingDataModule":
+        """The same data, read already, for a model of some layers that is trained on a part of the training split.
+
+        Every statistic is that part's alone; what the encoder and the reduction have learnt stays.
+
+        Args:
+            layers: Of those that are served.
+            fold: Positions of training stimuli that are held out as the split FOLD, int64 (n,).
+            seed: Of the order of batches.
+        """
+        part = copy(self)
+        part.trainer = None
+        part.seed = seed
+        part.table = self.table.of_fold(fold)
+        part._inputs = {layer: self._inputs[layer] for layer in layers}
+        training, facts = part.table.positions(TRAIN), part._gather_facts(part.table)
+        mean, scale = feature_statistics(part._inputs, training, self.frames, common=not facts.standardized)
+        part.facts = replace(facts, seed=self.seed, feature_mean=mean, feature_scale=scale)
+        return part
 
     def state_dict(self) -> dict[str, object]:
         """What tells whether a run that is resumed has the same data."""

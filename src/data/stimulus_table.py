@@ -1,10 +1,11 @@
 """StimulusTable: the stimuli of all recordings one after another, in which split each is, and what it evoked."""
 
 from collections.abc import Sequence
+from copy import copy
 
 import numpy as np
 
-from ..names import HELD_OUT, OWN_SPLITS, TRAIN, VALIDATION
+from ..names import FOLD, HELD_OUT, OWN_SPLITS, TRAIN, UNASSIGNED, VALIDATION
 from ..recording import Recording
 
 
@@ -30,9 +31,7 @@ class StimulusTable:
         self.recordings = recordings
         self._stimulus_starts = np.cumsum([0, *(len(recording.stimuli) for recording in recordings)])
         self._target_starts = np.cumsum([0, *(recording.num_targets for recording in recordings)])
-        self.splits = np.concatenate(splits)
-        self._held_out = (*HELD_OUT, *sorted(set(self.splits.tolist()) - set(OWN_SPLITS)))
-        self._positions = {name: np.flatnonzero(self.splits == name) for name in (TRAIN, *self._held_out)}
+        self._assign(np.concatenate(splits))
         self.subject = self.locate(np.arange(len(self.splits)))[0]
         self.response_rows = np.arange(len(self.splits))
         if shuffle is not None:
@@ -47,6 +46,18 @@ class StimulusTable:
     def positions(self, split: str) -> np.ndarray:
         """Positions of a split's stimuli, int64 (n,)."""
         return self._positions[split]
+
+    def of_fold(self, fold: np.ndarray) -> "StimulusTable":
+        """The same with a part of the training split held out as the split FOLD; no other but validation is.
+
+        Args:
+            fold: Positions, int64 (n,); none leaves the training split whole.
+        """
+        part = copy(self)
+        splits = np.where(np.isin(self.splits, (TRAIN, VALIDATION)), self.splits, UNASSIGNED)
+        splits[fold] = FOLD
+        part._assign(splits)
+        return part
 
     def digests(self) -> list[str]:
         """Content hash of each position's stimulus."""
@@ -93,6 +104,12 @@ class StimulusTable:
         recording_of, local = self.locate(self.response_rows[positions])
         for index, recording in enumerate(self.recordings):
             recording.responses.expect(local[recording_of == index])
+
+    def _assign(self, splits: np.ndarray) -> None:
+        """Say in which split each position is, str (n_stimuli,)."""
+        self.splits = splits
+        self._held_out = (*HELD_OUT, *sorted(set(splits.tolist()) - set(OWN_SPLITS)))
+        self._positions = {name: np.flatnonzero(splits == name) for name in (TRAIN, *self._held_out)}
 
     def _shuffle(self, seed: int) -> None:
         rng = np.random.default_rng(seed)

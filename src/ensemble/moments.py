@@ -46,6 +46,11 @@ class Moments:
     def __sub__(self, other: Moments) -> Moments:
         return Moments(self.count - other.count, self.total - other.total, self.cross - other.cross)
 
+    def of_members(self, chosen: Sequence[int]) -> Moments:
+        """The sums of some members alone, and of the response."""
+        kept = [*chosen, self.total.shape[1] - 1]
+        return Moments(self.count, self.total[:, kept], self.cross[:, kept][:, :, kept])
+
     @property
     def mean(self) -> np.ndarray:
         """Float64 (T, M + 1); 0 where nothing was measured."""
@@ -66,6 +71,14 @@ class Moments:
         signed = np.concatenate([weights, np.full((len(weights), 1), -1.0)], axis=1)  # (T, M + 1)
         squares = np.einsum("tm,tmk,tk->t", signed, self.cross, signed)
         return squares + 2 * intercept * (signed * self.total).sum(axis=1) + intercept**2 * self.count
+
+
+def summed(parts: Sequence[Moments]) -> Moments:
+    """Of all stimuli together; one part at least."""
+    whole = parts[0]
+    for part in parts[1:]:
+        whole = whole + part
+    return whole
 
 
 def _sums(values: Sequence[np.ndarray], origin: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..nonnegative import nonnegative_least_squares
-from .moments import Moments
+from .moments import Moments, summed
 
 FOLDS = 10
 FEWEST = 2 * FOLDS
@@ -67,13 +67,36 @@ def stack(predictions: Sequence[np.ndarray], responses: np.ndarray) -> Combinati
         Moments.of([own[fold == number] for own in predictions], responses[fold == number], origin)
         for number in range(FOLDS)
     ]
-    whole = parts[0]
-    for part in parts[1:]:
-        whole = whole + part
+    return learn(parts, origin)
+
+
+def learn(parts: Sequence[Moments], origin: np.ndarray) -> Combination:
+    """The stack of stimuli of which the sums are known, as `stack` learns it; the folds are the parts.
+
+    Args:
+        parts: Two or more, each of stimuli of its own.
+        origin: What was taken from predictions and responses before they were summed, (T,).
+    """
+    whole = summed(parts)
     pull = min(PULLS, key=lambda each: _error(parts, whole, each))
     weights, intercept = _fit(whole, pull)
     intercept = intercept + np.where(_varies(whole), origin * (1 - weights.sum(axis=1)), 0.0)
     return Combination(weights.T, intercept, pull)
+
+
+def cross_validated_r2(parts: Sequence[Moments], pull: float) -> np.ndarray:
+    """Share of the responses' variance that the stack explains of each part when the others teach it, float64 (T,).
+
+    NaN where a response does not vary.
+
+    Args:
+        parts: As in `learn`.
+        pull: Strength of the pull towards common weights.
+    """
+    whole = summed(parts)
+    error = np.sum([part.squared_error(*_fit(whole - part, pull)) for part in parts], axis=0)
+    varies = _varies(whole)
+    return np.where(varies, 1 - error / np.where(varies, whole.centred[:, -1, -1], 1.0), np.nan)
 
 
 def _fit(moments: Moments, pull: float) -> tuple[np.ndarray, np.ndarray]:

@@ -151,18 +151,29 @@ def _bands(folder: Path, rows: Sequence[BandRow]) -> list[ReportFigure]:
 
 
 def _members(folder: Path, rows: Sequence[MemberRow]) -> list[ReportFigure]:
-    names = list(dict.fromkeys(row.member for row in rows))
-    figure = stacked_bars(
+    figures = []
+    names = list(dict.fromkeys(row.member for row in rows if row.weight_mean is not None))
+    weights = stacked_bars(
         rows, colours_of(names), lambda row: (row.member, row.weight_mean), dict, "weight, mean over targets"
     )
-    if figure is None:
-        return []
-    caption = (
-        "How much each member counts in each ROI; the number on a bar is the sum of the weights. A sum below 1 pulls "
-        "predictions towards the mean response. Members that predict alike share their weight by chance. members.csv "
-        "has the numbers, targets.csv each target's."
-    )
-    return [ReportFigure("Weights of the members", caption, save_figure(figure, folder / "members_per_roi.png"))]
+    if weights is not None:
+        caption = (
+            "How much each member counts in each ROI; the number on a bar is the sum of the weights. A sum below 1 "
+            "pulls predictions towards the mean response. Members that predict alike share their weight by chance. "
+            "members.csv has the numbers, targets.csv each target's."
+        )
+        path = save_figure(weights, folder / "members_per_roi.png")
+        figures.append(ReportFigure("Weights of the members", caption, path))
+    partition = variance_partition(rows)
+    if partition is not None:
+        caption = (
+            "Variance that the stack loses when it is learnt without a member, and what is left of the stack's R² when "
+            "these parts are taken off (shared): what two members or more explain. The number on a bar is the R² of "
+            f"the stack. {_R2} members.csv has the numbers, and what each member explains alone."
+        )
+        path = save_figure(partition, folder / "member_partition.png")
+        figures.append(ReportFigure("What each member adds", caption, path))
+    return figures
 
 
 def _windows(

@@ -104,10 +104,9 @@ def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
         columns["layer"] = chosen_layers(findings).tolist()
     if findings.window is not None:
         columns |= zip(("window_x", "window_y", "window_size"), map(_as_typed, findings.window.T), strict=True)
-    of_bands = [field.name for field in fields(findings) if field.name.startswith(("band_", "unique_"))]
-    for name in of_bands:
-        columns |= {f"{name}_{band}": _as_typed(values) for band, values in getattr(findings, name).items()}
-    columns |= {f"layer_weight_{layer}": _as_typed(values) for layer, values in findings.layer_weight.items()}
+    of_parts = ("band_r2", "band_weight", "unique_r2", "member_r2", "unique_member_r2", "layer_weight")
+    for name in of_parts:
+        columns |= {f"{name}_{part}": _as_typed(values) for part, values in getattr(findings, name).items()}
     return columns | {f"weight_{member}": _as_typed(values) for member, values in findings.member_weight.items()}
 
 

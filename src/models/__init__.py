@@ -30,6 +30,8 @@ from .regression.linear_fit import Regression
 from .regression.ridge import Ridge
 from .schedules import OneCycle
 from .shifted import ShiftedEncoder
+from .stacking.member import Member
+from .stacking.module import StackedModule
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
@@ -62,6 +64,7 @@ __all__ = [
     "Lora",
     "Loss",
     "MeanSquaredError",
+    "Member",
     "MlpHead",
     "MlpTrunk",
     "NoiseCeilingWeightedMse",
@@ -80,6 +83,7 @@ __all__ = [
     "SimilarityHead",
     "SimilarityModule",
     "SmoothL1",
+    "StackedModule",
     "Trunk",
     "TrunkHead",
     "VertexDecoder",

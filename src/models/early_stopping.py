@@ -7,11 +7,12 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from ..arguments import KeepsArguments
 from ..errors import InputError
 from .encoding import EncodingModule
 
 
-class RoiEarlyStopping(Callback):
+class RoiEarlyStopping(KeepsArguments, Callback):
     """Keeps the best epoch's rows of each ROI, and ends training when every ROI has stopped.
 
     The targets of a linear head are independent, so one run in which each ROI's best rows are kept gives what a

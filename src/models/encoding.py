@@ -264,7 +264,16 @@ class EncodingModule(PredictingModule):
 
     def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
-        return self._in_units(self._read(self._features(batch), batch, every_target=True), slice(None))
+        return self.standardize_responses.invert(self.standardised(batch, every_target=True), slice(None))
+
+    def standardised(self, batch: Batch, every_target: bool = False) -> Tensor:
+        """Predictions of standardised responses, calibrated where the loss is blind to scale.
+
+        Returns:
+            (batch, n), of the n targets of the batch's subject, or of every target.
+        """
+        targets = slice(None) if every_target else batch.targets
+        return self._calibrated(self._read(self._features(batch), batch, every_target), targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
@@ -370,9 +379,10 @@ class EncodingModule(PredictingModule):
 
     def _in_units(self, standardised: Tensor, targets: slice) -> Tensor:
         """Predictions of some targets in the recording's units, (batch, targets)."""
-        if self.calibration is not None:
-            standardised = self.calibration(standardised, targets)
-        return self.standardize_responses.invert(standardised, targets)
+        return self.standardize_responses.invert(self._calibrated(standardised, targets), targets)
+
+    def _calibrated(self, standardised: Tensor, targets: slice) -> Tensor:
+        return standardised if self.calibration is None else self.calibration(standardised, targets)
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
         """Standardised predictions, (batch, n): of the subject's n targets, or of every target."""

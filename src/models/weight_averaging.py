@@ -8,6 +8,7 @@ from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from ..arguments import KeepsArguments
 from ..batch import Batch
 from ..errors import InputError
 from .encoding import EncodingModule
@@ -15,7 +16,7 @@ from .encoding import EncodingModule
 IN_TRAINING = "weights_in_training"
 
 
-class ExponentialMovingAverage(Callback):
+class ExponentialMovingAverage(KeepsArguments, Callback):
     """Validates, keeps and tests a moving average of the weights; training itself does not see it.
 
     After each step the average moves by 1 - d towards the weights, d = min(decay, (1 + n) / (10 + n)) after n steps,

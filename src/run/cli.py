@@ -30,6 +30,7 @@ from .constructors import as_input
 from .epoch_lines import EpochLines
 from .flags import MODE, parse_flags
 from .folder import ConfigWriter, EpochSeed, HistoryWriter, RunLogger
+from .members import MemberTraining, check_one_process
 from .needs import Room, check_needs, needs_of
 from .own_defaults import typed_changes
 from .predictions import PredictionWriter
@@ -133,6 +134,7 @@ class EncodingCLI(LightningCLI):
             raise fault from None
 
         self.model.scale_lr = self.config.scale_lr
+        check_one_process(self.trainer, self.model)
         self.datamodule.announce = self.announce
 
     def before_instantiate_classes(self) -> None:
@@ -143,7 +145,11 @@ class EncodingCLI(LightningCLI):
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
-        self.trainer_defaults["callbacks"] = [EpochSeed(self.config.seed_everything), *self.place()]
+        seed, settings = (
+            self.config.seed_everything,
+            [self.config.model, data.batch_size, self.config.trainer.precision],
+        )
+        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, str(settings))]
 
     def announce(self, data: DataDemand, facts: Facts) -> None:
         """Say what the run will need, before its first image is read; refuse what cannot be had."""

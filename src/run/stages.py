@@ -29,6 +29,7 @@ from ..tensor_file import read_tensors
 from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
 from .folder import rank
+from .members import trained_members
 from .predictions import by_recording
 from .requeue import requeued_on_signal
 from .together import check_processes, ending_together
@@ -74,7 +75,8 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
     folder = Path(cli.run_logger.log_dir)
     if rank() != 0:
         return
-    if not (folder / CHECKPOINTS / LAST).is_file():
+    held = _held(folder)
+    if held is None:
         log.warning("interrupted before the first checkpoint: nothing to go on with")
         return
     own = [each for each in cli.args if not each.startswith(("--ckpt_path=", "--name="))]
@@ -82,9 +84,16 @@ def _say_how_to_go_on(cli: EncodingCLI) -> None:
         if flag in own:
             del own[own.index(flag) : own.index(flag) + 2]
     again = shlex.join([*own, f"--name={cli.config.name}", "--ckpt_path=last"])
-    epochs = read_tensors(folder / CHECKPOINTS / LAST, mapped=True)["epoch"] + 1
-    count = f"{epochs} epoch{'' if epochs == 1 else 's'}"
-    log.warning("interrupted: %s holds %s; to go on: train.py %s", folder, count, again)
+    log.warning("interrupted: %s holds %s; to go on: train.py %s", folder, held, again)
+
+
+def _held(folder: Path) -> str | None:
+    """What an interrupted run goes on with; None where there is nothing."""
+    last, members = folder / CHECKPOINTS / LAST, trained_members(folder)
+    if last.is_file():
+        epochs = read_tensors(last, mapped=True)["epoch"] + 1
+        return f"{epochs} epoch{'' if epochs == 1 else 's'}"
+    return f"{members} training{'' if members == 1 else 's'} of members" if members else None
 
 
 def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), last: bool = True) -> None:

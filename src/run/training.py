@@ -18,6 +18,7 @@ from ..results.new_run import discard
 from ..results.prediction_files import FOLDER
 from .checkpoints import CHECKPOINTS
 from .folder import folder_of, rank
+from .members import trained_members
 from .predictions import by_recording
 from .together import check_processes, ending_together, ends_by_itself
 
@@ -101,7 +102,8 @@ def predicted_splits(cli: EncodingCLI, folder: Path) -> list[SplitPredictions]:
 def _discard_if_empty(cli: EncodingCLI) -> None:
     """Remove the folder of a run that its input ended before it began."""
     folder = Path(cli.run_logger.log_dir)
-    if folder.is_dir() and not (folder / CHECKPOINTS).is_dir() and rank() == 0:
+    began = (folder / CHECKPOINTS).is_dir() or trained_members(folder)
+    if folder.is_dir() and not began and rank() == 0:
         discard(folder, Path(cli.run_logger.save_dir))
 
 

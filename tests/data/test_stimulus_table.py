@@ -5,7 +5,7 @@ from itertools import product
 import numpy as np
 import pytest
 from calcarine.data.stimulus_table import StimulusTable
-from calcarine.names import HELD_OUT, TRAIN, VALIDATION
+from calcarine.names import FOLD, HELD_OUT, TRAIN, VALIDATION
 from calcarine.recording import Recording, Responses
 
 STIMULI, TARGETS = (20, 11), (3, 2)
@@ -48,6 +48,18 @@ def test_each_recording_answers_for_its_own_stimuli_and_targets():
     assert [table.targets_of(0), table.targets_of(1)] == [slice(0, 3), slice(3, 5)]
     assert table.positions("test").tolist() == [5, 10, 15, 25, 30]
     assert [own.tolist() for own in table.of_each_recording("test")] == [[5, 10, 15], [5, 10]]
+
+
+def test_a_fold_is_held_out_of_the_training_split_and_nothing_else_is_but_validation():
+    table = StimulusTable(recordings(), splits(), 0)
+    fold = table.positions(TRAIN)[1::3]
+    part = table.of_fold(fold)
+    assert part.evaluated == [VALIDATION, FOLD]
+    np.testing.assert_array_equal(part.positions(FOLD), fold)
+    np.testing.assert_array_equal(part.positions(TRAIN), np.setdiff1d(table.positions(TRAIN), fold))
+    np.testing.assert_array_equal(part.response_rows, table.response_rows)  # of controls, the very same pairs
+    assert "test" in table.evaluated
+    assert table.of_fold(fold[:0]).evaluated == [VALIDATION]
 
 
 def test_shuffling_permutes_what_is_learnt_and_chosen_from_within_each_recording():

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from ...findings import SHARED
 from ..bands import BandRow
+from ..members import MemberRow
 from .drawing import EXPLAINED
 from .stacked_bars import colours_of, stacked_bars
 
@@ -38,18 +39,21 @@ def band_shares(rows: Sequence[BandRow]) -> Figure | None:
     )  # fmt: skip
 
 
-def variance_partition(rows: Sequence[BandRow]) -> Figure | None:
-    """Bars of what each of two bands explains alone and what both explain, per ROI, a panel for each hemisphere.
+def variance_partition(rows: Sequence[BandRow] | Sequence[MemberRow]) -> Figure | None:
+    """Bars of what each band, or member, explains alone and what is shared, per ROI, a panel for each hemisphere.
 
-    The number on a bar is their sum, the R² of both together. Parts below 0 hang below the axis.
+    The number on a bar is their sum, the R² of all together. Parts below 0 hang below the axis.
 
     Returns:
         The figure, or None where no ROI has such parts.
     """
-    known = list(dict.fromkeys(row.band for row in rows if row.unique_r2_mean is not None))
-    bands = [band for band in known if band != SHARED]
-    colours = colours_of(bands)
+    known = list(dict.fromkeys(name for name, r2 in map(_unique, rows) if r2 is not None))
+    colours = colours_of([name for name in known if name != SHARED])
     if SHARED in known:
         first, *rest = colours.items()
         colours = dict([first, (SHARED, _SHARED), *rest])
-    return stacked_bars(rows, colours, lambda row: (row.band, row.unique_r2_mean), dict, "cross-validated R²")
+    return stacked_bars(rows, colours, _unique, dict, "cross-validated R²")
+
+
+def _unique(row: BandRow | MemberRow) -> tuple[str, float | None]:
+    return row.band if isinstance(row, BandRow) else row.member, row.unique_r2_mean

@@ -5,18 +5,16 @@ import time
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import ClassVar, Generic, TypeVar
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor
 
 from ...batch import Batch, Facts, FeatureShapes, flatten
 from ...errors import InputError
 from ...findings import Findings
 from ..demand import ModelDemand, ridge_from_rows, size_of
-from ..encoding import EncodingModule
 from ..heads.base import Head
 from ..heads.linear import LinearHead
 from ..heads.stored import StoredHead
@@ -25,6 +23,7 @@ from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import Selection, sort_penalties
 from .gathered import SummedRows, WholeRows
+from .solved import SolvedModule
 
 log = logging.getLogger(__name__)
 
@@ -56,11 +55,11 @@ class _Recording(Generic[Gathered]):
         self.served = True
 
 
-class ClosedFormModule(EncodingModule, Generic[Gathered]):
+class ClosedFormModule(SolvedModule, Generic[Gathered]):
     """Base of the models that gather one epoch of batches and then solve.
 
-    One epoch is run, whatever --trainer.max_epochs says. The last training batch solves, so that validation and all
-    that follows see an ordinary head with its weights. A subclass says what it gathers, and writes `keep` and `fit`;
+    The last training batch solves, so that validation and all that follows see an ordinary head with its weights. A
+    subclass says what it gathers, and writes `keep` and `fit`;
     most are a `WholeRowsModule`, which has the first.
 
     Args:
@@ -100,8 +99,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         self.penalties = list(penalties or ())
         self.selection: Selection = selection
         self.folds = folds
-        self.automatic_optimization = False
-        self.findings: Findings | None = None  # until solved
         self.recordings: list[_Recording[Gathered]] = []
 
     @abstractmethod
@@ -134,8 +131,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
 
     def check(self, facts: Facts) -> None:
         super().check(facts)
-        if self.scale_lr:
-            raise InputError(f"--scale_lr: {type(self).__name__} solves, and has no learning rate; leave it out")
         if facts.gaps:
             raise InputError(
                 f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
@@ -173,17 +168,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         """Bytes of what is gathered of one recording, and of what solving takes beside it."""
         return ridge_from_rows(stimuli, self.num_inputs, targets, max(self.folds, 1))
 
-    def configure_optimizers(self) -> OptimizerLRScheduler:
-        return []
-
-    def trained_state(self) -> dict[str, Tensor]:
-        """Nothing: no epoch is better than the one that solves, and a validation before it sees an empty head."""
-        return {}
-
-    def on_train_start(self) -> None:
-        if self.findings is not None:
-            self.trainer.should_stop = True  # a resumed run that had been solved
-
     def on_train_epoch_start(self) -> None:
         facts = self.facts
         self.recordings = [
@@ -198,25 +182,6 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
             self.recordings[batch.subject].update(batch.stimulus, inputs, responses)
             if self.trainer.is_last_batch:  # validation comes before the epoch's end
                 self._solve()
-
-    def on_train_epoch_end(self) -> None:
-        self.trainer.should_stop = True
-
-    def on_fit_end(self) -> None:
-        if self.findings is None:
-            raise InputError(
-                f"--trainer: {type(self).__name__} solves at the end of one epoch, which was not reached; leave out "
-                "--trainer.max_epochs, --trainer.max_steps, --trainer.max_time and --trainer.limit_train_batches"
-            )
-
-    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        super().on_save_checkpoint(checkpoint)
-        if self.findings is not None:
-            checkpoint["findings"] = self.findings.to_plain(torch.from_numpy)
-
-    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        if "findings" in checkpoint:
-            self.findings = Findings.from_plain(checkpoint["findings"], lambda tensor: tensor.cpu().numpy())
 
     @property
     def heads(self) -> list[Head]:
@@ -252,10 +217,7 @@ class ClosedFormModule(EncodingModule, Generic[Gathered]):
         self.recordings.clear()
         some = next(iter(parts.values()))
         self.findings = Findings.joined([parts.get(index) or some.of_nothing(size) for index, size in enumerate(sizes)])
-        # The solution is one step: Lightning writes no checkpoint of a run that has made none.
-        progress = self.trainer.fit_loop.epoch_loop.manual_optimization.optim_step_progress
-        progress.increment_ready()
-        progress.increment_completed()
+        self.count_as_step()
         self._report(self.findings, time.perf_counter() - start)
 
     def _report(self, findings: Findings, seconds: float) -> None:
