@@ -138,11 +138,9 @@ class EncodingCLI(LightningCLI):
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
-        seed, settings = (
-            self.config.seed_everything,
-            [self.config.model, data.batch_size, self.config.trainer.precision],
-        )
-        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, str(settings))]
+        seed, trainer = self.config.seed_everything, self.config.trainer
+        settings = str([self.config.model, data.batch_size, trainer.max_epochs, trainer.precision])
+        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, settings)]
 
     def place(self) -> list[Callback]:
         """Choose the run's folder; returns what writes into it."""
