@@ -145,11 +145,9 @@ class EncodingCLI(LightningCLI):
         if self.config.report.fsaverage is not None:
             load_meshes(self.config.report.fsaverage)  # a fault in it would end the run after its training
         check_min_ceiling(self.config.report.min_ceiling, "--report.min_ceiling")
-        seed, settings = (
-            self.config.seed_everything,
-            [self.config.model, data.batch_size, self.config.trainer.precision],
-        )
-        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, str(settings))]
+        seed, trainer = self.config.seed_everything, self.config.trainer
+        settings = str([self.config.model, data.batch_size, trainer.max_epochs, trainer.precision])
+        self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, settings)]
 
     def announce(self, data: DataDemand, facts: Facts) -> None:
         """Say what the run will need, before its first image is read; refuse what cannot be had."""
