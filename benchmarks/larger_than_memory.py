@@ -69,7 +69,8 @@ def epoch(path: Path, batches: int, ahead: bool) -> tuple[float, float]:
         rows.read_at_random()
     nobody = np.zeros(len(array), dtype=np.int64)
     served = np.random.default_rng(0).permutation(len(array))[: batches * BATCH]
-    loader = BatchLoader(served, {"features": rows}, lambda *_: None, 1, nobody, None, BATCH, expect=rows.expect)
+    inputs, one = {"features": rows}, [slice(0, 1)]
+    loader = BatchLoader(served, inputs, lambda *_: None, one, nobody, None, BATCH, expect=rows.expect)
     seconds, first = 0.0, read_from_disk()
     last, start = first, time.perf_counter()
     for number, _ in enumerate(loader):

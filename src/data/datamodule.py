@@ -30,7 +30,7 @@ from .features.reduced_rows import reduce_rows
 from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, Sizes
-from .read_ahead import read_ahead
+from .read_ahead import expecting, read_ahead
 from .sources.base import Source
 from .splits import Fold, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
@@ -165,6 +165,7 @@ class EncodingDataModule(LightningDataModule):
 
     def setup(self, stage: str | None = None) -> None:
         if self.recordings:
+            self.announce = None  # it holds a run's model and trainer
             self._check(self.facts, self.table)  # a study's next trial has another model
         else:
             self._read()
@@ -223,10 +224,14 @@ class EncodingDataModule(LightningDataModule):
         """
         part = copy(self)
         part.trainer = None
+        part.reduction = None  # it has been fitted
         part.seed = seed
         part.table = self.table.of_fold(fold)
         part._inputs = {layer: self._inputs[layer] for layer in layers}
-        training, facts = part.table.positions(TRAIN), part._gather_facts(part.table)
+        if self._ahead is not None:
+            part._ahead = expecting(part.table, part._inputs)
+        training = part.table.positions(TRAIN)
+        facts = replace(part._gather_facts(part.table), standardized=self.facts.standardized)
         mean, scale = feature_statistics(part._inputs, training, self.frames, common=not facts.standardized)
         part.facts = replace(facts, seed=self.seed, feature_mean=mean, feature_scale=scale)
         return part
@@ -309,6 +314,8 @@ class EncodingDataModule(LightningDataModule):
         sample = [table.respond(index, some[recording_of == index]) for index in range(len(table.recordings))]
         responses = digest_bytes(b"".join(each.tobytes() for each in sample))
         served = [encoder, *self.cache.identity().values(), reduction, self.image_size, self.frames]
+        if self.frame_spread:
+            served.append("spread")
         parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
         return digest_bytes(parts.encode())
 
@@ -326,6 +333,7 @@ class EncodingDataModule(LightningDataModule):
         check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
         if self.announce is not None:
             self.announce(demand, facts)
+            self.announce = None  # it holds a run's model and trainer
         return extraction
 
     def _serve_inputs(self, extraction: Extraction) -> dict[str, Rows]:
@@ -334,7 +342,8 @@ class EncodingDataModule(LightningDataModule):
         if self.encoder is None:
             return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in lists], index)}
         device, size = self._device(), self.encode_batch_size
-        if self.cache.precision == "bf16-mixed" and device.type == "cuda" and not torch.cuda.is_bf16_supported(False):
+        in_bf16 = self.cache.precision == "bf16-mixed" and device.type == "cuda" and extraction.to_encode > 0
+        if in_bf16 and not torch.cuda.is_bf16_supported(False):
             raise InputError(
                 f"--data.encode_precision bf16-mixed: expected a GPU that computes in bf16, found "
                 f"{torch.cuda.get_device_name(device)}; leave it out"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..batch import FeatureShapes
-from ..errors import InputError
+from ..errors import FullDisk
 from ..names import TRAIN
 from ..recording import Recording
 from ..space import as_bytes, free_disk
@@ -107,7 +107,7 @@ def check_cache(folder: Path, cache: Mapping[str, int], images: bool) -> None:
         images: Whether it is decoded images that it lacks.
 
     Raises:
-        InputError: There is too little space.
+        FullDisk: There is too little space.
     """
     needed, free = sum(cache.values()), free_disk(folder)
     if needed <= free:
@@ -120,7 +120,7 @@ def check_cache(folder: Path, cache: Mapping[str, int], images: bool) -> None:
         if images
         else "fewer --data.encoder.layers, a --data.encoder.pool or --data.cache_dtype float16"
     )
-    raise InputError(
+    raise FullDisk(
         f"--data.cache_dir {folder}: expected {as_bytes(needed)} of space for what it lacks ({of}{more}), found "
         f"{as_bytes(free)}; take {fewer}, or a cache on another disk"
     )

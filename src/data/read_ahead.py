@@ -38,6 +38,11 @@ def read_ahead(table: StimulusTable, inputs: Mapping[str, Rows]) -> Callable[[np
         rows.read_at_random()
     for recording in table.recordings:
         recording.responses.read_at_random()
+    return expecting(table, inputs)
+
+
+def expecting(table: StimulusTable, inputs: Mapping[str, Rows]) -> Callable[[np.ndarray], None]:
+    """What begins to read the stimuli of positions (n,), of these layers, and their responses."""
 
     def expect(positions: np.ndarray) -> None:
         for rows in inputs.values():

@@ -26,6 +26,8 @@ _OF_MODEL = (
     "encode_precision",
 )
 """Settings of a run's data that are of its model."""
+_BEFORE = {"frame_spread": False, "encode_precision": "32-true"}
+"""Of these, what they were before there was a flag."""
 
 
 @dataclass(frozen=True)
@@ -129,7 +131,9 @@ def with_refitted(members: Members, runs: Sequence[FinishedRun]) -> Members:
 def _model(run: FinishedRun) -> dict[str, object]:
     """What makes two runs' models the same."""
     data = run.config["data"]
-    return {"--model": run.config.get("model")} | {f"--data.{name}": data.get(name) for name in _OF_MODEL}
+    return {"--model": run.config.get("model")} | {
+        f"--data.{name}": data.get(name, _BEFORE.get(name)) for name in _OF_MODEL
+    }
 
 
 def _common_shuffling(runs: Sequence[FinishedRun], names: Sequence[str]) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -97,10 +98,16 @@ def _synthesise(
     for name, end, seed in tqdm(todo, "making images", unit="image"):
         through = differentiable(module, sets[name])
         image = synthesise(through, ENDS[end], settings.prior, settings.steps, seed=seed, device=module.device)
-        Image.fromarray(image).save(folder / f"{name}_{end}_{seed}.png")
+        Image.fromarray(image).save(folder / f"{_stem(list(sets), name)}_{end}_{seed}.png")
         response = respond(module, image[None], {name: sets[name]})[0, 0]
         made[name][end].append((float(response), image))
     return made
+
+
+def _stem(names: Sequence[str], name: str) -> str:
+    """A ROI's name as that of a file; one that a file cannot have has its number beside it."""
+    stem = re.sub(r"[^\w.\- ]|^\.+", "_", name)
+    return stem if stem == name else f"{stem}_{names.index(name)}"
 
 
 def _cover(

@@ -7,10 +7,12 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch, Facts
+from ..encoders.framing import interpolated
 from ..encoders.modes import keeping_modes
 from ..errors import InputError
 from ..models import EncodingModule
 from ..models.new_stimuli import Images
+from ..names import HEMISPHERES
 
 ALL = "all"
 """Name of the set of all targets."""
@@ -21,8 +23,8 @@ def named_sets(module: EncodingModule, rois: Sequence[str] | None, subject: str 
 
     Args:
         module: The model.
-        rois: These, named as `EncodingModule.predict` takes them; without, every ROI, both hemispheres' together, and
-            all targets.
+        rois: These, named as `EncodingModule.predict` takes them; without, every ROI, both hemispheres' and all
+            subjects' together, and all targets.
         subject: Of this subject alone.
 
     Raises:
@@ -35,7 +37,7 @@ def named_sets(module: EncodingModule, rois: Sequence[str] | None, subject: str 
     for name, members in module.facts.rois.items():
         own = members[torch.isin(members, everything)]
         if len(own):
-            sets.setdefault(name.rpartition(".")[2], []).append(own)
+            sets.setdefault(_without_side(name, module.facts), []).append(own)
     return {name: torch.cat(parts).unique() for name, parts in sets.items()} | {ALL: everything}
 
 
@@ -87,11 +89,20 @@ def differentiable(module: EncodingModule, targets: Tensor) -> Callable[[Tensor]
             module.eval()
             nobody = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
             features = intake.encode_pixels(pixels)
-            batch = Batch(nobody, 0, pixels.new_empty(len(pixels), 0), features, None if features else pixels)
+            shape = getattr(intake, "image_shape", None)  # of what a model with a backbone is given
+            images = None if shape is None else interpolated(pixels / 255, shape[-2:], "bicubic") * 255
+            batch = Batch(nobody, 0, pixels.new_empty(len(pixels), 0), features, images)
             standardised = module.standardize_responses(module.predict_batch(batch))
         return standardised[:, own].mean(1)
 
     return through
+
+
+def _without_side(name: str, facts: Facts) -> str:
+    """A ROI's name as its recording has it, "V1v" of "subj01.lh.V1v"."""
+    for prefix in (*(f"{subject}." for subject in facts.subjects), *(f"{side}." for side in HEMISPHERES)):
+        name = name.removeprefix(prefix)
+    return name
 
 
 def _statistics(facts: Facts, columns: Tensor) -> tuple[Tensor, Tensor]:

@@ -96,6 +96,13 @@ def ridge_from_rows(stimuli: int, features: int, targets: int, folds: int) -> in
     return rows + 4 * stimuli * features + 8 * folds * features**2 + block + _decomposed(features, folds)
 
 
+def kernels_of_bands(stimuli: int, features: int, targets: int, folds: int, bands: int) -> int:
+    """Bytes of what banded ridge gathers and solves where features outnumber stimuli: a kernel of each band, for each
+    fold and for all."""
+    kernels = 8 * bands * (folds + 1) * stimuli**2
+    return 4 * stimuli * (features + targets) + kernels + _decomposed(stimuli, folds)
+
+
 def _decomposed(side: int, folds: int) -> int:
     """Bytes of the axes of matrices of so many rows, of each fold and of all stimuli: in float64, and in float32 beside
     what is compared in them; and what one decomposition works in."""

@@ -19,7 +19,7 @@ from lightning.pytorch import Callback
 
 from ..arguments import class_path
 from ..encoders import Encoder, PixelEncoder, RandomWeights
-from ..errors import InputError, one_line
+from ..errors import FullDisk, InputError, one_line
 from ..evaluation import Control, write_rows
 from ..evaluation.predicted import scored
 from ..results.run_folder import SCORES
@@ -116,6 +116,8 @@ def run_controls(cli: EncodingCLI, folder: Path, plan: Sequence[Planned]) -> lis
             log.info("control with %s: %s", control.label, " ".join(each.flags))
             try:
                 _train(cli, folder, each)
+            except FullDisk:  # no fault of the control's
+                raise
             except InputError as error:
                 control = replace(control, left_out=f"its training says {one_line(error)!r}")
         if control.left_out:

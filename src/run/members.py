@@ -221,8 +221,15 @@ def _weigh(
     parts = []
     for number, fold in enumerate(folds, 1):
         own = fold[data.table.subject[fold] == recording]
+        if not len(own):  # images are dealt, not subjects
+            continue
         predictions = [_predicted(run, name, number, data, recording) for name in stack.given]
         parts.append(Moments.of(predictions, data.table.respond(recording, own), origin))
+    if len(parts) < 2:
+        raise InputError(
+            f"--model.folds {len(folds)}: expected training stimuli of {data.recordings[recording].subject} in two "
+            f"folds at least, found {len(parts)}; leave the subject out, or take another --seed_everything"
+        )
     combination = learn(parts, origin)
     stack.combine(targets, combination.weights, combination.intercept)
     assert combination.pull is not None
@@ -243,8 +250,8 @@ def _weigh(
 
 def _predicted(run: Path, member: str, number: int, data: EncodingDataModule, recording: int) -> np.ndarray:
     """Predictions of a fold's stimuli that are one recording's, less the responses' offset, (n, T)."""
-    name = FOLD if data.offset is None else centred(FOLD)
-    subject, count = data.recordings[recording].subject, len(data.recordings)
+    of, count = data.recordings[recording], len(data.recordings)
+    name, subject = FOLD if of.responses.offset is None else centred(FOLD), of.subject
     folder = folder_of_subject(run / MEMBERS / member / f"fold_{number}" / FOLDER, subject, count)
     predicted = np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
     if not np.isfinite(predicted).all():

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ..data.demand import DataDemand
-from ..errors import InputError
+from ..errors import FullDisk, InputError
 from ..models.demand import ModelDemand
 from ..space import Memory, as_bytes, disk_of, free_disk, memory, resident
 
@@ -58,6 +58,7 @@ class Needs:
         run: Of the disk, for the run's folder.
         processes: On one machine.
         held_gpu: Of a GPU's memory, what is certain.
+        replaced: Of the disk, a checkpoint that stands there until the next one is whole.
     """
 
     memory: int
@@ -68,6 +69,7 @@ class Needs:
     run: int
     processes: int = 1
     held_gpu: int = 0
+    replaced: int = 0
 
     def told(self, room: Room) -> str:
         """All of it in a line, beside what there is."""
@@ -125,6 +127,7 @@ def needs_of(
         gpu=own + model.step + model.gathered + data.batches // 2 if on_gpu else None,
         cache=cache,
         run=data.predictions + (model.best + last if checkpoints else 0),
+        replaced=last,
         processes=processes,
         held_gpu=own if on_gpu else 0,
     )
@@ -141,7 +144,8 @@ def check_needs(needs: Needs, room: Room, runs: Path) -> None:
     Raises:
         InputError: Weights alone do not fit, or the disk cannot hold what is written.
     """
-    held, written = needs.held * needs.processes, needs.run + (needs.cache if room.one_disk else 0)
+    held, written = needs.held * needs.processes, max(needs.run, 2 * needs.replaced)
+    written += needs.cache if room.one_disk else 0
     for what, needed, there in (("memory", held, room.limit), ("GPU memory", needs.held_gpu, room.gpu)):
         if there is not None and needed > there:
             raise InputError(
@@ -149,7 +153,7 @@ def check_needs(needs: Needs, room: Room, runs: Path) -> None:
                 f"found {as_bytes(there)}; {FEWER}"
             )
     if written > room.for_runs:
-        raise InputError(
+        raise FullDisk(
             f"--runs {runs}: expected {as_bytes(written)} of space for checkpoints and predictions, found "
             f"{as_bytes(room.for_runs)}; make room, or keep runs on another disk"
         )

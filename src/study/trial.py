@@ -9,7 +9,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import ModelCheckpoint
 from lightning.pytorch.trainer.states import TrainerFn
 
+from ..atomic import out_of_space
 from ..batch import Facts
 from ..data.datamodule import EncodingDataModule
 from ..data.demand import DataDemand
@@ -204,6 +205,8 @@ class Trials:
         except InputError as error:
             raise TrialFailed(one_line(error)) from None
         except Exception as error:
+            if isinstance(error, OSError) and out_of_space(error, Path.cwd()):
+                raise FullDisk(f"{one_line(error)}: make room, and give the command again") from error
             if not (reason := _out_of_memory(error)):
                 log.exception("trial %d", trial.number)
                 reason = f"{type(error).__name__}: {one_line(error)}"
@@ -233,7 +236,8 @@ class Trials:
             shutil.rmtree(folder / "predictions")
             return TrialOutcome(value, attributes)
         finally:
-            _log_hyperparameters(cli.run_logger, trial.params, value)
+            with suppress(OSError):  # what ended the trial is what is told
+                _log_hyperparameters(cli.run_logger, trial.params, value)
 
 
 def _scored(number: int, cli: EncodingCLI, folder: Path) -> FinishedTrial:

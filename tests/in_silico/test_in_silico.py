@@ -1,6 +1,7 @@
 """Experiments on models whose truth is planted: a filter that they read, and a place where they look."""
 
 import csv
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from calcarine.commands.main import main
 from calcarine.encoders import GaborEncoder
 from calcarine.encoders.intake import StimulusIntake
 from calcarine.errors import InputError
+from calcarine.in_silico.experiment import _stem
 from calcarine.in_silico.masks import what_is_lost
 from calcarine.in_silico.page import lit
 from calcarine.in_silico.responding import differentiable, named_sets, respond
@@ -171,3 +173,34 @@ def test_models_of_clips_are_refused() -> None:
     model.facts.intake.frame_spread = True
     with pytest.raises(InputError, match=r"--synthesise: expected a model of images, found one of clips"):
         differentiable(model, torch.tensor([0]))
+
+
+def test_names_that_no_file_can_have_and_names_with_dots() -> None:
+    model = reads(1, 0, EVERYWHERE, EVERYWHERE)
+    rois = {"lh.TE.1": torch.tensor([0]), "rh.TE.1": torch.tensor([1]), "lh.PIT.1": torch.tensor([0])}
+    model.facts = replace(model.facts, rois=rois)
+    sets = named_sets(model, None, None)
+    assert {name: own.tolist() for name, own in sets.items()} == {"TE.1": [0, 1], "PIT.1": [0], "all": [0, 1]}
+    names = ["V1v", "FFA/OFA", "FFA_OFA", "../x"]
+    assert [_stem(names, name) for name in names] == ["V1v", "FFA_OFA_1", "FFA_OFA", "__x_3"]
+
+
+def test_a_backbone_is_shown_images_as_it_was_trained_on_them() -> None:
+    torch.manual_seed(0)
+    backbone = GaborEncoder(FREQUENCIES, ORIENTATIONS, grid=GRID, layers="luminance")
+    model = EncodingModule(2, None, backbone=backbone)
+    model.take_facts(
+        replace(
+            reads(1, 0, EVERYWHERE, EVERYWHERE).facts,
+            feature_mean=None,
+            feature_scale=None,
+            intake=StimulusIntake(None, image_shape=(3, 24, 24)),
+        )
+    )
+    model.setup("test")
+    model.head.get_parameter("weight").data.normal_()
+    image = np.stack([grating(5, 1), grating(9, 3)])
+    pixels = torch.from_numpy(image).movedim(-1, 1).float().requires_grad_()
+    sets = named_sets(model, ["V1"], None)
+    through = differentiable(model, sets["V1"])(pixels).detach().numpy()
+    np.testing.assert_allclose(through, respond(model, image, sets)[:, 0], rtol=0.05)

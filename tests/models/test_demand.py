@@ -6,6 +6,7 @@ from functools import partial
 import pytest
 import torch
 from calcarine.models import (
+    BandedRidgeModule,
     EncodingModule,
     FactorizedReadout,
     FullyConnectedHead,
@@ -121,3 +122,10 @@ def test_heads_of_several_subjects_are_known_before():
 
 def test_what_keeps_training_data_says_so():
     assert SimilarityModule(TARGETS, FEATURES).demand(facts()).stored == 4 * 100 * (48 + TARGETS)
+
+
+def test_banded_ridge_counts_a_kernel_of_each_band_and_fold():
+    shapes = {f"layer{band}": (80,) for band in range(3)}
+    narrow, wide = BandedRidgeModule(TARGETS, {"a": (48,)}, folds=5), BandedRidgeModule(TARGETS, shapes, folds=5)
+    assert wide.demand(facts()).gathered >= 8 * 3 * 6 * 100**2
+    assert narrow.demand(facts()).gathered < wide.demand(facts()).gathered

@@ -253,8 +253,12 @@ def test_a_run_that_was_interrupted_goes_on_with_the_trainings_it_had(
     assert begun == ["fold_2", "fold_3", "whole"]
     expected = np.load(undisturbed / "predictions/test.npy")
     np.testing.assert_array_equal(np.load(run / "predictions/test.npy"), expected)
-    train("--ckpt_path=last")
-    np.testing.assert_array_equal(np.load(run / "predictions/test.npy"), expected)  # nothing is left to train
+    begun.clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(training_of_members, "_fit", lambda *given: begun.append(given[-1].name))
+        train("--ckpt_path=last")
+    assert begun == []  # nothing is left to train
+    np.testing.assert_array_equal(np.load(run / "predictions/test.npy"), expected)
 
 
 def test_other_settings_do_not_go_on_with_anothers_trainings(planted: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -357,6 +361,23 @@ def test_each_subject_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest
         own = pd.read_csv(train(f"--data.source.root=subject_{subject}", name=f"own_{subject}") / "targets.csv")
         joint = table[table.subject == f"subject_{subject}"]
         assert joint.pearson.mean() == pytest.approx(own.pearson.mean(), abs=0.05)  # folds are others
+
+
+def test_a_subject_of_few_stimuli_may_be_missing_from_a_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    write_planted(Path("large"), targets=6)
+    write_planted(Path("small"), stimuli=10, tests=10, targets=6, seed=1)
+    write_config(MEMBERS)
+    run = train("--data.source.root=[large,small]", "--model.folds=5")
+    weights = pd.read_csv(run / "targets.csv")[["weight_fine", "weight_coarse"]]
+    assert weights.notna().all(axis=None)
+
+
+def test_members_take_features_that_a_reduction_has_made(planted: Path) -> None:
+    write_config({**MEMBERS, "coarse": {"layers": ["coarse:*"], "model": RIDGE}})
+    run = train("--data.reduction=PrincipalComponents", "--data.reduction.components=11", "--model.folds=2")
+    assert (run / "members.csv").is_file()
 
 
 def test_a_stack_of_the_challenge_leaves_a_submission_and_a_package(

@@ -10,6 +10,7 @@ from torch import Tensor
 from ...batch import FeatureShapes
 from ...errors import InputError
 from ...findings import SHARED, Findings
+from ..demand import kernels_of_bands
 from ..heads.base import Head
 from ..regression.banded_ridge import BandedFit, draw_shares, fit_banded
 from ..regression.penalties import PENALTIES, Selection
@@ -64,6 +65,12 @@ class BandedRidgeModule(WholeRowsModule):
         number = {layer: index for index, layers in enumerate(self.bands.values()) for layer in layers}
         self.band = torch.cat([torch.full((prod(shape),), number[layer]) for layer, shape in shapes.items()])  # (D,)
         self.shares = draw_shares(len(self.bands), candidates)
+
+    def gathered_bytes(self, stimuli: int, targets: int) -> int:
+        features, bands = self.num_inputs, len(self.bands)
+        if features <= stimuli:
+            return super().gathered_bytes(stimuli, targets)
+        return kernels_of_bands(stimuli, features, targets, self.folds, bands)
 
     def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
         features, responses, fold = rows.training()

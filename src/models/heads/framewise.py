@@ -79,6 +79,9 @@ class FramewiseHead(FrameHead):
         super().fill(facts)
         self.head.fill(replace(facts, frames=None))
 
+    def unmade(self, facts: Facts) -> int:
+        return self.head.unmade(replace(facts, frames=None))
+
     def findings(self) -> Findings | None:
         return self.head.findings()
 

@@ -93,15 +93,17 @@ class TrunkHead(Head):
             shapes = self.trunk.feature_shapes()
             with torch.random.fork_rng(devices=[]):
                 torch.set_rng_state(self.random_state)
-                self.readouts.extend(self.make_readout(shapes, part.stop - part.start) for part in targets)
+                for part in targets:  # a hemisphere may have none of a subject's
+                    make = self.make_readout if part.stop > part.start else LinearHead
+                    self.readouts.append(make(shapes, part.stop - part.start))
         for readout, part in zip(self.readouts, targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
 
     def findings(self) -> Findings | None:
-        found = [readout.findings() for readout in self.readouts if isinstance(readout, Head)]
+        found = [each.findings() for each in self.readouts if isinstance(each, Head) and each.num_targets]
         known = [each for each in found if each is not None]
-        return Findings.joined(known) if known and len(known) == len(self.readouts) else None
+        return Findings.joined(known) if known and len(known) == len(found) else None
 
     def watch(self, features: Features, subject: int) -> None:
         readout = self.readouts[subject]

@@ -80,7 +80,12 @@ class StackedModule(SolvedModule):
     def demand(self, facts: Facts) -> ModelDemand:
         made = size_of([*self.parameters(), *self.buffers()])
         members = [model.demand(self.stacked.facts_of(facts, name)) for name, model in self.stacked.named().items()]
-        return ModelDemand(weights=made, made=made, gathered=max(each.trained for each in members))  # one at a time
+        return ModelDemand(
+            weights=made + sum(each.weights - each.made for each in members),
+            made=made,
+            gathered=max(each.trained for each in members),  # one at a time
+            stored=sum(each.stored for each in members),
+        )
 
     @property
     def stacked(self) -> StackedHead:
@@ -108,6 +113,10 @@ class StackedModule(SolvedModule):
         self.stacked.weight[:, targets] = weight.float().to(self.stacked.weight.device)
         bias = (torch.from_numpy(intercept) + mean.cpu() * (weight.sum(0) - 1)) / scale.cpu()
         self.stacked.bias[targets] = bias.float().to(self.stacked.bias.device)
+
+    def on_train_start(self) -> None:
+        if self.trainer.current_epoch:  # of a run that goes on; the findings are there before the stack's own epoch
+            super().on_train_start()
 
     def on_train_epoch_start(self) -> None:
         if self.findings is None:
