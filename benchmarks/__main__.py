@@ -2,8 +2,8 @@
 
     uv run python benchmarks [NAME…]
 
-Each is a process of its own, and prints what it measures. The rows that it prints go into `benchmarks/RESULTS.md`, with
-the date and the machine; those of benchmarks that were not run stay.
+Each is a process of its own, and prints what it measures. The rows that it prints go into `benchmarks/RESULTS.md`, and
+from there into the README, with the date and the machine; those of benchmarks that were not run stay.
 """
 
 import os
@@ -16,6 +16,8 @@ from pathlib import Path
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "RESULTS.md"
+README = HERE.parent / "README.md"
+BEGIN, END = "<!-- benchmarks/RESULTS.md -->", "<!-- until here -->"
 SHARED = {"__main__", "brain", "side_by_side"}
 
 
@@ -59,6 +61,9 @@ def write(rows: dict[str, list[str]]) -> None:
     head = [f"Measured on {machine}, by `make bench`.", "", "| script | figure | measured | aimed at | date |"]
     lines = [*head, "| --- | --- | --- | --- | --- |", *(row for name in sorted(rows) for row in rows[name])]
     RESULTS.write_text("\n".join(lines) + "\n")
+    before, _, rest = README.read_text().partition(BEGIN)
+    _, _, after = rest.partition(END)
+    README.write_text("\n".join([before + BEGIN, *lines, END + after]))
 
 
 def processor() -> str:

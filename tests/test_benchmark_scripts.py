@@ -23,3 +23,8 @@ def test_what_a_gpu_is_measured_by_is_rehearsed_without_one() -> None:
     done = subprocess.run(command, cwd=SCRIPTS[0].parents[1], check=True, capture_output=True, text=True)
     said = [line for line in done.stdout.splitlines() if "rehearsed" in line]
     assert len(said) == (0 if torch.cuda.is_available() else 4)
+
+
+def test_the_readme_quotes_what_was_measured() -> None:
+    root = SCRIPTS[0].parents[1]
+    assert (root / "benchmarks/RESULTS.md").read_text() in (root / "README.md").read_text()
