@@ -202,6 +202,7 @@ class EncodingModule(PredictingModule):
             return
         if not self.head.of_subjects:
             apart = self.backbone is None and self.categories is None
+            del self.head  # before the others are made: of a whole brain it has gigabytes
             self.head = SubjectHeads(self.shapes, self.facts, self.make_head, self.random_state, apart)
         with suppress(RuntimeError):  # set up by hand, without a trainer
             if isinstance(self.trainer.strategy, DDPStrategy):
