@@ -76,8 +76,13 @@ class Intake(Protocol):
         """Features by layer, or images, of stimuli uint8 (n, …, height, width, 3), so many at a time."""
         ...
 
-    def encode_pixels(self, pixels: Tensor) -> Features | None:
-        """Features of images of 0 to 255, float (n, 3, height, width), with gradients; None where the model encodes."""
+    @property
+    def of_clips(self) -> bool:
+        """Whether an image alone is not enough."""
+        ...
+
+    def through(self, pixels: Tensor) -> tuple[Features | None, Tensor | None]:
+        """The same of images of 0 to 255, float32 (n, 3, height, width), with gradients."""
         ...
 
     def to_plain(self, everything: bool = False) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from ..batch import Features, padded
 from ..errors import InputError
 from ..recipe import make, recipe_of
 from .base import Encoder, part_layer
+from .framing import interpolated
 from .hub import weights_follow
 from .projection import Projection
 
@@ -100,21 +101,28 @@ class StimulusIntake:
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
         return served, None
 
-    def encode_pixels(self, pixels: Tensor) -> Features | None:
-        """Features of images as they are served, in full precision and with gradients; None where the model encodes.
+    @property
+    def of_clips(self) -> bool:
+        """Whether an image alone is not enough."""
+        return self.frames is not None or self.frame_spread
+
+    def through(self, pixels: Tensor) -> tuple[Features | None, Tensor | None]:
+        """What `__call__` makes of images, in full precision and with gradients.
 
         Args:
-            pixels: Of 0 to 255, float (n, 3, height, width), on the encoder's device.
+            pixels: Of 0 to 255, float32 (n, 3, height, width), on the encoder's device.
         """
         if self.encoder is None:
-            return None
+            assert self.image_shape is not None
+            height, width = self.image_shape[-2:]
+            return None, interpolated(pixels / 255, (height, width), "bicubic") * 255
         served: Features = {}
         for name, part in self.encoder.parts().items():
             for layer, features in part.eval().to(pixels.device)(pixels).items():
                 own = part_layer(name, layer)
                 projection = self.projections.get(own)
                 served[own] = features.float() if projection is None else projection(features.flatten(1))
-        return served
+        return served, None
 
     def _reduced(self, layer: str, features: Tensor, stimuli: np.ndarray) -> Tensor:
         projection = self.projections.get(layer)

@@ -7,7 +7,6 @@ import torch
 from torch import Tensor
 
 from ..batch import Batch, Facts
-from ..encoders.framing import interpolated
 from ..encoders.modes import keeping_modes
 from ..errors import InputError
 from ..models import EncodingModule
@@ -79,7 +78,7 @@ def differentiable(module: EncodingModule, targets: Tensor) -> Callable[[Tensor]
         InputError: The model reads clips.
     """
     intake = module.facts.intake
-    if intake is None or module.facts.frames is not None or getattr(intake, "frame_spread", False):
+    if intake is None or intake.of_clips:
         raise InputError("--synthesise: expected a model of images, found one of clips; set it to 0")
     module.requires_grad_(False)
     own = targets.to(module.device)
@@ -88,10 +87,7 @@ def differentiable(module: EncodingModule, targets: Tensor) -> Callable[[Tensor]
         with keeping_modes(module):
             module.eval()
             nobody = torch.zeros(len(pixels), dtype=torch.int64, device=pixels.device)
-            features = intake.encode_pixels(pixels)
-            shape = getattr(intake, "image_shape", None)  # of what a model with a backbone is given
-            images = None if shape is None else interpolated(pixels / 255, shape[-2:], "bicubic") * 255
-            batch = Batch(nobody, 0, pixels.new_empty(len(pixels), 0), features, images)
+            batch = Batch(nobody, 0, pixels.new_empty(len(pixels), 0), *intake.through(pixels))
             standardised = module.standardize_responses(module.predict_batch(batch))
         return standardised[:, own].mean(1)
 

@@ -29,13 +29,16 @@ def probe_folder(
         InputError: A folder, a model, a ROI or an image is not what it has to be, a number is out of range, or the
             model reads clips; nothing is written then.
     """
-    least = {"--top": settings.ranked, "--steps": settings.steps, "--size": settings.prior.size - 15}
-    for flag, number in least.items():
-        if number < 1:
-            found = number + 15 if flag == "--size" else number
-            raise InputError(f"{flag} {found}: expected {'16' if flag == '--size' else '1'} or more")
-    if min(settings.synthesised, settings.masked) < 0:
-        raise InputError("--synthesise and --masks: expected 0 or more of each ROI")
+    numbers = {
+        "--top": (settings.ranked, 1),
+        "--steps": (settings.steps, 1),
+        "--size": (settings.prior.size, 16),
+        "--synthesise": (settings.synthesised, 0),
+        "--masks": (settings.masked, 0),
+    }
+    for flag, (found, least) in numbers.items():
+        if found < least:
+            raise InputError(f"{flag} {found}: expected {least} or more")
     if not images.exists():
         raise InputError(f"--images {images}: expected a folder of images, or one, found none; correct the path")
     check_free(out, images, path)

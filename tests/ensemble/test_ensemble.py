@@ -67,6 +67,15 @@ def again(place: Path) -> list[str]:
     return runs("one_again", "two_again")
 
 
+def test_models_of_before_a_flag_are_refitted_after_it(place: Path, again: list[str]) -> None:
+    for run in again:
+        config = Path(run) / "config.yaml"
+        content = yaml.safe_load(config.read_text())
+        content["data"] |= {"frame_spread": False, "encode_precision": "32-true"}
+        config.write_text(yaml.safe_dump(content))
+    assert main(["ensemble", *runs("one", "two"), "--stack", "--refitted", *again]) == 0
+
+
 def test_weights_of_members_are_handed_on_to_the_same_models_trained_again(place: Path, again: list[str]) -> None:
     assert main(["ensemble", *runs("one", "two"), "--stack", "--refitted", *again]) == 0
     responses = np.load(place / "data/responses.npy")[HELD["validation"]]

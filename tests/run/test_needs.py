@@ -1,5 +1,6 @@
 """What a run says that it will need, against what it took."""
 
+import errno
 import logging
 import shutil
 from collections import namedtuple
@@ -10,12 +11,16 @@ import pytest
 from calcarine.commands.main import main as calcarine
 from calcarine.data.demand import DataDemand, buffer_bytes
 from calcarine.data.loader import Sizes
-from calcarine.errors import InputError
+from calcarine.errors import FullDisk, InputError
+from calcarine.evaluation.controls import Control
 from calcarine.models.demand import ModelDemand
 from calcarine.run import cli as run_cli
+from calcarine.run import controls
+from calcarine.run.controls import Planned
 from calcarine.run.main import main
 from calcarine.run.needs import AFTERWARDS, Needs, Room, check_needs, needs_of
 from calcarine.space import Memory
+from calcarine.study.trial import Trials
 from trees import write_folder
 
 Usage = namedtuple("Usage", "total used free")
@@ -180,3 +185,29 @@ def test_weights_that_no_memory_holds_are_told_before_they_are_made(monkeypatch,
     told = capsys.readouterr().err.strip()
     assert told.startswith("error: --model.head: expected ")
     assert "features × 200 targets, found 100 kB" in told
+
+
+def test_a_checkpoint_stands_there_until_the_next_one_is_whole() -> None:
+    needs = Needs(GB, 0, 1, None, 0, 4 * GB, replaced=3 * GB)
+    check_needs(needs, Room(None, None, 80 * GB, 6 * GB, one_disk=False), Path("runs"))
+    with pytest.raises(FullDisk, match=r"--runs runs: expected 6 GB of space"):
+        check_needs(needs, Room(None, None, 80 * GB, 5 * GB, one_disk=False), Path("runs"))
+
+
+def test_a_full_disk_is_no_fault_of_a_control(monkeypatch, tmp_path) -> None:
+    def full(*_):
+        raise FullDisk("runs: expected space to write it, found a full disk")
+
+    monkeypatch.setattr(controls, "_train", full)
+    planned = Planned(Control("shuffled", "shuffled responses", ""), ["--data.source.shuffle=true"])
+    with pytest.raises(FullDisk):
+        controls.run_controls(None, tmp_path, [planned])
+
+
+def test_a_full_disk_is_no_fault_of_a_trial_whoever_says_so(monkeypatch) -> None:
+    def full(*_):
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Trials, "_run", full)
+    with pytest.raises(FullDisk, match="make room, and give the command again"):
+        Trials(args=[], name="study", space=None, config=None, modules={})(None)

@@ -96,9 +96,9 @@ def _out_of_fold(
     for number in numbers:
         rest, held_out = (fold != number).nonzero().squeeze(1), (fold == number).nonzero().squeeze(1)
         inner = fold[rest].unique(return_inverse=True)[1]
-        given = features[held_out]
+        given, known = features[held_out], features[rest]
         measured, learnt = responses[held_out], responses[rest]
-        fits = [regression.fit(features[rest][:, own], learnt, inner, groups, standardize) for own in columns.values()]
+        fits = [regression.fit(known[:, own], learnt, inner, groups, standardize) for own in columns.values()]
         scale = 1 / (len(held_out) * len(numbers))
         for part in target_blocks(num_targets):
             errors = [

@@ -92,6 +92,7 @@ def test_the_spread_over_frames_stands_beside_the_mean(make):
     assert all(torch.equal(again[layer], features) for layer, features in batch.features.items())
     with pytest.raises(InputError, match="expected clips as in training"):
         both.facts.intake(clips[:, 0], torch.device("cpu"))
+    assert both.identity != make().identity  # a run with it goes on with none without
     reduced = make(frame_spread=True, reduction=PrincipalComponents(5))
     assert reduced.feature_shapes == {"pixels": (5,), "pixels (spread)": (5,)}
 
