@@ -18,10 +18,9 @@ Predicted on one thread: 12 times. Of a fold of a candidate himalaya's singular 
 1.8 s, for matrices of (features × training stimuli) that hold it. Ours is 1.6 s for eigenvalues in float64, .4 s for
 the held-out scatter, and .085 s for each unit of D² T: 4 to rotate X'Y and 1.1 per penalty, of which the 12 above 1e8
 share one. With ten penalties within the spectrum it would be 7 times: the eigenvalues are half of the time then.
-Measured in processor time, on one thread of a machine so shared that seconds of the clock meant nothing: 41.7 s for a
-fold of himalaya's, 22.8 s for our whole fit of one candidate and 43.0 s of two; so 10.3 times for a candidate more,
-which is what a search is made of, and 9.1 times where one candidate bears all that is done once. Extra memory .53 GB
-at 8,000 targets of 2,560 stimuli, where products are made again for each candidate as they are for a whole brain.
+Measured on 2 cores, other work stopped: 11.8 times (127.1 s a candidate of himalaya's, 10.5 s of ours, of five). In
+processor time, on one thread: 9.1 times where one candidate bears all that is done once, 10.3 for each one more. Of a
+whole brain the first candidate takes 134 s, weights included, and .46 GB beside them.
 """
 
 import argparse
@@ -36,6 +35,7 @@ from typing import Any
 import numpy as np
 import torch
 from calcarine.models.regression.banded_ridge import BandedFit, fit_banded
+from calcarine.space import held_at_most
 from himalaya.backend import set_backend
 from himalaya.kernel_ridge import generate_dirichlet_samples
 from himalaya.ridge import solve_group_ridge_random_search
@@ -162,15 +162,9 @@ def measure_whole_brain(options: argparse.Namespace, penalties: np.ndarray) -> N
     data = simulate(options.stimuli, options.width, options.whole_brain)
     ours(simulate(100, 2, 10), draws(1), penalties)  # loads the libraries
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before, start = high_water_mark(), time.perf_counter()
+    before, start = held_at_most(), time.perf_counter()
     fit = ours(data, draws(1), penalties)
-    print(time.perf_counter() - start, high_water_mark() - before - fit.weight.nbytes / 1e9)
-
-
-def high_water_mark() -> float:
-    """Largest resident memory of this process so far, in GB. Not `ru_maxrss`: a child inherits its parent's."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return float(status["VmHWM"].split()[0]) * 1024 / 1e9
+    print(time.perf_counter() - start, (held_at_most() - before - fit.weight.nbytes) / 1e9)
 
 
 def whole_brain(options: argparse.Namespace) -> None:

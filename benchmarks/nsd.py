@@ -15,7 +15,6 @@ overlap, but for the first and the last session.
 
 import argparse
 import os
-import resource
 import shutil
 import signal
 import statistics
@@ -31,6 +30,7 @@ from calcarine.data.sources.nsd.sessions import beta_session
 from calcarine.data.trials.prepared import PreparedTrials
 from calcarine.data.trials.series import ImageSeries
 from calcarine.data.trials.session import Chosen
+from calcarine.space import held_at_most
 from side_by_side import row
 
 VERTICES, TRIALS, SESSIONS = 163_842, 750, 3
@@ -68,7 +68,7 @@ def main() -> None:
         for targets in options.targets:
             share = statistics.median(own / beside for own, beside in zip(rates[targets], rates["dd"], strict=True))
             rate = statistics.median(rates[targets])
-            gib = peak[targets] / 2**20
+            gib = peak[targets] / 2**30
             name = f"prepare {targets:7,} targets"
             print(f"{name} {rate / 1e6:8.0f} MB/s, {share:.2f} of dd's, {gib:.2f} GiB at the most")
             row(f"Preparing NSD's betas at {targets:,} targets, share of dd's rate", share, "≥ 0.6")
@@ -117,11 +117,11 @@ def trials_in(folder: Path, targets: int, cache: str = "cache") -> PreparedTrial
 def _prepare(folder: Path, targets: int, results) -> None:
     start = time.perf_counter()
     trials_in(folder, targets).prepare()
-    results.put((time.perf_counter() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss))
+    results.put((time.perf_counter() - start, held_at_most()))
 
 
 def prepared_in(folder: Path, targets: int) -> tuple[float, int]:
-    """Seconds, and KiB of memory at the most, of a process of its own."""
+    """Seconds, and bytes of memory at the most, of a process of its own."""
     context = get_context("spawn")
     results = context.Queue()
     process = context.Process(target=_prepare, args=(folder, targets, results))

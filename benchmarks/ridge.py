@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from calcarine.models.regression.ridge import fit_ridge
+from calcarine.space import held_at_most
 from sklearn.linear_model import RidgeCV
 from sklearn.model_selection import KFold
 from threadpoolctl import threadpool_limits
@@ -196,15 +197,9 @@ def measure_peak(args: argparse.Namespace) -> None:
     fit(simulate(argparse.Namespace(**{**vars(args), "stimuli": 100, "features": 8}), 10))  # loads the libraries
     data = simulate(args, table.num_targets)
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
-    before = high_water_mark()
+    before = held_at_most()
     fit(data)
-    print(high_water_mark() - before)
-
-
-def high_water_mark() -> float:
-    """Largest resident memory of this process so far, in megabytes. Not `ru_maxrss`: a child inherits its parent's."""
-    status = dict(line.split(":", 1) for line in Path("/proc/self/status").read_text().splitlines())
-    return float(status["VmHWM"].split()[0]) * 1024 / 1e6
+    print((held_at_most() - before) / 1e6)
 
 
 def run(args: argparse.Namespace, index: int, table: Table) -> None:

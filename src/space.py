@@ -6,6 +6,7 @@ control group, or to one above it, and who passes it is killed without a word.
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,6 +61,22 @@ def resident(root: Path = Path("/")) -> int:
     """Bytes of memory that this process holds for itself: pages of files, which can be read again, are left out."""
     pages = _numbers(root / "proc/self/statm")
     return (pages[1] - pages[2]) * _page() if len(pages) > 2 else 0
+
+
+def held_at_most(root: Path = Path("/")) -> int:
+    """Most bytes of memory that this process has held, pages of files included.
+
+    What the system tells in `getrusage` is the peak of whoever started the process where that was larger: a run that a
+    notebook starts would be said to have held what the notebook did.
+    """
+    for line in _lines(root / "proc/self/status"):
+        if line.startswith("VmHWM:"):
+            return int(line.split()[1]) * 1024
+    try:
+        import resource
+    except ImportError:  # Windows
+        return 0
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def as_bytes(count: float) -> str:

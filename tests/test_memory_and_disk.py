@@ -1,9 +1,12 @@
 import resource
+import subprocess
+import sys
 from collections import namedtuple
+from pathlib import Path
 
 import pytest
 from calcarine import space
-from calcarine.space import Memory, as_bytes, free_disk, memory, resident
+from calcarine.space import Memory, as_bytes, free_disk, held_at_most, memory, resident
 
 GB = 10**9
 V2 = "30 25 0:26 / /sys/fs/cgroup rw,nosuid shared:4 - cgroup2 cgroup2 rw,nsdelegate"
@@ -92,6 +95,16 @@ def test_a_limit_of_the_address_space(machine, monkeypatch):
     page = resource.getpagesize()
     assert memory(root) == Memory(5 * GB, 5 * GB - 1000 * page)
     assert resident(root) == 200 * page
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs Linux's /proc")
+def test_the_most_that_a_process_has_held_is_its_own():
+    """`getrusage` hands a parent's peak on to those it starts."""
+    bytearray(b"1") * 400_000_000
+    own = "from calcarine.space import held_at_most; print(held_at_most())"
+    child = subprocess.run([sys.executable, "-c", own], check=True, capture_output=True, text=True)
+    assert held_at_most() >= 400_000_000
+    assert 0 < int(child.stdout) < 200_000_000
 
 
 def test_here():

@@ -28,6 +28,7 @@ class ModelDemand:
         step: What one step makes of a batch, but for activations inside a deep head or a backbone.
         gathered: Sums or rows from which a closed form is solved, and what solving takes beside them.
         stored: Training data that the solved model keeps.
+        members: Of the disk, what a stack keeps of its members' trainings until its own checkpoint is whole.
     """
 
     weights: int
@@ -38,6 +39,7 @@ class ModelDemand:
     step: int = 0
     gathered: int = 0
     stored: int = 0
+    members: int = 0
 
     @property
     def last(self) -> int:

@@ -165,10 +165,18 @@ class MemberTraining(Callback):
 
 
 def _deal(data: EncodingDataModule, count: int) -> list[np.ndarray]:
-    """Positions of the training stimuli in each fold; all stimuli that show one image, to whomever, are in one."""
+    """Positions of the training stimuli in each fold: of each subject as many in all, to a few.
+
+    All stimuli that show one image, to whomever, are in one.
+    """
     positions, digests = data.positions(TRAIN), np.asarray(data.table.digests())
-    images = torch.from_numpy(np.unique(digests[positions], return_inverse=True)[1])
-    fold = assign_folds(len(positions), count, data.facts.seed, images).numpy()
+    images = np.unique(digests[positions], return_inverse=True)[1]
+    shown = np.zeros((images.max() + 1, len(data.recordings)), dtype=bool)
+    shown[images, data.table.subject[positions]] = True
+    seen_by = np.unique(shown, axis=0, return_inverse=True)[1]
+    fold = assign_folds(
+        len(positions), count, data.facts.seed, torch.from_numpy(images), torch.from_numpy(seen_by)
+    ).numpy()
     return [positions[fold == number] for number in range(count)]
 
 

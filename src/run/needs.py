@@ -126,7 +126,7 @@ def needs_of(
         held=model.kept + (model.weights if on_gpu else own),
         gpu=own + model.step + model.gathered + data.batches // 2 if on_gpu else None,
         cache=cache,
-        run=data.predictions + (model.best + last if checkpoints else 0),
+        run=max(data.predictions, model.members) + (model.best + last if checkpoints else 0),
         replaced=last,
         processes=processes,
         held_gpu=own if on_gpu else 0,

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import csv
 import logging
-import resource
 import shlex
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -24,7 +22,7 @@ from ..models import RoiEarlyStopping
 from ..recording import Recording
 from ..results.configuration import flat
 from ..results.prediction_files import FOLDER
-from ..space import as_bytes
+from ..space import as_bytes, held_at_most
 from ..tensor_file import read_tensors
 from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
@@ -207,8 +205,7 @@ def _log_final(cli: EncodingCLI, summary: Summary) -> None:
 
 def peak_memory() -> str:
     """Most memory that this process has held, and most of the GPU's."""
-    unit = 1 if sys.platform == "darwin" else 1024  # Linux counts in KiB, macOS in bytes
-    text = as_bytes(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit)
+    text = as_bytes(held_at_most())
     if torch.cuda.is_available():
         text += f", GPU {as_bytes(torch.cuda.max_memory_allocated())}"
     return text

@@ -363,13 +363,18 @@ def test_each_subject_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest
         assert joint.pearson.mean() == pytest.approx(own.pearson.mean(), abs=0.05)  # folds are others
 
 
-def test_a_subject_of_few_stimuli_may_be_missing_from_a_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_subject_of_few_stimuli_is_in_every_fold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
     write_planted(Path("large"), targets=6)
     write_planted(Path("small"), stimuli=10, tests=10, targets=6, seed=1)
     write_config(MEMBERS)
+    deal, dealt = training_of_members._deal, []
+    monkeypatch.setattr(training_of_members, "_deal", lambda *given: (dealt.append(deal(*given)), dealt[-1])[1])
     run = train("--data.source.root=[large,small]", "--model.folds=5")
+    (folds,) = dealt
+    assert [(fold < 150).sum() for fold in folds] == [30] * 5
+    assert [((fold >= 200) & (fold < 210)).sum() for fold in folds] == [2] * 5
     weights = pd.read_csv(run / "targets.csv")[["weight_fine", "weight_coarse"]]
     assert weights.notna().all(axis=None)
 
@@ -432,3 +437,21 @@ def test_a_stack_is_never_worse_than_its_best_member(
     assert min(gains) > -0.003
     assert np.mean(gains) > 0.01
     assert abs(np.mean(shuffled)) < 0.05
+
+
+def test_what_members_leave_on_the_disk_was_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.set_num_threads(1)
+    monkeypatch.chdir(tmp_path)
+    write_planted(Path("mine"), targets=900)
+    write_config(MEMBERS)
+    told, left = [], []
+    ask = StackedModule.demand
+    monkeypatch.setattr(StackedModule, "demand", lambda *given: (told.append(ask(*given)), told[-1])[1])
+
+    def weighed(folder: Path) -> None:
+        files = [*folder.glob("predictions/*.npy"), *folder.glob("*.ckpt")]
+        left.append(sum(file.stat().st_size for file in files))
+
+    monkeypatch.setattr(training_of_members, "_forget", weighed)
+    train()
+    assert told[0].members == pytest.approx(sum(left), rel=0.1)  # checkpoints hold the facts, too

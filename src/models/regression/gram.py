@@ -18,7 +18,9 @@ LARGE = 4096  # rows of a matrix from which on its decomposition is sparing with
 ROW_BLOCK = 1024  # with penalties.TARGET_BLOCK, a piece of float32 responses is 4 MB
 
 
-def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0, images: Tensor | None = None) -> Tensor:
+def assign_folds(
+    num_stimuli: int, num_folds: int, seed: int = 0, images: Tensor | None = None, seen_by: Tensor | None = None
+) -> Tensor:
     """Deal the stimuli at random into folds whose sizes differ by at most one.
 
     Args:
@@ -28,6 +30,9 @@ def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0, images: Tensor
         images: Number of the image that each stimulus shows, from 0 without gaps, int64 (num_stimuli,), where some
             show one several times, as single trials do. The images are dealt then: a repeat in another fold would be
             predicted from what was measured of the same image, and any penalty would look too good.
+        seen_by: Who was shown what is dealt, in numbers, int64, one for each image or without `images` for each
+            stimulus. What the same were shown is dealt one after another, so that of each as many, to one, lie in
+            every fold.
 
     Returns:
         The fold of each stimulus, int64 (num_stimuli,).
@@ -36,10 +41,13 @@ def assign_folds(num_stimuli: int, num_folds: int, seed: int = 0, images: Tensor
         InputError: There are fewer than two folds, or more folds than stimuli.
     """
     if images is not None:
-        return assign_folds(int(images.max()) + 1, num_folds, seed)[images]
+        return assign_folds(int(images.max()) + 1, num_folds, seed, seen_by=seen_by)[images]
     if not 2 <= num_folds <= num_stimuli:
         raise InputError(f"--model.folds {num_folds}: expected 2 to {num_stimuli} (the training stimuli)")
     order = torch.randperm(num_stimuli, generator=torch.Generator().manual_seed(seed))
+    if seen_by is not None:
+        dealt = order.argsort()
+        order[dealt[seen_by[dealt].argsort(stable=True)]] = torch.arange(num_stimuli)
     return order % num_folds
 
 

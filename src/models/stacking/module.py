@@ -80,11 +80,15 @@ class StackedModule(SolvedModule):
     def demand(self, facts: Facts) -> ModelDemand:
         made = size_of([*self.parameters(), *self.buffers()])
         members = [model.demand(self.stacked.facts_of(facts, name)) for name, model in self.stacked.named().items()]
+        widths = (own.stop - own.start for own in facts.subjects.values())
+        out_of_fold = 4 * sum(width * len(own) for width, own in zip(widths, facts.training.values(), strict=True))
         return ModelDemand(
             weights=made + sum(each.weights - each.made for each in members),
             made=made,
             gathered=max(each.trained for each in members),  # one at a time
             stored=sum(each.stored for each in members),
+            members=len(members) * out_of_fold * (1 if facts.offset is None else 2)
+            + sum(each.best for each in members),
         )
 
     @property

@@ -100,6 +100,19 @@ def test_repeats_of_an_image_are_in_one_fold() -> None:
     assert all(len(fold[images == image].unique()) == 1 for image in range(20))
 
 
+def test_what_each_subject_was_shown_is_dealt_evenly() -> None:
+    seen_by = torch.arange(4).repeat_interleave(torch.tensor([7, 40, 3, 11]))
+    seen_by = seen_by[torch.randperm(61, generator=torch.Generator().manual_seed(0))]
+    fold = assign_folds(61, 5, seed=3, seen_by=seen_by)
+    for number in range(4):
+        sizes = fold[seen_by == number].bincount(minlength=5)
+        assert sizes.max() - sizes.min() <= 1
+    assert fold.bincount().max() - fold.bincount().min() <= 1
+    assert not torch.equal(fold, assign_folds(61, 5, seed=4, seen_by=seen_by))
+    alone = assign_folds(61, 5, seed=3, seen_by=torch.zeros(61, dtype=torch.long))
+    assert torch.equal(alone, assign_folds(61, 5, seed=3))
+
+
 @pytest.mark.parametrize("num_folds", [1, 11])
 def test_impossible_folds_are_refused(num_folds: int) -> None:
     with pytest.raises(InputError, match=r"--model\.folds .*: expected 2 to 10"):
