@@ -12,6 +12,7 @@ import argparse
 import itertools
 import os
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -45,6 +46,7 @@ def main() -> int:
     if unknown := set(options.only or ()) - known:
         parser.error(f"--only {', '.join(unknown)}: expected some of {', '.join(sorted(known))}")
     base = (options.folder or Path(tempfile.mkdtemp(prefix="soak."))).resolve()
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in the background ignore it
     soak = Turns(base, options.seed)
     print(f"seed {options.seed}, in {soak.base}", flush=True)
     ended: list[Ended] = []
