@@ -47,7 +47,7 @@ class BesideTables:
     @property
     def known(self) -> np.ndarray:
         """Whether a position has any trial, bool (n_positions,)."""
-        return (self.trials >= 0).any(axis=1)
+        return np.asarray((self.trials >= 0).any(axis=1))
 
 
 def read_tables(context: TrialContext, columns: Sequence[str], table: StimulusTable) -> BesideTables:
