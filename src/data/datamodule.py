@@ -19,9 +19,9 @@ from ..encoders.intake import Precision, StimulusIntake, with_spread
 from ..encoders.joint import RandomControl
 from ..encoders.projection import Projection
 from ..errors import InputError
-from ..names import LEAKING, TRAIN, VALIDATION
+from ..names import BESIDE, LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
-from .beside.context import FLAG, PREFIX, TrialContext
+from .beside.context import FLAG, TrialContext
 from .beside.served import check_components, serve
 from .beside.tables import BesideTables, read_tables
 from .demand import DataDemand, check_cache, demand_of
@@ -409,7 +409,7 @@ class EncodingDataModule(LightningDataModule):
 
     def _tell(self, beside: BesideTables, table: StimulusTable) -> str:
         """Say what stands beside the image, and where it does not."""
-        text = ", ".join(layer.removeprefix(PREFIX) for layer in self._beside_shapes())
+        text = ", ".join(layer.removeprefix(BESIDE) for layer in self._beside_shapes())
         without = beside.without(table)
         if without:
             text += f"; the training mean stands for it where no trial is known ({without})"

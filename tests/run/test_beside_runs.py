@@ -111,11 +111,11 @@ def test_a_banded_ridge_has_a_band_of_each() -> None:
 
 @pytest.mark.slow
 def test_several_subjects_go_on_where_they_were_and_controls_have_none() -> None:
-    """A network on all layers of two subjects whose orders are their own."""
-    write_presented(Path("anna"), stimuli=120)
-    write_presented(Path("bert"), seed=1, stimuli=100, targets=5)
+    """Heads of two subjects whose orders are their own, in training, resumed, and trained again without."""
+    write_presented(Path("anna"))
+    write_presented(Path("bert"), seed=1, stimuli=200, targets=5)
     flags = [
-        *BESIDE, "--model=EncodingModule", "--model.head=FullyConnectedHead", "--model.optimizer.lr=0.003",
+        *BESIDE, "--model=EncodingModule", "--model.head=BesideHead", "--model.optimizer.lr=0.01",
         "--data.source.root=[anna,bert]",
     ]  # fmt: skip
     run = train(*flags, "--trainer.max_epochs=40", name="whole")

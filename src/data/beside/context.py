@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Literal
 
 from ...arguments import KeepsArguments
 from ...errors import InputError
+from ...names import BESIDE
 from ...trial_order import TIME
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
     from ...batch import FeatureShapes
     from ..sources.base import Source
 
-PREFIX = "beside:"
-PREVIOUS, TIMES, BEHAVIOUR = f"{PREFIX}previous", f"{PREFIX}time", f"{PREFIX}behaviour"
+PREVIOUS, TIMES, BEHAVIOUR = f"{BESIDE}previous", f"{BESIDE}time", f"{BESIDE}behaviour"
 """Layers: features of the stimuli before, the time of the trial, and what the subject did in it."""
 
 FLAG = "--data.beside"
@@ -37,7 +37,8 @@ class TrialContext(KeepsArguments):
     Args:
         previous: How many stimuli before a trial are remembered, within its session and run; 0 for none.
         components: Principal components of each of them, fitted on the training split.
-        layer: Of the encoder, whose features they have; the last one where not given.
+        layer: Of the encoder, whose features they have; the last one where not given, of several encoders of the
+            first.
         combine: Give them one after another, each with weights of its own, or their mean.
         time: Give the trial's session, run and place in the session, and how often its image had been shown before.
         behaviour: Give all that the source tells of the subject's behaviour, or these columns of it.
@@ -97,7 +98,8 @@ class TrialContext(KeepsArguments):
             InputError: There is no such layer.
         """
         if self.layer is None:
-            return list(shapes)[-1]
+            first, colon, _ = next(iter(shapes)).partition(":")
+            return [layer for layer in shapes if layer.startswith(first + colon)][-1] if colon else list(shapes)[-1]
         if self.layer not in shapes:
             raise InputError(
                 f"{FLAG}.layer {self.layer}: expected a layer that --data.encoder serves, found {', '.join(shapes)}; "
@@ -115,7 +117,7 @@ class TrialContext(KeepsArguments):
         Raises:
             InputError: There is no such layer, or one of the image has the name of one beside it.
         """
-        taken = [layer for layer in encoded if layer.startswith(PREFIX)]
+        taken = [layer for layer in encoded if layer.startswith(BESIDE)]
         if taken:
             raise InputError(f"--data.encoder: layer {taken[0]} has the name of an input beside the image; rename it")
         shapes: FeatureShapes = {}
