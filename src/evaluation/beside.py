@@ -125,8 +125,8 @@ class BesideSummary:
         """What the reader must know before trusting the numbers."""
         ends = "" if self.interval is None else f" (95 % interval {interval_text(*self.interval)})"
         return (
-            f"The model has inputs beside the image ({self.names}), of which its scores and figures are too. They mean "
-            f"nothing for new images. The mean {self.split} correlation is {number(self.correlation)} with them and "
+            f"The model has inputs beside the image ({self.names}), which its scores and figures count, and which mean "
+            f"nothing for new images: the mean {self.split} correlation is {number(self.correlation)} with them and "
             f"{number(self.image_alone)} with their training mean in their place, a difference of "
             f"{number(self.correlation - self.image_alone)}{ends}."
         )

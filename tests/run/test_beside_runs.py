@@ -1,6 +1,7 @@
 """Inputs beside the image through the real commands: what is planted there is explained with them, and not without."""
 
 import csv
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -63,8 +64,15 @@ def test_the_planted_part_is_explained_with_them_and_not_without(capsys: pytest.
     warned = page[page.index("Before trusting these numbers") : page.index("</aside>")]
     assert "The model has inputs beside the image (previous, time, behaviour)" in warned
     assert "<h2>Inputs beside the image</h2>" in page
+
+
+@pytest.mark.slow
+def test_an_order_that_is_not_the_responses_adds_nothing() -> None:
+    """Beside a model that never had such inputs, which predicts what the image alone tells."""
+    write_presented(Path("anna"))
+    alone = whole(train(*BESIDE)).image_alone_mean
     never = whole(train(name="never"), "scores").pearson_mean
-    assert never == pytest.approx(row.image_alone_mean, abs=0.06)
+    assert never == pytest.approx(alone, abs=0.06)
     assert not (Path("runs/never/version_0") / "beside.csv").exists()
     write_presented(Path("mixed"), permuted=True)
     mixed = whole(train(*BESIDE, root="mixed", name="mixed"))
@@ -102,7 +110,14 @@ def test_a_new_image_is_predicted_as_the_image_alone(
 
 def test_a_banded_ridge_has_a_band_of_each() -> None:
     write_presented(Path("anna"), stimuli=160)
-    run = train(*BESIDE, "--model=BandedRidgeModule", "--model.candidates=12")
+    made = cc.train(
+        cc.Folder("anna"),
+        "planted.Identity",
+        partial(cc.BandedRidgeModule, candidates=12),
+        beside=cc.TrialContext(previous=2, components=16, behaviour=True),
+        flags=[flag for flag in FLAGS if flag.startswith("--trainer")],
+    )
+    run = made.folder
     bands = pd.read_csv(run / "bands.csv").query("roi == 'all' and hemisphere == 'both'").set_index("band")
     assert list(bands.index) == ["pixels", "beside:previous", "beside:time", "beside:behaviour"]
     assert (bands.r2_mean[["pixels", "beside:previous", "beside:behaviour"]] > 0.12).all()
