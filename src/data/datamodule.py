@@ -19,7 +19,7 @@ from ..encoders.intake import Precision, StimulusIntake, with_spread
 from ..encoders.joint import RandomControl
 from ..encoders.projection import Projection
 from ..errors import InputError
-from ..names import BESIDE, LEAKING, TRAIN, VALIDATION
+from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
 from .beside.context import FLAG, TrialContext
 from .beside.served import check_components, serve
@@ -271,7 +271,8 @@ class EncodingDataModule(LightningDataModule):
             self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
         at_once = extraction.at_once(self.encode_batch_size)
         if beside is not None:
-            self.beside_told = self._tell(beside, self.table)
+            self.beside_told = beside.told(list(self._beside_shapes()), self.table)
+            log.info("beside the image: %s; of new images nothing is known but the image", self.beside_told)
             self._inputs |= self._serve_beside(beside, self._inputs, self.table, fingerprint)
         self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint, at_once)
         self._ahead = read_ahead(self.table, self._inputs)
@@ -406,15 +407,6 @@ class EncodingDataModule(LightningDataModule):
             identity["reduced"] = self.reduction.identity()
         folder = self.cache.folder / "reductions"
         return serve(self.beside, tables, table, inputs, identity, folder, self._share())
-
-    def _tell(self, beside: BesideTables, table: StimulusTable) -> str:
-        """Say what stands beside the image, and where it does not."""
-        text = ", ".join(layer.removeprefix(BESIDE) for layer in self._beside_shapes())
-        without = beside.without(table)
-        if without:
-            text += f"; the training mean stands for it where no trial is known ({without})"
-        log.info("beside the image: %s; of new images nothing is known but the image", text)
-        return text
 
     def _with_features(
         self,

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from ...errors import InputError
-from ...names import TRAIN
+from ...names import BESIDE, TRAIN
 from ...recording import Recording
 from ...trial_order import TrialOrder
 from ..digests import digest_bytes
@@ -36,13 +36,15 @@ class BesideTables:
         arrays = [self.trials, self.previous, *self.columns.values()]
         return digest_bytes(b"".join(np.ascontiguousarray(each).tobytes() for each in arrays))
 
-    def without(self, table: StimulusTable) -> str:
-        """How many stimuli of each split have no trial, for people; "" where all have some."""
-        missing = {split: (~self.known[table.positions(split)]).sum() for split in (TRAIN, *table.evaluated)}
-        parts = [
-            f"{count:,} of {len(table.positions(split)):,} in {split}" for split, count in missing.items() if count
-        ]
-        return ", ".join(parts)
+    def told(self, layers: Sequence[str], table: StimulusTable) -> str:
+        """What stands beside the image, and how many stimuli of each split have no trial, for people."""
+        text, missing = ", ".join(layer.removeprefix(BESIDE) for layer in layers), []
+        for split in (TRAIN, *table.evaluated):
+            known = self.known[table.positions(split)]
+            missing += [] if known.all() else [f"{(~known).sum():,} of {len(known):,} in {split}"]
+        if missing:
+            text += f"; the training mean stands for it where no trial is known ({', '.join(missing)})"
+        return text
 
     @property
     def known(self) -> np.ndarray:
