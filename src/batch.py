@@ -130,6 +130,8 @@ class Facts:
         batch_size: Stimuli that held-out batches are padded to; 0 where they are not.
         offset: What was taken from each target's responses, float64 (num_targets,), and stands in no other number here;
             None where nothing was.
+        beside: Layers of features that are no image's, as of the stimuli before it. New images have none: their
+            training mean stands in their place.
     """
 
     response_mean: Tensor
@@ -158,6 +160,7 @@ class Facts:
     smallest_batch: int = 0
     batch_size: int = 0
     offset: Tensor | None = None
+    beside: list[str] = field(default_factory=list)
 
     @property
     def complete(self) -> bool:

@@ -10,6 +10,10 @@ FOLD = "fold"
 OWN_SPLITS = (UNASSIGNED, TRAIN, *HELD_OUT, LEAKING)
 """Names that no test set may have."""
 HEMISPHERES = ("lh", "rh")
+BESIDE = "beside:"
+"""How the names of layers begin that are no image's."""
+IMAGE_ALONE = "image_alone"
+"""What a model with inputs beside the image predicts with their training mean in their place."""
 
 
 def by_importance(split: str) -> tuple[int, str]:

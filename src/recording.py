@@ -1,6 +1,6 @@
 """Recording: what a source fills, the data module serves and evaluation reads."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Protocol
@@ -8,6 +8,7 @@ from typing import Protocol
 import numpy as np
 
 from .mapped import ask_for, read_at_random
+from .trial_order import TrialOrder, times_before
 
 
 class Stimuli(Protocol):
@@ -207,13 +208,7 @@ class Trials:
     @property
     def repetition(self) -> np.ndarray:
         """How often its stimulus had been shown before, int64 (n_trials,)."""
-        order = np.argsort(self.stimulus, kind="stable")
-        ordered = self.stimulus[order]
-        starts = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
-        counts = np.diff(np.r_[starts, len(ordered)])
-        repetition = np.empty(len(ordered), dtype=np.int64)
-        repetition[order] = np.arange(len(ordered)) - np.repeat(starts, counts)
-        return repetition
+        return times_before(self.stimulus)
 
 
 class Repeats(Protocol):
@@ -252,6 +247,8 @@ class Recording:
         noise_ceiling: Of the recording as a whole, float64 (n_targets,) share of variance from 0 to 1, NaN where
             unknown; or None.
         trials: The single presentations, where the format has them; or None.
+        order: Reads in which order, when, and beside what behaviour stimuli were presented; None where the format does
+            not tell.
         repeats: What single presentations tell of the noise ceiling of some of the stimuli; or None.
         coordinates: float32 (n_targets, 3) in millimetres; or None.
         vertices: int64 (n_targets,) index of each target's fsaverage vertex. The first 10,242 of them are
@@ -270,6 +267,7 @@ class Recording:
     rois: Sequence[Roi] = field(default_factory=list)
     noise_ceiling: np.ndarray | None = None
     trials: Trials | None = None
+    order: Callable[[], TrialOrder] | None = None
     repeats: Repeats | None = None
     coordinates: np.ndarray | None = None
     vertices: np.ndarray | None = None

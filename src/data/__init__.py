@@ -4,6 +4,7 @@ Nothing here imports torch: the `calcarine` commands that only read files answer
 does, is `calcarine.data.datamodule.EncodingDataModule`.
 """
 
+from .beside.context import TrialContext
 from .features.principal_components import PrincipalComponents
 from .features.random_projection import RandomProjection
 from .features.reduction import Reduction
@@ -38,4 +39,5 @@ __all__ = [
     "Simulated",
     "Source",
     "ThingsFmri",
+    "TrialContext",
 ]

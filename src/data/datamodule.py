@@ -5,6 +5,7 @@ import logging
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -20,6 +21,9 @@ from ..encoders.projection import Projection
 from ..errors import InputError
 from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
+from .beside.context import FLAG, TrialContext
+from .beside.served import check_components, serve
+from .beside.tables import BesideTables, read_tables
 from .demand import DataDemand, check_cache, demand_of
 from .digests import digest_bytes
 from .facts import feature_statistics, gather_facts
@@ -55,6 +59,8 @@ class EncodingDataModule(LightningDataModule):
         random_control: Serve each of the encoder's layers twice: as "pretrained:LAYER", and as "random:LAYER" from
             the same architecture with random weights.
         reduction: Fewer features, fitted on the training split; only with an encoder.
+        beside: What a model is given beside the image, as the stimuli before it and the subject's behaviour, where the
+            source tells the order of trials; only with an encoder.
         cache_dir: Folder of the embedding cache.
         cache_dtype: Precision of cached embeddings; float16 halves the space.
         batch_size: Stimuli per batch and process.
@@ -84,6 +90,7 @@ class EncodingDataModule(LightningDataModule):
         encoder: Encoder | None = None,
         random_control: bool = False,
         reduction: Reduction | None = None,
+        beside: TrialContext | None = None,
         cache_dir: Path = Path("cache"),
         cache_dtype: Literal["float16", "float32"] = "float32",
         batch_size: int = 64,
@@ -130,6 +137,13 @@ class EncodingDataModule(LightningDataModule):
                 + ("no encoder" if encoder is None else "images" if source.frames is None else "every frame served")
             )
         self.frame_spread = frame_spread
+        if beside is not None and (encoder is None or self.frames is not None):
+            found = "no encoder" if encoder is None else "every frame served"
+            raise InputError(f"{FLAG}: expected --data.encoder and --data.average_frames true, found {found}")
+        self.beside = beside
+        self.behaviour = [] if beside is None else beside.columns(source)
+        self.beside_told = ""
+        """What stands beside the image, and for which stimuli it is not known, for people."""
         self.image_size = image_size
         self.shares = (validation, test)
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
@@ -149,10 +163,10 @@ class EncodingDataModule(LightningDataModule):
         """Shape of one stimulus's features by layer as they are served; None where images are."""
         if self.encoder is None:
             return None
-        shapes = self._encoded_shapes()
-        if self.reduction is not None:
-            shapes = self.reduction.shapes(shapes)
-        return shapes if self.frames is None else {layer: (self.frames, *shape) for layer, shape in shapes.items()}
+        shapes = self._image_shapes()
+        if self.frames is not None:
+            return {layer: (self.frames, *shape) for layer, shape in shapes.items()}
+        return shapes | self._beside_shapes()
 
     @property
     def frames(self) -> int | None:
@@ -225,6 +239,7 @@ class EncodingDataModule(LightningDataModule):
         part = copy(self)
         part.trainer = None
         part.reduction = None  # it has been fitted
+        part.beside = None  # it is served as any layer
         part.seed = seed
         part.table = self.table.of_fold(fold)
         part._inputs = {layer: self._inputs[layer] for layer in layers}
@@ -246,14 +261,19 @@ class EncodingDataModule(LightningDataModule):
         self.table = self._split(recordings)
         facts = self._gather_facts(self.table)
         self._check(facts, self.table)
+        beside = None if self.beside is None else read_tables(self.beside, self.behaviour, self.table)
         fingerprint = self._fit_encoder(self.table)
-        self.identity = self._identify(self.table, fingerprint)
+        self.identity = self._identify(self.table, fingerprint, beside)
         extraction = self._extraction(facts, self.table)
         self._inputs = self._serve_inputs(extraction)
         projections: dict[str, Projection] = {}
         if self.reduction is not None:
             self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
         at_once = extraction.at_once(self.encode_batch_size)
+        if beside is not None:
+            self.beside_told = beside.told(list(self._beside_shapes()), self.table)
+            log.info("beside the image: %s; of new images nothing is known but the image", self.beside_told)
+            self._inputs |= self._serve_beside(beside, self._inputs, self.table, fingerprint)
         self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint, at_once)
         self._ahead = read_ahead(self.table, self._inputs)
         self.recordings = recordings
@@ -291,6 +311,9 @@ class EncodingDataModule(LightningDataModule):
         """Refuse what cannot work before the first image is read: embedding may take hours."""
         if self.encoder is not None and self.reduction is not None:
             self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self._encoded_shapes())
+        if self.beside is not None:
+            shapes = self._image_shapes()
+            check_components(self.beside, len(table.positions(TRAIN)), prod(shapes[self.beside.source_layer(shapes)]))
         model = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(model, TakesFacts):
             model.check(facts)
@@ -304,7 +327,7 @@ class EncodingDataModule(LightningDataModule):
         fit_encoder(self.encoder, images, self.cache.folder, self._share())
         return self.encoder.fingerprint()
 
-    def _identify(self, table: StimulusTable, encoder: dict[str, object] | None) -> str:
+    def _identify(self, table: StimulusTable, encoder: dict[str, object] | None, beside: BesideTables | None) -> str:
         """Hash of everything that a resumed run must have in common with the one that it goes on with."""
         reduction = None if self.reduction is None else self.reduction.identity()
         splits, rows = table.splits.tolist(), table.response_rows.tolist()
@@ -316,6 +339,8 @@ class EncodingDataModule(LightningDataModule):
         served = [encoder, *self.cache.identity().values(), reduction, self.image_size, self.frames]
         if self.frame_spread:
             served.append("spread")
+        if self.beside is not None and beside is not None:
+            served += [self.beside.identity(), beside.digest()]
         parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
         return digest_bytes(parts.encode())
 
@@ -328,8 +353,8 @@ class EncodingDataModule(LightningDataModule):
         else:
             entries = [self.cache.entries(own, self.encoder, self.average_frames, self.frame_spread) for own in lists]
         extraction = Extraction(lists, index, entries)
-        share, reduced = self._share(), None if self.reduction is None else self.feature_shapes
-        demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced)
+        share, reduced = self._share(), None if self.reduction is None else self._image_shapes()
+        demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced, self._beside_shapes())
         check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
         if self.announce is not None:
             self.announce(demand, facts)
@@ -368,6 +393,21 @@ class EncodingDataModule(LightningDataModule):
         folder = self.cache.folder / "reductions"
         return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, folder, self._share())
 
+    def _serve_beside(
+        self,
+        tables: BesideTables,
+        inputs: dict[str, Rows],
+        table: StimulusTable,
+        encoder: dict[str, object] | None,
+    ) -> dict[str, Rows]:
+        """What stands beside the image, by layer."""
+        assert self.beside is not None
+        identity = {"stimuli": table.digests(), "encoder": encoder, **self.cache.identity()}
+        if self.reduction is not None:
+            identity["reduced"] = self.reduction.identity()
+        folder = self.cache.folder / "reductions"
+        return serve(self.beside, tables, table, inputs, identity, folder, self._share())
+
     def _with_features(
         self,
         facts: Facts,
@@ -379,6 +419,10 @@ class EncodingDataModule(LightningDataModule):
     ) -> Facts:
         """The facts with what the features, or decoded images, have told."""
         images = inputs[IMAGES].shape if self.encoder is None else None
+        mean, scale, beside = None, None, list(self._beside_shapes())
+        if self.encoder is not None:
+            training, common = table.positions(TRAIN), not facts.standardized
+            mean, scale = feature_statistics(inputs, training, self.frames, common=common)
         intake = StimulusIntake(
             self.encoder,
             self.average_frames,
@@ -390,12 +434,18 @@ class EncodingDataModule(LightningDataModule):
             self.frames,
             at_once,
             self.cache.precision,
+            {layer: mean[layer] for layer in beside} if mean is not None else None,
         )
-        if self.encoder is None:
-            return replace(facts, intake=intake)
-        training, common = table.positions(TRAIN), not facts.standardized
-        mean, scale = feature_statistics(inputs, training, self.frames, common=common)
-        return replace(facts, feature_mean=mean, feature_scale=scale, intake=intake)
+        return replace(facts, feature_mean=mean, feature_scale=scale, intake=intake, beside=beside)
+
+    def _image_shapes(self) -> FeatureShapes:
+        """Shapes by layer of what is served of an image, without frames."""
+        shapes = self._encoded_shapes()
+        return shapes if self.reduction is None else self.reduction.shapes(shapes)
+
+    def _beside_shapes(self) -> FeatureShapes:
+        """Shapes by layer of what is served beside it."""
+        return {} if self.beside is None else self.beside.shapes(self._image_shapes(), self.behaviour)
 
     def _encoded_shapes(self) -> FeatureShapes:
         """Shapes by layer of what the encoder makes of a stimulus, before any reduction, without frames."""

@@ -46,7 +46,12 @@ class DataDemand:
 
 
 def demand_of(
-    table: StimulusTable, extraction: Extraction, batch_size: int, world_size: int, reduced: FeatureShapes | None
+    table: StimulusTable,
+    extraction: Extraction,
+    batch_size: int,
+    world_size: int,
+    reduced: FeatureShapes | None,
+    beside: FeatureShapes,
 ) -> DataDemand:
     """What serving data takes of each of a run's processes.
 
@@ -56,10 +61,12 @@ def demand_of(
         batch_size: Stimuli per batch and process.
         world_size: Number of processes.
         reduced: Shapes by layer of what a reduction serves; None where there is none.
+        beside: Shapes by layer of what is served beside the image.
     """
     targets = np.array([recording.num_targets for recording in table.recordings])
     numbers = 0 if reduced is None else sum(map(prod, reduced.values()))
     inputs = extraction.stimulus_bytes if reduced is None else 4 * numbers
+    inputs += 4 * sum(map(prod, beside.values()))
     counts = {
         split: np.array([len(own) for own in table.of_each_recording(split)]) for split in (TRAIN, *table.evaluated)
     }
@@ -75,7 +82,7 @@ def demand_of(
         ),
         reduced=4 * numbers * len(table.splits),
         evaluation=4 * int((held_out * targets).max(initial=0)),
-        predictions=4 * int((held_out * targets).sum()) * (1 if table.offset is None else 2),
+        predictions=4 * int((held_out * targets).sum()) * (1 if table.offset is None else 2) * (2 if beside else 1),
     )
 
 

@@ -41,6 +41,8 @@ class StimulusIntake:
         frames: Frames of a clip that are served one by one; None where stimuli have one set of features.
         batch_size: Images, or frames, encoded at a time.
         precision: Of the encoder's products.
+        beside: Mean over the training split of what stood beside the image, by layer; it stands for what new images
+            do not have.
     """
 
     def __init__(
@@ -55,6 +57,7 @@ class StimulusIntake:
         frames: int | None = None,
         batch_size: int = 64,
         precision: Precision = "32-true",
+        beside: Mapping[str, Tensor] | None = None,
     ) -> None:
         self.encoder = encoder
         self.average_frames = average_frames
@@ -66,6 +69,7 @@ class StimulusIntake:
         self.frames = frames
         self.batch_size = batch_size
         self.precision: Precision = precision
+        self.beside = dict(beside or {})
 
     def __call__(
         self, stimuli: np.ndarray, device: torch.device, batch_size: int | None = None
@@ -99,7 +103,7 @@ class StimulusIntake:
             for layer, features in encoded.items():
                 own = part_layer(name, layer)
                 served[own] = self._reduced(own, torch.from_numpy(features.astype(self.dtype)), stimuli).to(device)
-        return served, None
+        return served | self._without(len(stimuli), device), None
 
     @property
     def of_clips(self) -> bool:
@@ -122,7 +126,11 @@ class StimulusIntake:
                 own = part_layer(name, layer)
                 projection = self.projections.get(own)
                 served[own] = features.float() if projection is None else projection(features.flatten(1))
-        return served, None
+        return served | self._without(len(pixels), pixels.device), None
+
+    def _without(self, count: int, device: torch.device) -> Features:
+        """What stands beside so many images of which nothing else is known."""
+        return {layer: mean.to(device).expand(count, *mean.shape) for layer, mean in self.beside.items()}
 
     def _reduced(self, layer: str, features: Tensor, stimuli: np.ndarray) -> Tensor:
         projection = self.projections.get(layer)
@@ -159,6 +167,7 @@ class StimulusIntake:
             "frames": self.frames,
             "batch_size": self.batch_size,
             "precision": self.precision,
+            "beside": self.beside,
         }
 
     @classmethod
@@ -177,7 +186,16 @@ class StimulusIntake:
         fingerprint = json.loads(plain["fingerprint"])
         settings = {
             name: plain[name]
-            for name in ("average_frames", "frame_spread", "dtype", "image_shape", "frames", "batch_size", "precision")
+            for name in (
+                "average_frames",
+                "frame_spread",
+                "dtype",
+                "image_shape",
+                "frames",
+                "batch_size",
+                "precision",
+                "beside",
+            )
             if name in plain
         }
         intake = cls(encoder, projections=projections, **settings)

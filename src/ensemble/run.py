@@ -118,7 +118,7 @@ def _write(
         [part for split in scored_splits(predicted) for part in predicted[split]],
         History(),
         config,
-        facts(content) | told(found, combinations) | _refitted(members),
+        facts(content) | told(found, combinations) | _refitted(members) | _beside(members),
         {subject: _findings(members, each) for subject, each in combinations.items()},
         fsaverage,
         min_ceiling=min_ceiling,
@@ -140,6 +140,12 @@ def _refitted(members: Members) -> dict[str, str]:
         return {}
     folders = ", ".join(str(each.folder) for each in members.refitted)
     return {"Refitted": f"all but the validation split is predicted by the same models trained again: {folders}"}
+
+
+def _beside(members: Members) -> dict[str, str]:
+    """Which members have inputs beside the image, of which the ensemble's scores then are too."""
+    own = [str(run.folder) for run in members.runs if run.config["data"].get("beside")]
+    return {"Inputs beside the image": f"of {', '.join(own)}: see the reports there"} if own else {}
 
 
 def _findings(members: Members, combination: Combination) -> Findings:

@@ -1,6 +1,7 @@
 """Predictions → what people read. Knows nothing of training; imports neither torch nor lightning."""
 
 from .benchmarks import check_min_ceiling
+from .beside import Beside
 from .challenge import algonauts2023_score, noise_normalised, write_submission_2021, write_submission_2023
 from .controls import Control
 from .evaluate import evaluate_run
@@ -12,6 +13,7 @@ from .summary import Summary
 from .tables import read_scores, write_rows, write_targets
 
 __all__ = [
+    "Beside",
     "Control",
     "History",
     "SplitPredictions",

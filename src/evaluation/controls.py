@@ -162,13 +162,13 @@ def _rows(name: str, part: SplitPredictions, own: Sequence[ScoreRow], control: S
             row.split, row.subject, row.hemisphere, row.roi, row.n_targets, row.n_scored,
             row.pearson_mean, row.pearson_ci_low, row.pearson_ci_high,
             other.pearson_mean, other.pearson_ci_low, other.pearson_ci_high,
-            *((None,) * 3 if mean is None else map(_known, (mean.difference, mean.low, mean.high))),
+            *((None,) * 3 if mean is None else map(known, (mean.difference, mean.low, mean.high))),
         )
-        for row, other, mean in zip(own, others, _differences(part, control), strict=True)
+        for row, other, mean in zip(own, others, mean_differences(part, control), strict=True)
     ]  # fmt: skip
 
 
-def _differences(part: SplitPredictions, control: SplitPredictions) -> list[MeanDifference | None]:
+def mean_differences(part: SplitPredictions, control: SplitPredictions) -> list[MeanDifference | None]:
     """What the run has more than its control, of each group of targets."""
     responses = part.responses()
     named = groups_of(part.recording)
@@ -195,7 +195,8 @@ def _verdict(control: Control, subjects: Sequence[ControlRow]) -> Verdict:
     return Verdict(control, result, correlation, pooled_interval(parts))
 
 
-def _known(value: float) -> float | None:
+def known(value: float) -> float | None:
+    """A figure for a table, which leaves out what is not finite."""
     return value if math.isfinite(value) else None
 
 

@@ -56,8 +56,8 @@ def control_figures(
     dots = controls.dots_of(rows, {each.control.name: each.control.label for each in verdicts})
     caption = (
         f"Mean Pearson correlation over the targets of each ROI, {split} split: of the run, and of the same model "
-        "with shuffled responses, pixels or random weights. Lines: 95 % interval over stimuli. Whether a difference is "
-        "one is told by the intervals of paired differences, in the table below."
+        "trained otherwise. Lines: 95 % interval over stimuli. Whether a difference is one is told by the "
+        "intervals of paired differences, in the table below."
     )
     path = save_figure(controls.picture(dots), folder / "controls.png")
     return [ReportFigure("Beside its controls", caption, path, controls.plot(dots))]

@@ -13,6 +13,7 @@ from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
 from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
+from .beside import BESIDE, Beside, beside_rows, beside_table, summary_of
 from .controls import CONTROLS, Control, control_rows, told, verdicts_of
 from .drawn import (
     brain_figures,
@@ -45,6 +46,7 @@ def evaluate_run(
     controls: Sequence[Control] = (),
     min_ceiling: float | None = None,
     attention: Attention | None = None,
+    beside: Beside | None = None,
 ) -> Summary:
     """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
 
@@ -69,6 +71,8 @@ def evaluate_run(
             to 1; None leaves out none.
         attention: Where in the image the model looked, of validation stimuli where there are any; None of models that
             do not attend.
+        beside: What the model has beside the image, and predicts without it; `beside.csv` says what it adds. None of
+            one that has nothing.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -88,6 +92,12 @@ def evaluate_run(
 
     shown_rows, subjects = _of_split(chosen, rows, tables)
     write_maps(folder / "maps", subjects, findings)
+    alone = [] if beside is None else beside_rows(shown, beside)
+    adds = None if beside is None else summary_of(alone, beside)
+    if alone:
+        write_rows(folder / BESIDE, alone)
+    if adds is not None:
+        warnings = [adds.sentence(), *warnings]
     against = control_rows(shown, controls)
     verdicts = verdicts_of(against, controls)
     if against:
@@ -120,6 +130,7 @@ def evaluate_run(
         of_set = score_figures(folder / "figures" / split, split, own_rows, own)
         figures += [replace(figure, title=f"{figure.title}, {split}") for figure in of_set]
     summary = replace(summary, figures=pictures, about=", ".join(about.values()), controls=told(verdicts))
+    summary = replace(summary, beside="" if adds is None else adds.short())
     write_report(
         folder / "report.html",
         f"{folder.parent.name}/{folder.name}",
@@ -135,6 +146,7 @@ def evaluate_run(
         [each.sentence() for each in verdicts],
         against,
         benchmark_table([row for row in benchmarks if row.split in (chosen, *sets)]),
+        beside_table(alone),
     )
     return summary
 

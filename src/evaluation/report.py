@@ -90,6 +90,7 @@ def write_report(
     verdicts: Sequence[str] = (),
     controls: Sequence[ControlRow] = (),
     benchmarks: Table | None = None,
+    beside: Table | None = None,
 ) -> None:
     """Write `report.html`.
 
@@ -108,6 +109,7 @@ def write_report(
         verdicts: Whether the run beats its controls, a sentence each.
         controls: Rows of `controls.csv`.
         benchmarks: What `benchmarks.csv` says of the splits that are shown.
+        beside: What `beside.csv` says of a model with inputs beside the image.
     """
     write_page(
         path,
@@ -128,6 +130,7 @@ def write_report(
         controls=_controls(controls),
         scores=_scores(rows),
         benchmarks=benchmarks,
+        beside=beside,
         config=config,
     )
 
@@ -172,9 +175,6 @@ def _controls(rows: Sequence[ControlRow]) -> dict[str, Any]:
     """Heads and lines of the table of controls."""
     hidden = 0 if len({row.subject for row in rows}) > 1 else 1
 
-    def interval(low: float | None, high: float | None) -> str:
-        return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
-
     def keys(row: ControlRow) -> list[str]:
         return [
             row.subject,
@@ -186,9 +186,9 @@ def _controls(rows: Sequence[ControlRow]) -> dict[str, Any]:
     lines = [
         [
             *keys(row)[hidden:],
-            f"{row.n_scored:,}", number(row.result_mean), interval(row.result_ci_low, row.result_ci_high),
-            number(row.pearson_mean), interval(row.pearson_ci_low, row.pearson_ci_high),
-            number(row.difference), interval(row.difference_ci_low, row.difference_ci_high),
+            f"{row.n_scored:,}", number(row.result_mean), interval_text(row.result_ci_low, row.result_ci_high),
+            number(row.pearson_mean), interval_text(row.pearson_ci_low, row.pearson_ci_high),
+            number(row.difference), interval_text(row.difference_ci_low, row.difference_ci_high),
         ]
         for row in rows
     ]  # fmt: skip
@@ -224,6 +224,11 @@ def write_page(path: Path, template: Path, **content: object) -> None:
     page = environment.get_template(template.name).render({"plotly": "", "dark": DARK} | content)
     with replacing(path) as temporary:
         temporary.write_text(page, encoding="utf-8")
+
+
+def interval_text(low: float | None, high: float | None) -> str:
+    """An interval for people; a dash where it is unknown."""
+    return "–" if low is None or high is None else f"{number(low)} to {number(high)}"
 
 
 def number(value: float | None, digits: int = 3) -> str:

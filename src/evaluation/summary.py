@@ -35,6 +35,7 @@ class Summary:
         figures: The run's pictures by name.
         about: Which data and which model these are, in a few words.
         controls: Which controls it beats and which not, in a few words.
+        beside: What it has beside the image, and how well it predicts without, in a few words.
     """
 
     split: str
@@ -52,6 +53,7 @@ class Summary:
     figures: Mapping[str, Path] = field(default_factory=dict)
     about: str = ""
     controls: str = ""
+    beside: str = ""
 
     @property
     def caution(self) -> str:
@@ -74,7 +76,7 @@ class Summary:
             line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
         if self.score is not None:
             line += f", {self.scoring.text(self.score)}"
-        return "; ".join(filter(None, (line, self.controls, self.about)))
+        return "; ".join(filter(None, (line, self.beside, self.controls, self.about)))
 
 
 def summarise(

@@ -11,6 +11,7 @@ from .early_stopping import RoiEarlyStopping
 from .encoding import EncodingModule
 from .finetuning import Finetuning, Frozen, Full, Gradual, Lora
 from .heads.base import Head
+from .heads.beside import BesideHead
 from .heads.factorized import FactorizedReadout
 from .heads.framewise import FramewiseHead
 from .heads.fully_connected import FullyConnectedHead
@@ -41,6 +42,7 @@ from .weight_averaging import ExponentialMovingAverage
 
 __all__ = [
     "BandedRidgeModule",
+    "BesideHead",
     "CategoryObjective",
     "ElasticNet",
     "ElasticNetModule",

@@ -19,7 +19,7 @@ from ..batch import Batch, Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
 from ..findings import Attention
-from ..names import VALIDATION
+from ..names import IMAGE_ALONE, VALIDATION
 from .calibration import Calibration
 from .categories import CategoryObjective
 from .demand import STEP, ModelDemand, size_of, size_of_made, state_share
@@ -322,7 +322,18 @@ class EncodingModule(PredictingModule):
             self.categories.update(
                 split, {layer: each[: len(batch)].flatten(0, 1) for layer, each in per_stimulus.items()}, batch
             )
-        return {"prediction": prediction}
+        if not self.facts.beside:
+            return {"prediction": prediction}
+        without = self._read(self._features(alone := self._image_alone(full)), alone)
+        return {"prediction": prediction, IMAGE_ALONE: self._in_units(without, batch.targets)[: len(batch)]}
+
+    def _image_alone(self, batch: Batch) -> Batch:
+        """The batch with the training mean in place of what stands beside the image."""
+        assert batch.features is not None
+        assert self.facts.feature_mean is not None
+        means = {layer: self.facts.feature_mean[layer].to(self.device) for layer in self.facts.beside}
+        beside = {layer: mean.expand(len(batch), *mean.shape) for layer, mean in means.items()}
+        return replace(batch, features=batch.features | beside)
 
     @property
     def _watched(self) -> str:

@@ -43,6 +43,7 @@ def write_card(
         head=type(module.head).__name__,
         encoder=None if encoder is None else type(encoder).__name__,
         preprocessing=encoder.preprocessing() if isinstance(encoder, PretrainedEncoder) else None,
+        beside=[layer.partition(":")[2] for layer in facts.beside],
         subjects={name: part.stop - part.start for name, part in facts.subjects.items()},
         rois=sorted(facts.rois),
         scores=rows,

@@ -61,6 +61,10 @@ def evaluate_model(
     with whole_folder(out.absolute()) as partial:
         splits = [_predicted(model, part, name, partial, batch_size) for part in parts]
         facts = {DATA: data, MODEL: str(path)}
+        if model.module.facts.beside:
+            facts["Inputs beside the image"] = (
+                "none of these stimuli has any: their training mean stands in their place"
+            )
         summary = evaluate_run(partial, splits, History([], [], [], {}), "", facts, min_ceiling=min_ceiling)
     print(f"{out}: {summary.headline()}", flush=True)  # noqa: T201 what the command answers
 

@@ -7,7 +7,7 @@ from enum import Enum
 from pathlib import Path
 from typing import Any, Literal
 
-from ..data import Reduction, Source
+from ..data import Reduction, Source, TrialContext
 from ..encoders import Encoder
 from ..errors import InputError
 from ..models import EncodingModule
@@ -51,6 +51,7 @@ def train(
     model: str | type[EncodingModule] | Callable[..., EncodingModule] | None = None,
     *,
     reduction: Reduction | None = None,
+    beside: TrialContext | None = None,
     batch_size: int | None = None,
     validation: float | None = None,
     test: float | None = None,
@@ -78,6 +79,7 @@ def train(
         model: "ridge", "banded", "linear", "elastic_net", "layer_selection", "similarity" or "windowed"; or the class
             of a model, or a partial of it.
         reduction: Fewer features: `cc.PrincipalComponents(100)`.
+        beside: What the model is given beside the image: `cc.TrialContext(previous=8)`.
         batch_size: Stimuli per batch.
         validation: Share of the stimuli held out for early stopping, where the format has no validation split.
         test: Share held out for the final scores, where the format has no test split.
@@ -99,7 +101,7 @@ def train(
     """
     configs = [config] if isinstance(config, str | Path) else list(config)
     args = [f"--config={each}" for each in configs]
-    parts: dict[str, object] = {"data.source": source, "data.reduction": reduction}
+    parts: dict[str, object] = {"data.source": source, "data.reduction": reduction, "data.beside": beside}
     values: dict[str, object] = {
         "data.batch_size": batch_size,
         "data.validation": validation,

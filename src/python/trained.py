@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, overload
@@ -18,6 +19,8 @@ from ..models.new_stimuli import Images
 from ..models.targets import targets_table
 from ..package.files import checkpoint_of
 from ..package.read import is_package, read_package
+
+log = logging.getLogger(__name__)
 
 Shown = str | Path | Sequence[str | Path] | Images
 
@@ -40,6 +43,11 @@ class TrainedModel:
         else:
             module = EncodingModule.load_from_checkpoint(path)
         self.module = module.to("cuda" if torch.cuda.is_available() else "cpu")
+        if self.module.facts.beside:
+            log.warning(
+                "%s was trained with inputs beside the image (%s): of new images there are none, and their training "
+                "mean stands in their place", path, ", ".join(self.module.facts.beside),
+            )  # fmt: skip
 
     def predict(
         self, images: Shown, roi: str | None = None, subject: str | None = None, batch_size: int | None = None
@@ -80,6 +88,7 @@ class TrainedModel:
             "backbone": None if module.backbone is None else type(module.backbone).__name__,
             "head": type(module.head).__name__,
             "features": {name: tuple(each.shape) for name, each in (facts.feature_mean or {}).items()},
+            "beside": list(facts.beside),
             "parameters": sum(each.numel() for each in module.parameters()),
             "targets": len(facts.groups),
             "subjects": {name: part.stop - part.start for name, part in facts.subjects.items()},

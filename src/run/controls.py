@@ -22,6 +22,7 @@ from ..encoders import Encoder, PixelEncoder, RandomWeights
 from ..errors import FullDisk, InputError, one_line
 from ..evaluation import Control, write_rows
 from ..evaluation.predicted import scored
+from ..names import IMAGE_ALONE
 from ..results.run_folder import SCORES
 from .checkpoints import CHECKPOINTS, LAST
 from .cli import EncodingCLI
@@ -35,6 +36,7 @@ SHUFFLED = Control("shuffled", "shuffled responses", "what it predicts may be ch
 """The pairs of stimulus and response are broken in training: what is still predicted is chance, or a leak."""
 PIXELS = Control("pixels", "pixels", "its features are not shown to tell more than small pixels do")
 RANDOM_WEIGHTS = Control("random_weights", "random weights", "what its weights have learnt is not shown to matter")
+ALONE = Control(IMAGE_ALONE, "the image alone", "what its inputs beside the image add is not shown")
 
 log = logging.getLogger(__name__)
 
@@ -89,6 +91,8 @@ def plan_controls(cli: EncodingCLI) -> list[Planned]:
         _planned(PIXELS, _pixels(cli)),
         _planned(RANDOM_WEIGHTS, _random_weights(cli)),
     ]
+    if cli.datamodule.beside is not None:
+        plan.append(Planned(ALONE, ["--data.beside=null"]))
     if not any(each.flags for each in plan):
         reasons = "; ".join(f"no {each.control.label}: {each.control.left_out}" for each in plan)
         raise InputError(f"--controls true: expected a run that can be controlled, found {reasons}; leave it out")

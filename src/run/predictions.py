@@ -14,6 +14,7 @@ from torch import Tensor
 
 from ..batch import Batch
 from ..data.datamodule import EncodingDataModule
+from ..names import IMAGE_ALONE
 from ..npy import create_array
 from ..recording import Recording
 from ..results.prediction_files import FOLDER, centred, folder_of_subject, stimuli_file, write_stimuli
@@ -39,13 +40,15 @@ class PredictionWriter(Callback):
     """Writes each subject's `SPLIT.npy` (n_stimuli, n_targets) into `predictions/`, each rank its own rows of one file.
 
     Where responses have an offset that float32 cannot hold beside their spread, `SPLIT_centred.npy` holds the
-    predictions without it.
+    predictions without it. Of a model with inputs beside the image, `image_alone/predictions/` hold likewise what it
+    predicts with their training mean in their place.
     """
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
-        self.folder = folder_of(trainer) / FOLDER
-        self.tables = list(self._tables(data))
+        self.tables = list(self._tables(data, "prediction", folder_of(trainer) / FOLDER))
+        if data.facts.beside:
+            self.tables += self._tables(data, IMAGE_ALONE, folder_of(trainer) / IMAGE_ALONE / FOLDER)
         if trainer.is_global_zero:
             for table in self.tables:
                 table.folder.mkdir(parents=True, exist_ok=True)
@@ -71,13 +74,13 @@ class PredictionWriter(Callback):
         assert isinstance(outputs, Mapping)
         data = EncodingDataModule.of(trainer)
         wanted = (data.evaluated[dataloader_idx], batch.subject)
-        table = next(each for each in self.tables if (each.split, each.recording) == wanted)
-        rows = np.searchsorted(table.positions, batch.stimulus.cpu().numpy())
-        prediction = outputs["prediction"].float().cpu().numpy()
-        offset = data.recordings[batch.subject].responses.offset
-        table.arrays[table.split][rows] = prediction if offset is None else prediction + offset
-        if offset is not None:
-            table.arrays[centred(table.split)][rows] = prediction
+        for table in (each for each in self.tables if (each.split, each.recording) == wanted):
+            rows = np.searchsorted(table.positions, batch.stimulus.cpu().numpy())
+            prediction = outputs[table.output].float().cpu().numpy()
+            offset = data.recordings[batch.subject].responses.offset
+            table.arrays[table.split][rows] = prediction if offset is None else prediction + offset
+            if offset is not None:
+                table.arrays[centred(table.split)][rows] = prediction
 
     def on_test_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
@@ -96,13 +99,14 @@ class PredictionWriter(Callback):
                 write_stimuli(table.folder / stimuli_file(table.split), named)
         trainer.strategy.barrier()
 
-    def _tables(self, data: EncodingDataModule) -> Iterator[_Table]:
+    def _tables(self, data: EncodingDataModule, output: str, predictions: Path) -> Iterator[_Table]:
         for (index, recording), split in product(enumerate(data.recordings), data.evaluated):
             positions = data.table.positions_of(index, split)
             if len(positions):
-                folder = folder_of_subject(self.folder, recording.subject, len(data.recordings))
+                folder = folder_of_subject(predictions, recording.subject, len(data.recordings))
                 names = [split] if recording.responses.offset is None else [split, centred(split)]
-                yield _Table(folder, split, index, positions, {name: folder / f"{name}.npy.partial" for name in names})
+                partial = {name: folder / f"{name}.npy.partial" for name in names}
+                yield _Table(folder, output, split, index, positions, partial)
 
 
 @dataclass
@@ -111,6 +115,7 @@ class _Table:
 
     Args:
         folder: Where.
+        output: What of the model's outputs.
         split: Such as "test".
         recording: As `Batch.subject`.
         positions: Of the stimuli, int64 (n_stimuli,).
@@ -119,6 +124,7 @@ class _Table:
     """
 
     folder: Path
+    output: str
     split: str
     recording: int
     positions: np.ndarray

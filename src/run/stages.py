@@ -16,9 +16,10 @@ import yaml
 from PIL import Image
 
 from ..errors import InputError
-from ..evaluation import Control, History, Summary, evaluate_run, write_submission
+from ..evaluation import Beside, Control, History, Summary, evaluate_run, write_submission
 from ..findings import Attention, Findings
 from ..models import RoiEarlyStopping
+from ..names import IMAGE_ALONE
 from ..recording import Recording
 from ..results.configuration import flat
 from ..results.prediction_files import FOLDER
@@ -105,7 +106,9 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
     """
     splits = predicted_splits(cli, folder)
     categories = _categories(cli)
-    facts = {**categories, "Peak memory": peak_memory(), **cli.provenance.end(folder)}
+    told = cli.datamodule.beside_told
+    beside = {"Inputs beside the image": told} if told else {}
+    facts = {**categories, **beside, "Peak memory": peak_memory(), **cli.provenance.end(folder)}
     summary = evaluate_run(
         folder,
         splits,
@@ -117,6 +120,7 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         controls=controls,
         min_ceiling=cli.config.report.min_ceiling,
         attention=_attention(cli),
+        beside=_beside(cli, folder),
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)
@@ -161,6 +165,12 @@ def _findings(cli: EncodingCLI) -> dict[str, Findings]:
         return {}
     data = cli.datamodule
     return {each.subject: found.of(data.targets_of(index)) for index, each in enumerate(data.recordings)}
+
+
+def _beside(cli: EncodingCLI, folder: Path) -> Beside | None:
+    """What the model predicts of the image alone, where it has inputs beside it."""
+    layers = cli.datamodule.facts.beside
+    return Beside(layers, predicted_splits(cli, folder / IMAGE_ALONE)) if layers else None
 
 
 def _attention(cli: EncodingCLI) -> Attention | None:

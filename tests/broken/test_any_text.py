@@ -62,6 +62,7 @@ CELLS = st.one_of(
 )
 TABLES = {
     "split.csv": "stimulus,split",
+    "trials.csv": "stimulus,session,speed",
     "rois.csv": "target,hemisphere,roi",
     "table of stimuli": "stimulus,subject",
     "table of trials": "trial_type,session,run,trial_id,stimulus,concept",

@@ -24,6 +24,7 @@ class FeatureTable:
     """
 
     def __init__(self, rows: Rows, positions: np.ndarray, frames: int | None = None) -> None:
+        positions = positions if rows.index is None else rows.index[positions]  # of what several rows are
         if frames is None:
             self._arrays = [array.flatten(1).numpy() for array in rows.arrays]
             self._positions = positions

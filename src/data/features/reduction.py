@@ -15,7 +15,7 @@ if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data
     from .feature_table import FeatureTable
 
 
-VERSION = 1
+VERSION = 2
 """To be raised when an algorithm changes: what was remembered of earlier runs is then made anew."""
 
 

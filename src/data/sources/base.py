@@ -45,6 +45,14 @@ class Source(KeepsArguments, ABC):
         """Whether a folder or a file is of this format, by the names of files alone."""
         return False
 
+    def trial_columns(self) -> Sequence[str] | None:
+        """What the format tells of the subject's behaviour in each trial, by the names of its columns.
+
+        None where it does not tell in which order stimuli were presented; empty where it tells that alone. Known before
+        responses are read. Of several subjects, those columns that all have.
+        """
+        return None
+
     def keep_in(self, cache_dir: Path) -> None:
         """Be told the cache's folder, for what the source makes itself. Most make nothing."""
 
@@ -73,6 +81,14 @@ def subject_numbers(subject: int | list[int]) -> list[int]:
     if not numbers or len(set(numbers)) < len(numbers):
         raise InputError(f"--data.source.subject {subject}: expected each subject once, found {numbers}; name them")
     return numbers
+
+
+def common_columns(subjects: Sequence[Sequence[str] | None]) -> list[str] | None:
+    """What the trials of all subjects tell, in the order of the first; None where the order of one's is unknown."""
+    known = [each for each in subjects if each is not None]
+    if len(known) < len(subjects):
+        return None
+    return [name for name in known[0] if all(name in each for each in known)]
 
 
 def known_formats() -> list[type[Source]]:

@@ -4,6 +4,7 @@ import logging
 import os
 from collections import Counter
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -18,9 +19,10 @@ from ..offsets import measured
 from ..reliability import mean_over_repetitions
 from ..stimuli import ImageFiles, list_images
 from ..trials.repeats import ArrayRepeats
-from .base import Source
+from .base import Source, common_columns
 from .folder_responses import IMAGED, ImagedResponses, find_imaged
 from .folder_tables import Unlisted, read_rois, read_splits
+from .folder_trials import TRIALS, read_order, read_trials
 
 CEILINGS = "noise_ceiling.npy"
 
@@ -37,8 +39,9 @@ class Folder(Source):
     targets) holds single presentations, NaN where one is missing; they tell the noise ceiling. In place of both,
     `responses.mat` (stimuli, targets), of any version; `responses.nii.gz`, a volume per stimulus, with `mask.nii.gz`;
     `lh.responses.func.gii` and `rh.responses.func.gii` (or `.mgh`, `.mgz`); or `responses.dscalar.nii`. Optional:
-    `split.csv` (stimulus,split), `rois.csv` (target,hemisphere,roi), `coordinates.npy` (targets, 3) in millimetres, and
-    `noise_ceiling.npy` (targets,), per cent or fraction of variance. The subject has the folder's name.
+    `split.csv` (stimulus,split), `rois.csv` (target,hemisphere,roi), `coordinates.npy` (targets, 3) in millimetres,
+    `noise_ceiling.npy` (targets,), per cent or fraction of variance, and `trials.csv`, a row for each presentation in
+    order (stimulus, and as far as known session, run and figures of behaviour). The subject has the folder's name.
 
     Args:
         root: The folder, or a list of several.
@@ -90,6 +93,10 @@ class Folder(Source):
     def num_targets(self) -> int:
         return self._num_targets
 
+    def trial_columns(self) -> list[str] | None:
+        tables = [tree.root / TRIALS for tree in self._trees]
+        return common_columns([list(read_trials(path).behaviour) if os.path.lexists(path) else None for path in tables])
+
     def read(self) -> Sequence[Recording]:
         return [tree.read() for tree in self._trees]
 
@@ -139,6 +146,7 @@ class _Tree:
         responses = self._imaged_responses(imaged, kept) if imaged else self._responses(arrays, kept)
         repeats = arrays[-1] if arrays and arrays[-1].ndim == 3 else None
         ceiling = self._own_ceiling()
+        trials, names = self.root / TRIALS, [path.name for path in images]
         recording = Recording(
             subject=self.root.resolve().name,
             stimuli=ImageFiles([images[index] for index in kept]),
@@ -147,6 +155,7 @@ class _Tree:
             hemispheres=hemispheres,
             rois=rois,
             noise_ceiling=ceiling_of_mean(repeats, kept) if ceiling is None and repeats is not None else ceiling,
+            order=partial(read_order, trials, names, kept) if os.path.lexists(trials) else None,
             repeats=ArrayRepeats(repeats, kept) if ceiling is None and repeats is not None else None,
             coordinates=coordinates,
         )

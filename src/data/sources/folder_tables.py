@@ -4,6 +4,7 @@ import csv
 import difflib
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Literal
 
@@ -40,7 +41,7 @@ def read_splits(path: Path, names: Sequence[str], unlisted: Unlisted, others: bo
     if not os.path.lexists(path):  # a link to nothing is there, and refused
         return splits
     positions = {name: position for position, name in enumerate(names)}
-    for line, (stimulus, split) in _read_rows(path, ("stimulus", "split")):
+    for line, (stimulus, split) in read_rows(path, ("stimulus", "split")):
         if stimulus not in positions and others:
             continue
         if stimulus not in positions:
@@ -86,7 +87,7 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
         return hemispheres, []
     members: dict[tuple[str, str], set[int]] = {}
     seen: dict[int, str] = {}
-    for line, (text, hemisphere, roi) in _read_rows(path, ("target", "hemisphere", "roi")):
+    for line, (text, hemisphere, roi) in read_rows(path, ("target", "hemisphere", "roi")):
         target = int(text) if text.isdecimal() and len(text) < 19 else -1
         if not 0 <= target < num_targets:
             raise InputError(
@@ -118,26 +119,45 @@ def read_rois(path: Path, num_targets: int) -> tuple[np.ndarray, list[Roi]]:
     return hemispheres, rois
 
 
-def _read_rows(path: Path, columns: tuple[str, ...]) -> Iterator[tuple[int, tuple[str, ...]]]:
-    """The line number and the values of these columns, row by row; columns beyond them are left alone."""
+def read_columns(path: Path) -> list[str]:
+    """Names of a table's columns.
+
+    Raises:
+        InputError: It is no table.
+    """
+    with _open_table(path) as reader:
+        return [name.strip() for name in reader.fieldnames or ()]
+
+
+def read_rows(path: Path, columns: Sequence[str]) -> Iterator[tuple[int, tuple[str, ...]]]:
+    """The line number and the values of these columns, row by row; columns beyond them are left alone.
+
+    Raises:
+        InputError: It is no table, lacks a column, or a row has another number of values.
+    """
+    with _open_table(path) as reader:
+        header = [name.strip() for name in reader.fieldnames or ()]
+        if not set(columns) <= set(header):
+            raise InputError(
+                f"{path}, line 1: expected the columns {','.join(columns)}, found {','.join(header)!r}; "
+                "correct the first line"
+            )
+        reader.fieldnames = header
+        for row in reader:
+            values = tuple((row[column] or "").strip() for column in columns)
+            if None in row or None in row.values():
+                raise InputError(
+                    f"{path}, line {reader.line_num}: expected {len(header)} values, found "
+                    f"{'more' if None in row else 'fewer'}; a value that holds a comma stands in quotes"
+                )
+            yield reader.line_num, values
+
+
+@contextmanager
+def _open_table(path: Path) -> Iterator["csv.DictReader[str]"]:
     try:
         with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True, strict=True)
-            header = [name.strip() for name in reader.fieldnames or ()]
-            if not set(columns) <= set(header):
-                raise InputError(
-                    f"{path}, line 1: expected the columns {','.join(columns)}, found {','.join(header)!r}; "
-                    "correct the first line"
-                )
-            reader.fieldnames = header
-            for row in reader:
-                values = tuple((row[column] or "").strip() for column in columns)
-                if None in row or None in row.values():
-                    raise InputError(
-                        f"{path}, line {reader.line_num}: expected {len(header)} values, found "
-                        f"{'more' if None in row else 'fewer'}; a value that holds a comma stands in quotes"
-                    )
-                yield reader.line_num, values
+            yield csv.DictReader(file, skipinitialspace=True, strict=True)
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise InputError(
             f"{path}: expected a table of comma-separated values in UTF-8, found {one_line(error)}; save it again"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,7 @@ from PIL import Image
 from ...errors import InputError
 from ...names import UNASSIGNED
 from ...recording import Recording, Responses, Roi, Stimuli, Trials
+from ...trial_order import TrialOrder
 from ..digests import digest_bytes, remembered_digests
 from ..hdf5 import dataset_in, opened
 from ..stimuli import ImageFiles, natural_key
@@ -84,6 +86,9 @@ class Nwb(Source):
     def num_targets(self) -> int:
         return self._num_targets
 
+    def trial_columns(self) -> list[str]:
+        return []
+
     def read(self) -> Sequence[Recording]:
         return [each.read() for each in self.files]
 
@@ -132,6 +137,7 @@ class NwbFile:
         trials = self.count(self.shown.onsets[there])
         order = np.argsort(self.shown.onsets[there], kind="stable")
         trials, index = trials[order], index[order]
+        session = np.ones(len(index), dtype=np.int64)
         return Recording(
             subject=self.path.stem,
             stimuli=stimuli,
@@ -139,7 +145,8 @@ class NwbFile:
             splits=np.full(len(stimuli), UNASSIGNED),
             hemispheres=np.full(self.num_targets, ""),
             rois=self.rois(),
-            trials=Trials(trials, index, np.ones(len(index), dtype=np.int64)),
+            trials=Trials(trials, index, session),
+            order=partial(TrialOrder, index, index, session),
             repeats=TrialRepeats(trials, index),
         )
 

@@ -8,7 +8,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from ...errors import InputError
 from ...names import TEST, UNASSIGNED
 from ...recording import Grid, Recording, Responses, Roi, Trials
+from ...trial_order import TrialOrder, first_that_shows
 from ..digests import digest_bytes
 from ..noise_ceiling import ceiling_of_snr
 from ..pandas_hdf import Block, read_blocks
@@ -90,6 +91,9 @@ class ThingsFmri(Source):
     @property
     def num_targets(self) -> int:
         return self._num_targets
+
+    def trial_columns(self) -> list[str]:
+        return []
 
     def keep_in(self, cache_dir: Path) -> None:
         self.cache_dir = Path(cache_dir)
@@ -259,6 +263,7 @@ class ThingsSubject:
             rois=self.rois(),
             noise_ceiling=_over_all(repeats, np.flatnonzero(tested), counts),
             trials=trials,
+            order=partial(self._trial_order, table, session, run),
             repeats=ToldBeside(
                 repeats,
                 [
@@ -269,6 +274,10 @@ class ThingsSubject:
             grid=self._grid(),
             categories=np.array([path.parent.name for path in paths]),
         )
+
+    def _trial_order(self, table: np.ndarray, session: np.ndarray, run: np.ndarray) -> TrialOrder:
+        name = self.trials.name[self.order]
+        return TrialOrder(self.stimulus, first_that_shows(name, name[table[:, 0]]), session, run)
 
     def tested(self, table: np.ndarray) -> np.ndarray:
         """Which stimuli test, bool (n_stimuli,)."""

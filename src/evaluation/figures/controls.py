@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from ..controls import ControlRow
-from .drawing import GREY, INK, LEFT, MARK, PALE, RIGHT, new_figure, plain, roi_names, rows_of, sides_of
+from .drawing import GREY, INK, LEFT, MARK, NEGATIVE, PALE, RIGHT, new_figure, plain, roi_names, rows_of, sides_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 RUN = "this run"
-_COLOURS = (LEFT, MARK, RIGHT, GREY)
+_COLOURS = (LEFT, MARK, RIGHT, GREY, NEGATIVE)
 _ROW = 22  # pixels of a ROI in one hemisphere
 _STEP = 0.16  # between the dots of a row
 

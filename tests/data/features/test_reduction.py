@@ -161,3 +161,13 @@ def test_a_layer_of_alexnet(tmp_path):
     left, values, _ = np.linalg.svd(centred @ centred.T.astype(np.float64), hermitian=True)
     projected, reference = ours(flat).numpy(), left[:, :20] * np.sqrt(values[:20])
     np.testing.assert_allclose(np.abs(projected), np.abs(reference), atol=1e-2 * np.sqrt(values[19] / 400))
+
+
+def test_rows_that_are_one_stimulus_several_times_have_its_features():
+    """As single trials of an image do."""
+    data = correlated(12, 5)
+    index = np.array([3, 3, 0, 11, 7, 0])
+    found = FeatureTable(Rows([data[:4], data[4:]], index), np.array([5, 1, 3]))
+    np.testing.assert_array_equal(torch.cat(list(found.by_rows())).numpy(), data[[0, 3, 11]])
+    clips = FeatureTable(Rows([data.reshape(6, 2, 5)], np.array([4, 4, 1])), np.array([2, 0]), frames=2)
+    np.testing.assert_array_equal(torch.cat(list(clips.by_rows())).numpy(), data[[2, 3, 8, 9]])

@@ -256,6 +256,36 @@ def test_single_trials_train_and_repeats_lie_on_one_side(tree, tmp_path):
         read(tree, tmp_path, average_repeats=False, split=None)
 
 
+def test_the_tables_tell_the_order_and_what_else_is_a_number(tree, tmp_path):
+    """Images that the split leaves out are no stimuli, and stand before others all the same, as nothing."""
+    root = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
+    labels = []
+    for session in (number for number in range(1, 7) if number != MISSING_SESSION):
+        path = table_of(root, session)
+        with path.open(newline="") as file:
+            rows = list(csv.DictReader(file, delimiter="\t"))
+        for place, row in enumerate(rows):
+            row |= {"speed": "n/a" if place % 4 == 0 else str(place / 8), "hand": "left"}
+        with path.open("w", newline="") as file:
+            table = csv.DictWriter(file, list(rows[0]), delimiter="\t")
+            table.writeheader()
+            table.writerows(rows)
+        rows = sorted(rows, key=lambda row: int(row["beta_index"]))
+        labels += [(session, row["label"], row["speed"]) for row in rows if row["label"] not in ("", "n/a")]
+    found = read(root, tmp_path / "cache")
+    assert found.order is not None
+    order, names = found.order(), list(found.stimuli.names)
+    assert "speed" in order.behaviour
+    assert "hand" not in order.behaviour
+    np.testing.assert_array_equal(order.session, [session for session, *_ in labels])
+    np.testing.assert_array_equal(order.shown, [names.index(n) if n in names else -1 for _, n, _ in labels])
+    expected = [np.nan if speed == "n/a" else float(speed) for *_, speed in labels]
+    np.testing.assert_array_equal(order.behaviour["speed"], expected)
+    single = read(root, tmp_path / "cache", average_repeats=False).order
+    assert single is not None
+    assert len(set(single().stimulus[single().stimulus >= 0].tolist())) > len(names)
+
+
 def test_another_split_is_a_second_test_set(tree, tmp_path):
     """LAION-fMRI's unusual images, which the split tau leaves out."""
     sources = {split: Betas(tree, subject=1, split=split) for split in ("tau", "ood")}

@@ -228,6 +228,38 @@ def test_sessions_are_standardised_apart(tree, tmp_path):
     assert np.bincount(trials.repetition[trials.stimulus >= 0]).tolist() == [IMAGES] * 3
 
 
+@pytest.mark.parametrize("split", ["shared1000", "algonauts2023"])
+def test_the_order_of_trials_is_the_designs_and_behaviour_the_records(tree, tmp_path, split):
+    """By loops over the record, some of whose images are in no split."""
+    root = shutil.copytree(tree, tmp_path / "tree", symlinks=True)
+    path = root / "nsddata/ppdata/subj01/behav/responses.tsv"
+    head, *rows = path.read_text().splitlines()
+    rt = [f"{trial}.5" if trial % 5 else "nan" for trial in range(len(rows))]
+    told = [f"{row}\t{value}\tleft" for row, value in zip(rows, rt, strict=True)]
+    path.write_text("\n".join([f"{head}\tRT\tHAND", *told]) + "\n")
+    assert NSD(root, split=split).trial_columns() == ["RT"]
+    found = read(root, tmp_path / "cache", split=split)
+    assert found.order is not None
+    order, names = found.order(), [name.partition(" ")[0] for name in found.stimuli.names]
+    shown = [f"nsd-{int(row.split()[4]) - 1:05d}" for row in rows]
+    expected = [names.index(name) if name in names else -1 for name in shown]
+    np.testing.assert_array_equal(order.shown, expected)
+    assert (np.array(expected) >= 0).mean() > 0.8
+    np.testing.assert_array_equal(order.session, [int(row.split()[1]) for row in rows])
+    np.testing.assert_array_equal(order.run, [int(row.split()[2]) for row in rows])
+    np.testing.assert_array_equal(order.behaviour["RT"], [float(value) for value in rt])
+    own = order.stimulus >= 0
+    np.testing.assert_array_equal(order.shown[own], order.stimulus[own])
+
+
+def test_without_a_record_of_behaviour_or_a_session_the_order_is_known_all_the_same(tree, tmp_path):
+    found = read(tree, tmp_path, subject=2, sessions=[1, 4])
+    assert found.order is not None
+    assert found.order().behaviour == {}
+    assert np.unique(found.order().session).tolist() == [1, 4]
+    assert (found.order().previous(1)[:, 0] < 0).sum() >= 2
+
+
 @pytest.mark.slow
 def test_a_split_is_the_designs_whatever_is_on_disk(tree, tmp_path):
     whole = read(tree, tmp_path)

@@ -11,13 +11,14 @@ from ...reliability import mean_over_repetitions
 from ...sources.folder import CEILINGS, Folder, read_coordinates
 from ...sources.folder_responses import IMAGED, find_imaged
 from ...sources.folder_tables import read_rois, read_splits
+from ...sources.folder_trials import TRIALS, read_order
 from ...stimuli import IMAGE_SUFFIXES, ImageFiles, list_images, natural_key
 from ..case import Asked, Block, Case, Table
 from ..gallery import Gallery
 from ..symptom import Chart
 
 OWN_FILES = ("images", "responses.npy", "responses_repeats.npy", "split.csv", "rois.csv", "coordinates.npy", CEILINGS,
-             *IMAGED)  # fmt: skip
+             TRIALS, *IMAGED)  # fmt: skip
 
 
 def own_files(root: Path) -> list[Path]:
@@ -48,6 +49,10 @@ def cases(root: Path, asked: Asked, chart: Chart) -> Iterator[Case]:
     if images and case.splits_file.exists():
         names = [path.name for path in images]
         case.splits = chart.attempt("splits", case.splits_file, lambda: read_splits(case.splits_file, names, "drop"))
+    trials = root / TRIALS
+    if images and trials.exists():
+        every = np.arange(len(images))
+        chart.attempt("reading", trials, lambda: read_order(trials, [path.name for path in images], every))
     if case.num_targets:
         _open_targets(case, root, asked, chart)
     yield case

@@ -6,7 +6,7 @@ from typing import Literal
 
 from ....errors import InputError
 from ....recording import Recording
-from ..base import Source
+from ..base import Source, common_columns
 from .subject import BetasSubject, CeilingIn, Wanted
 from .table import Columns
 from .tree import holds_betas
@@ -119,6 +119,9 @@ class Betas(Source):
     @property
     def num_targets(self) -> int:
         return self._num_targets
+
+    def trial_columns(self) -> list[str] | None:
+        return common_columns([subject.trial_columns for subject in self.subjects])
 
     def keep_in(self, cache_dir: Path) -> None:
         self.cache_dir = Path(cache_dir)

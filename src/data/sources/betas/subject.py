@@ -4,6 +4,7 @@ import logging
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -12,6 +13,7 @@ import numpy as np
 from ....errors import InputError
 from ....names import TRAIN, UNASSIGNED
 from ....recording import Recording, Responses, Stimuli, Trials
+from ....trial_order import TrialOrder, first_that_shows
 from ...noise_ceiling import share_of
 from ...stimuli import natural_key
 from ...stimulus_views import StimulusView
@@ -20,6 +22,7 @@ from ...trials.prepared import PreparedTrials
 from ...trials.repeats import TrialRepeats, trial_table
 from ...trials.session import SeriesSession
 from ...trials.told import Told, ToldBeside
+from ..base import common_columns
 from .names import Named, of_both, of_space
 from .sessions import choose_sessions, find_files, open_sessions
 from .splits import assign, find_split
@@ -130,6 +133,11 @@ class BetasSubject:
         """The stimulus of each trial, session after session, str (n_trials,)."""
         return np.concatenate([trials.label for trials in self.trials.values()])
 
+    @property
+    def trial_columns(self) -> list[str]:
+        """Columns of behaviour that every session's table has."""
+        return common_columns([list(trials.behaviour) for trials in self.trials.values()]) or []
+
     def read(self, cache_dir: Path) -> Recording:
         """Read everything about this subject."""
         label = self.labels
@@ -160,6 +168,7 @@ class BetasSubject:
             splits=splits[shown],
             noise_ceiling=next(iter(beside.ceilings(every).values()), None),
             trials=trials,
+            order=partial(self._order, trials, first_that_shows(image, shown)),
             repeats=beside,
         )
 
@@ -197,6 +206,13 @@ class BetasSubject:
     def _runs(self) -> np.ndarray | None:
         runs = [trials.run for trials in self.trials.values()]
         return None if any(run is None for run in runs) else np.concatenate([run for run in runs if run is not None])
+
+    def _order(self, trials: Trials, shown: np.ndarray) -> TrialOrder:
+        """What came before each trial, and what its tables tell of behaviour, session after session."""
+        behaviour = {
+            name: np.concatenate([own.behaviour[name] for own in self.trials.values()]) for name in self.trial_columns
+        }
+        return TrialOrder(trials.stimulus, shown, trials.session, trials.run, behaviour)
 
     def told(self, counts: np.ndarray, whole: bool) -> list[Told]:
         """Ceilings of files. One whose name holds a number of repeats is of images that were shown so often.

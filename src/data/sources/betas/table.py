@@ -5,13 +5,14 @@ from __future__ import annotations
 import csv
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
 from ....errors import InputError, one_line
+from ...trials.columns import numeric_columns
 from .names import Named, in_order, session_key
 
 if TYPE_CHECKING:
@@ -48,11 +49,13 @@ class SessionTrials:
         rows: Which trials of the file, from 0, ascending, int64 (n,).
         label: The stimulus of each, str (n,).
         run: int64 (n,); None where the table does not tell.
+        behaviour: Its other columns that hold numbers, by name, float64 (n,), NaN where unknown.
     """
 
     rows: np.ndarray
     label: np.ndarray
     run: np.ndarray | None
+    behaviour: Mapping[str, np.ndarray] = field(default_factory=dict)
 
 
 def read_tables(
@@ -175,7 +178,9 @@ def _session(path: Path, table: pd.DataFrame, columns: Columns, key: str, count:
         expected = f"{path}: expected column {columns.run} to count runs"
         texts = table[columns.run].str.strip().str.replace(r"^run-?", "", regex=True).to_numpy(dtype=str)
         run = _whole(texts[shown], expected, "name another with --data.source.run_column")[order]
-    return SessionTrials(index[order], label[shown][order], run)
+    own = (columns.session, columns.run, columns.index, columns.label)
+    others = {str(name): table[name].to_numpy()[shown][order].tolist() for name in table.columns if name not in own}
+    return SessionTrials(index[order], label[shown][order], run, numeric_columns(others))
 
 
 def _indices(

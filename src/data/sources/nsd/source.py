@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,12 +10,14 @@ import numpy as np
 from ....errors import InputError
 from ....names import TEST, UNASSIGNED
 from ....recording import Recording, Responses, Trials
+from ....trial_order import TrialOrder, first_that_shows
 from ...hdf5_images import Brick, BrickImages
 from ...noise_ceiling import ceiling_of_snr
 from ...stimulus_views import StimulusView
 from ...trials.prepared import PreparedTrials
 from ...trials.repeats import TrialRepeats, trial_table
-from ..base import Source, subject_numbers
+from ..base import Source, common_columns, subject_numbers
+from .behaviour import read_behaviour
 from .design import Design, read_design
 from .sessions import beta_session, find_sessions
 from .splits import Split, split_trials
@@ -94,6 +97,10 @@ class NSD(Source):
     @property
     def num_targets(self) -> int:
         return self._num_targets
+
+    def trial_columns(self) -> list[str] | None:
+        records = [read_behaviour(subject.tree) for subject in self.subjects]
+        return common_columns([[] if record is None else list(record.columns) for record in records])
 
     def keep_in(self, cache_dir: Path) -> None:
         self.cache_dir = Path(cache_dir)
@@ -180,8 +187,29 @@ class NsdSubject:
             splits=np.where(is_test, TEST, UNASSIGNED),
             noise_ceiling=None if snr is None else ceiling_of_snr(snr, float((1 / (table >= 0).sum(axis=1)).mean())),
             trials=trials,
+            order=partial(self._order, stimulus, planned, session, image[table[:, 0]]),
             repeats=TrialRepeats(trials.responses, stimulus, snr),
         )
+
+    def _order(self, stimulus: np.ndarray, planned: np.ndarray, session: np.ndarray, images: np.ndarray) -> TrialOrder:
+        """What came before each trial, and what the subject did in it, as far as the record of behaviour goes.
+
+        Args:
+            stimulus: The row that each trial is part of, int64 (n_trials,).
+            planned: Its place in the design, int64 (n_trials,).
+            session: Its session, int64 (n_trials,).
+            images: Image of each row, int64 (n_stimuli,).
+        """
+        shown, record = first_that_shows(self.design.image[planned], images), read_behaviour(self.tree)
+        if record is None:
+            return TrialOrder(stimulus, shown, session)
+        there = planned < record.trials
+        if not there.all():
+            log.info("%s: no behaviour is recorded of %d trials", self.tree.name, (~there).sum())
+        place = np.where(there, planned, 0)
+        behaviour = {name: np.where(there, values[place], np.nan) for name, values in record.columns.items()}
+        run = record.run[place] if record.run is not None and there.all() else None
+        return TrialOrder(stimulus, shown, session, run, behaviour)
 
     def _stimuli(self, image: np.ndarray, trial: np.ndarray, averaged: np.ndarray) -> StimulusView:
         """The image of each row, which may show one several times."""

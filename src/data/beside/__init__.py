@@ -1,0 +1,1 @@
+"""Inputs beside the image: what came before a trial, when it was, and what the subject did."""
