@@ -26,6 +26,9 @@ from lightning.pytorch import Trainer
 from planted import Identity, Planted
 from several import One, Several
 from sklearn.decomposition import PCA
+from sklearn.linear_model import Ridge
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 WITH_GAPS = (One(70, 5, 4, 0, gaps=0.1), One(41, 3, 8, 100))
@@ -138,6 +141,23 @@ def test_few_components_find_what_many_noisy_targets_share_and_the_shuffled_cont
     without, found, control = scores
     assert found > without + 0.1, scores
     assert abs(control) < 0.15, scores
+
+
+def test_ridge_of_components_is_scikit_learns_mapped_back_and_takes_gaps(tmp_path: Path) -> None:
+    """A response that was not measured is its target's mean."""
+    module, data, trainer = fit(tmp_path, Several(WITH_GAPS), RidgeModule, 4, penalties=[100.0])
+    for index, head in enumerate(module.heads):
+        own = data.targets_of(index)
+        basis = data.facts.response_basis[:, own].double().numpy()
+        scores = standardised(data, index) @ np.linalg.pinv(basis)  # (N, 4)
+        local = data.locate(data.table.positions_of(index, TRAIN))[1]
+        images = np.stack([data.recordings[index].stimuli.read(int(each)) for each in local])
+        pixels = images.transpose(0, 3, 1, 2).reshape(len(local), -1).astype(np.float64)
+        fitted = make_pipeline(StandardScaler(), Ridge(100.0)).fit(pixels, scores)
+        features = (pixels - data.facts.feature_mean["pixels"].numpy()) / data.facts.feature_scale["pixels"].numpy()
+        ours = head({"pixels": torch.from_numpy(features).float()}).detach().numpy()
+        np.testing.assert_allclose(ours, fitted.predict(pixels) @ basis, atol=1e-4)
+    assert trainer.test(module, data, verbose=False)[0]["test/pearson"] > 0.2
 
 
 def test_the_head_maps_its_readouts_components_back(tmp_path: Path) -> None:
