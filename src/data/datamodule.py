@@ -31,7 +31,7 @@ from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, Sizes
 from .read_ahead import expecting, read_ahead
-from .response_components import check_components, with_response_components
+from .response_components import check_components, component_bytes, with_response_components
 from .sources.base import Source
 from .splits import Fold, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
@@ -253,10 +253,10 @@ class EncodingDataModule(LightningDataModule):
         self.table = self._split(recordings)
         facts = self._gather_facts(self.table)
         self._check(facts, self.table)
-        facts = with_response_components(facts, self.table)
         fingerprint = self._fit_encoder(self.table)
         self.identity = self._identify(self.table, fingerprint)
         extraction = self._extraction(facts, self.table)
+        facts = with_response_components(facts, self.table)
         self._inputs = self._serve_inputs(extraction)
         projections: dict[str, Projection] = {}
         if self.reduction is not None:
@@ -340,6 +340,8 @@ class EncodingDataModule(LightningDataModule):
         extraction = Extraction(lists, index, entries)
         share, reduced = self._share(), None if self.reduction is None else self.feature_shapes
         demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced)
+        if self.response_components:
+            demand = replace(demand, components=component_bytes(table))
         check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
         if self.announce is not None:
             self.announce(demand, facts)

@@ -12,8 +12,8 @@ from torch import Tensor
 from ..batch import Facts
 from ..errors import InputError
 from ..names import TRAIN
-from .features.components import fit_components
-from .features.matrix import PiecewiseMatrix
+from .features.components import LARGEST, fit_components
+from .features.matrix import NARROWEST, PIECE, PiecewiseMatrix
 from .stimulus_table import StimulusTable
 
 log = logging.getLogger(__name__)
@@ -71,6 +71,21 @@ def check_components(table: StimulusTable, count: int) -> None:
                 f"--data.response_components {count}: expected at most {most}, which {stimuli} training stimuli and "
                 f"{targets} targets of {recording.subject} have; ask for fewer"
             )
+
+
+def component_bytes(table: StimulusTable) -> int:
+    """Bytes of memory that finding components takes of the largest recording: 1.5 GB of 9,000 stimuli × 39,548 targets.
+
+    A symmetric matrix and its copy, two pieces of whole columns, and two of whole rows.
+    """
+    most = 0
+    for index, recording in enumerate(table.recordings):
+        stimuli, targets = len(table.positions_of(index, TRAIN)), recording.num_targets
+        side = min(stimuli, targets, LARGEST)
+        columns = min(targets, max(NARROWEST, PIECE // max(stimuli, 1)))
+        rows = min(stimuli, max(1, PIECE // max(targets, 1)))
+        most = max(most, 2 * 4 * (side**2 + stimuli * columns + rows * targets))
+    return most
 
 
 def with_response_components(facts: Facts, table: StimulusTable) -> Facts:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from calcarine.data.datamodule import EncodingDataModule
 from calcarine.data.features import components, matrix
+from calcarine.data.response_components import component_bytes
 from calcarine.models import (
     ComponentHead,
     EncodingModule,
@@ -141,6 +142,26 @@ def test_few_components_find_what_many_noisy_targets_share_and_the_shuffled_cont
     without, found, control = scores
     assert found > without + 0.1, scores
     assert abs(control) < 0.15, scores
+
+
+def test_what_finding_them_takes_of_memory_is_told(tmp_path: Path) -> None:
+    """Of a whole brain about the 1.4 GB that were measured."""
+
+    class Sized:
+        num_targets = 39_548
+
+    class Table:
+        recordings = (Sized(),)
+
+        def positions_of(self, recording: int, split: str) -> np.ndarray:
+            return np.arange(9000)
+
+    assert 1.3e9 < component_bytes(Table()) < 1.7e9
+    told: list[Any] = []
+    data = EncodingDataModule(Planted(60), Identity(), cache_dir=tmp_path, response_components=4)
+    data.announce = lambda demand, facts: told.append((demand.components, facts.response_components))
+    data.setup()
+    assert told == [(component_bytes(data.table), 4)]
 
 
 def test_ridge_of_components_is_scikit_learns_mapped_back_and_takes_gaps(tmp_path: Path) -> None:
