@@ -132,6 +132,13 @@ class Facts:
             None where nothing was.
         beside: Layers of features that are no image's, as of the stimuli before it. New images have none: their
             training mean stands in their place.
+        response_components: Number K of principal components of each recording's standardised training responses; 0
+            where nobody asked for them.
+        response_basis: How a standard deviation of each component shows in each of its recording's targets, in their
+            standard deviations, float32 (K, num_targets), the largest component first; zeros where a recording has
+            fewer. None where nobody asked, and in a checkpoint, of which the model holds it.
+        response_share: Share of each target's training variance that its components keep, float32 (num_targets,), NaN
+            where it does not vary; None where nobody asked.
     """
 
     response_mean: Tensor
@@ -161,6 +168,9 @@ class Facts:
     batch_size: int = 0
     offset: Tensor | None = None
     beside: list[str] = field(default_factory=list)
+    response_components: int = 0
+    response_basis: Tensor | None = None
+    response_share: Tensor | None = None
 
     @property
     def complete(self) -> bool:
@@ -195,11 +205,44 @@ class Facts:
             noise_ceiling=self.noise_ceiling[chosen],
             measured=None if self.measured is None else self.measured[chosen],
             offset=None if self.offset is None else self.offset[chosen],
+            response_basis=None if self.response_basis is None else self.response_basis[:, chosen],
+            response_share=None if self.response_share is None else self.response_share[chosen],
+        )
+
+    def of_components(self) -> "Facts":
+        """Those of the principal components of one recording's responses, as if they were its targets.
+
+        They have no place, no ROI and no ceiling, and are one set.
+        """
+        count, first = self.response_components, 0
+        subjects = {}
+        for name, part in self.subjects.items():
+            own = count if part.stop > part.start and not first else 0
+            subjects[name] = slice(first, first + own)
+            first += own
+        unknown = torch.full((count,), torch.nan)
+        return replace(
+            self,
+            response_mean=torch.zeros(count),
+            response_scale=torch.ones(count),
+            groups=torch.zeros(count, dtype=torch.int64),
+            group_names=["components"],
+            rois={},
+            subjects=subjects,
+            hemispheres=torch.full((count,), -1),
+            coordinates=unknown[:, None].expand(-1, 3),
+            noise_ceiling=unknown,
+            measured=None,
+            offset=None,
+            response_components=0,
+            response_basis=None,
+            response_share=None,
         )
 
     def to_plain(self) -> dict[str, Any]:
         """Fields by name in tensors and plain types, for a checkpoint; `intake` is its own."""
-        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name != "intake"}
+        elsewhere = ("intake", "response_basis")
+        plain = {each.name: getattr(self, each.name) for each in fields(self) if each.name not in elsewhere}
         return {**plain, "subjects": {name: (part.start, part.stop) for name, part in self.subjects.items()}}
 
     @classmethod

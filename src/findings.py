@@ -27,6 +27,8 @@ class Findings:
         band_r2: The part of `cv_r2` that each band makes, by name, each float32 (T,); they sum to it (product measure).
         band_weight: Each band's chosen share of the prior variance, by name, each float32 (T,); they sum to 1.
         unique_r2: Of two bands: what each adds to the other, by name, and "shared", each float32 (T,).
+        component_share: Of a model of principal components of the responses: share of each target's variance in the
+            training split that they keep, noise included, float32 (T,).
         window: Where in the image a target looks, float32 (T, 3): the window's centre, x from the left and y from the
             top, and its standard deviation, in image widths; (0.5, 0.5, inf) for the whole image.
         member_weight: Of an ensemble: how much each member counts, by name, each float32 (T,).
@@ -43,6 +45,7 @@ class Findings:
     band_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
     band_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     unique_r2: Mapping[str, np.ndarray] = field(default_factory=dict)
+    component_share: np.ndarray | None = None
     window: np.ndarray | None = None
     member_weight: Mapping[str, np.ndarray] = field(default_factory=dict)
     member_r2: Mapping[str, np.ndarray] = field(default_factory=dict)

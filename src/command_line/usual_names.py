@@ -41,6 +41,8 @@ CLASSES: dict[str, tuple[str, ...]] = {
     "smoothl1loss": ("SmoothL1",),
     "srp": ("RandomProjection",),
     "step": ("StepLR",),
+    "stochasticweightaveraging": ("StochasticWeightAverage",),
+    "swa": ("StochasticWeightAverage",),
     "things": ("ThingsFmri", "TVSD"),
     "thingsmua": ("TVSD",),
     "timm": ("TimmEncoder",),

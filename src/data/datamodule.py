@@ -22,7 +22,7 @@ from ..errors import InputError
 from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
 from .beside.context import FLAG, TrialContext
-from .beside.served import check_components, serve
+from .beside.served import check_previous, serve
 from .beside.tables import BesideTables, read_tables
 from .demand import DataDemand, check_cache, demand_of
 from .digests import digest_bytes
@@ -35,6 +35,7 @@ from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
 from .loader import BatchLoader, Rows, Sizes
 from .read_ahead import expecting, read_ahead
+from .response_components import check_components, component_bytes, with_response_components
 from .sources.base import Source
 from .splits import Fold, check_shares, split_stimuli
 from .stimulus_table import StimulusTable
@@ -78,6 +79,8 @@ class EncodingDataModule(LightningDataModule):
         test: Share held out for the final scores, where the format has no test split with responses.
         test_sets: More sources to be scored on, by names that they have in scores.csv: --data.test_sets.NAME SOURCE.
             They are of the same subjects; what stands in their test split is scored, or all where they have none.
+        response_components: Find so many principal components of each recording's standardised training responses, for
+            a ComponentHead to predict in place of the targets, or a closed form.
         split_seed: Of the split, so that models of several seeds share one; none takes --seed_everything.
         fold: Hold out one of so many parts, "1/9" to "9/9", in place of the share --data.test: over nine runs each
             stimulus is tested once. Where the test split is the format's own it is the validation split instead.
@@ -102,12 +105,14 @@ class EncodingDataModule(LightningDataModule):
         validation: float = 0.1,
         test: float = 0.2,
         test_sets: dict[str, Source] | None = None,
+        response_components: int | None = None,
         split_seed: int | None = None,
         fold: str | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
         sizes = {"batch_size": batch_size, "encode_batch_size": encode_batch_size, "image_size": image_size}
+        sizes["response_components"] = response_components
         for flag, value in sizes.items():
             if value is not None and value < 1:
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
@@ -146,6 +151,7 @@ class EncodingDataModule(LightningDataModule):
         """What stands beside the image, and for which stimuli it is not known, for people."""
         self.image_size = image_size
         self.shares = (validation, test)
+        self.response_components = int(response_components or 0)
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
         self.split_seed = self.seed if split_seed is None else int(split_seed)
         self.fold = None if fold is None else Fold.read(fold)
@@ -246,7 +252,8 @@ class EncodingDataModule(LightningDataModule):
         if self._ahead is not None:
             part._ahead = expecting(part.table, part._inputs)
         training = part.table.positions(TRAIN)
-        facts = replace(part._gather_facts(part.table), standardized=self.facts.standardized)
+        facts = with_response_components(part._gather_facts(part.table), part.table)
+        facts = replace(facts, standardized=self.facts.standardized)
         mean, scale = feature_statistics(part._inputs, training, self.frames, common=not facts.standardized)
         part.facts = replace(facts, seed=self.seed, feature_mean=mean, feature_scale=scale)
         return part
@@ -265,6 +272,7 @@ class EncodingDataModule(LightningDataModule):
         fingerprint = self._fit_encoder(self.table)
         self.identity = self._identify(self.table, fingerprint, beside)
         extraction = self._extraction(facts, self.table)
+        facts = with_response_components(facts, self.table)
         self._inputs = self._serve_inputs(extraction)
         projections: dict[str, Projection] = {}
         if self.reduction is not None:
@@ -297,7 +305,7 @@ class EncodingDataModule(LightningDataModule):
             return [Sizes(count, self.batch_size, self._share().world_size) for count in counts]
 
         training = dealt(TRAIN)
-        return gather_facts(
+        facts = gather_facts(
             table,
             standardized=self.reduction is None,
             frames=self.frames,
@@ -306,6 +314,7 @@ class EncodingDataModule(LightningDataModule):
             smallest_batch=min(each.smallest for each in training),
             batch_size=max((each.largest for split in table.evaluated for each in dealt(split)), default=0),
         )
+        return replace(facts, response_components=self.response_components)
 
     def _check(self, facts: Facts, table: StimulusTable) -> None:
         """Refuse what cannot work before the first image is read: embedding may take hours."""
@@ -313,7 +322,8 @@ class EncodingDataModule(LightningDataModule):
             self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self._encoded_shapes())
         if self.beside is not None:
             shapes = self._image_shapes()
-            check_components(self.beside, len(table.positions(TRAIN)), prod(shapes[self.beside.source_layer(shapes)]))
+            check_previous(self.beside, len(table.positions(TRAIN)), prod(shapes[self.beside.source_layer(shapes)]))
+        check_components(table, self.response_components)
         model = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(model, TakesFacts):
             model.check(facts)
@@ -355,6 +365,8 @@ class EncodingDataModule(LightningDataModule):
         extraction = Extraction(lists, index, entries)
         share, reduced = self._share(), None if self.reduction is None else self._image_shapes()
         demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced, self._beside_shapes())
+        if self.response_components:
+            demand = replace(demand, components=component_bytes(table))
         check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
         if self.announce is not None:
             self.announce(demand, facts)

@@ -33,6 +33,7 @@ class DataDemand:
         reduced: Of memory: features that a reduction has made.
         evaluation: Of memory: responses to the largest held-out split.
         predictions: Of the disk.
+        components: Of memory while principal components of responses are found, before anything is extracted.
     """
 
     cache: Mapping[str, int]
@@ -43,6 +44,7 @@ class DataDemand:
     reduced: int = 0
     evaluation: int = 0
     predictions: int = 0
+    components: int = 0
 
 
 def demand_of(

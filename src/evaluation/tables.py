@@ -97,7 +97,7 @@ def write_targets(
 def finding_columns(findings: Findings) -> dict[str, list[float] | list[str]]:
     """What a model says of each target, by the column of `targets.csv` in which it stands."""
     columns: dict[str, list[float] | list[str]] = {}
-    for name in ("penalty", "cv_r2"):
+    for name in ("penalty", "cv_r2", "component_share"):
         if (values := getattr(findings, name)) is not None:
             columns[name] = _as_typed(values)
     if findings.layer is not None:

@@ -12,6 +12,7 @@ from .encoding import EncodingModule
 from .finetuning import Finetuning, Frozen, Full, Gradual, Lora
 from .heads.base import Head
 from .heads.beside import BesideHead
+from .heads.components import ComponentHead
 from .heads.factorized import FactorizedReadout
 from .heads.framewise import FramewiseHead
 from .heads.fully_connected import FullyConnectedHead
@@ -20,12 +21,14 @@ from .heads.layer_mixture import LayerMixture
 from .heads.linear import LinearHead
 from .heads.mlp import MlpHead, ResidualMlpHead
 from .heads.query_decoder import QueryDecoder
+from .heads.random_groups import RandomGroups
 from .heads.recurrent import RecurrentHead
 from .heads.retinotopic import RetinotopicReadout
 from .heads.similarity import SimilarityHead
 from .heads.trunk import TrunkHead
 from .heads.vertex_decoder import VertexDecoder
 from .losses import Loss, MeanSquaredError, NoiseCeilingWeightedMse, OneMinusCorrelation, SmoothL1
+from .moving_average import ExponentialMovingAverage
 from .regression.elastic_net import ElasticNet
 from .regression.linear_fit import Regression
 from .regression.ridge import Ridge
@@ -33,12 +36,12 @@ from .schedules import OneCycle
 from .shifted import ShiftedEncoder
 from .stacking.member import Member
 from .stacking.module import StackedModule
+from .stochastic_average import StochasticWeightAverage
 from .trunks.base import Trunk
 from .trunks.compressive import CompressiveTrunk
 from .trunks.mlp import MlpTrunk
 from .trunks.projection import LayerProjection
 from .trunks.shallow_cnn import ShallowCnn
-from .weight_averaging import ExponentialMovingAverage
 
 __all__ = [
     "BandedRidgeModule",
@@ -46,6 +49,7 @@ __all__ = [
     "CategoryObjective",
     "ElasticNet",
     "ElasticNetModule",
+    "ComponentHead",
     "CompressiveTrunk",
     "EncodingModule",
     "ExponentialMovingAverage",
@@ -73,6 +77,7 @@ __all__ = [
     "OneCycle",
     "OneMinusCorrelation",
     "QueryDecoder",
+    "RandomGroups",
     "RecurrentHead",
     "Regression",
     "ResidualMlpHead",
@@ -86,6 +91,7 @@ __all__ = [
     "SimilarityModule",
     "SmoothL1",
     "StackedModule",
+    "StochasticWeightAverage",
     "Trunk",
     "TrunkHead",
     "VertexDecoder",

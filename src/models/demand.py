@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from lightning.pytorch.cli import OptimizerCallable
@@ -9,6 +10,8 @@ from torch import Tensor, nn
 
 from .regression.gram import ROW_BLOCK
 from .regression.penalties import TARGET_BLOCK
+
+Part = TypeVar("Part", bound=nn.Module)
 
 STEP = 8
 """Float32 tensors (batch, num_targets) that a step of a linear head holds at once: predictions, responses, their
@@ -77,9 +80,14 @@ def size_of(tensors: Iterable[Tensor]) -> int:
 
 def size_of_made(make: Callable[[], nn.Module]) -> int:
     """Bytes of a part's parameters and buffers, of which none is made."""
-    with torch.random.fork_rng(devices=[]), torch.device("meta"):
-        part = make()
+    part = sketched(make)
     return size_of([*part.parameters(), *part.buffers()])
+
+
+def sketched(make: Callable[[], Part]) -> Part:
+    """A part whose tensors have their shapes and take no memory; no random numbers are used up."""
+    with torch.random.fork_rng(devices=[]), torch.device("meta"):
+        return make()
 
 
 def ridge_from_sums(features: int, targets: int, folds: int) -> int:

@@ -22,16 +22,18 @@ from ..findings import Attention
 from ..names import IMAGE_ALONE, VALIDATION
 from .calibration import Calibration
 from .categories import CategoryObjective
-from .demand import STEP, ModelDemand, size_of, size_of_made, state_share
+from .demand import STEP, ModelDemand, size_of, sketched, state_share
 from .finetuning import Finetuning, Full, check_batch_norm, drop_gradients
 from .heads.base import Head
 from .heads.linear import LinearHead
+from .heads.partitioned import PartitionedHead
 from .heads.subjects import SubjectHeads
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import Figure, SplitMetrics
 from .optimization import check_clipping, check_settings, optimization
 from .predicting import PredictingModule
+from .shifts import check_shifts, shifted_batches
 from .standardize import FeatureStandardizer, ResponseStandardizer
 from .weighing import Weighing, weighted_mean
 
@@ -70,6 +72,10 @@ class EncodingModule(PredictingModule):
         hemisphere_networks: Train one network, backbone and head, for each hemisphere's targets, as two runs of a
             hemisphere each would but for the random numbers of dropout and the common norm of clipped gradients.
         categories: Name the objects that stimuli show as well, from the same features.
+        test_shifts: Pixels: whatever is predicted outside of training is the mean of the predictions of the image and
+            of the image shifted by each of these up, down, left and right, [2, 4] of nine; where the frame is left
+            empty the image's edge goes on. Only with a backbone, which sees images as the data serve them, so many
+            times.
         metrics: Figures logged of the validation and the test split, over all targets and by ROI; the correlation
             always is.
         optimizer: From parameters to an optimiser; AdamW by default.
@@ -98,6 +104,7 @@ class EncodingModule(PredictingModule):
         l1: float = 0.0,
         hemisphere_networks: bool = False,
         categories: CategoryObjective | None = None,
+        test_shifts: Sequence[int] = (),
         metrics: Sequence[Figure] = ("pearson",),
         optimizer: OptimizerCallable = lambda params: AdamW(params, lr=1e-4, fused=True),
         scheduler: LRSchedulerCallable | None = lambda optimizer: StepLR(optimizer, step_size=10, gamma=0.75),
@@ -110,6 +117,8 @@ class EncodingModule(PredictingModule):
                 f"--model.finetuning {type(finetuning).__name__}: expected a --model.backbone to train, found none; "
                 "add one, or leave it out"
             )
+        check_shifts(test_shifts, backbone is not None)
+        self.test_shifts = list(test_shifts)
         finetuning = finetuning or Full()
         if hemisphere_networks:
             if categories is not None:
@@ -134,6 +143,8 @@ class EncodingModule(PredictingModule):
         self.standardize_responses = ResponseStandardizer(num_targets)
         self.make_head, self.shapes, self.random_state = head, shapes, torch.get_rng_state()
         self.head = head(shapes, num_targets)
+        if categories is not None and backbone is None and isinstance(self.head, PartitionedHead):
+            raise InputError(f"--model.categories: needs one network; leave out {type(self.head).__name__}")
         self.loss = loss or MeanSquaredError()
         self.categories = categories
         self.calibration = Calibration(num_targets) if self.loss.scale_free else None
@@ -177,8 +188,11 @@ class EncodingModule(PredictingModule):
         """Bytes of what `setup` will make, less those of what it takes the place of."""
         if len(facts.subjects) == 1 or self.head.of_subjects:
             return self.head.unmade(facts)
-        widths = [own.stop - own.start for own in facts.subjects.values()]
-        own = sum(size_of_made(partial(self.make_head, self.shapes, width)) for width in widths if width)
+        own = 0
+        for targets in facts.subjects.values():
+            if width := targets.stop - targets.start:
+                head = sketched(partial(self.make_head, self.shapes, width))
+                own += size_of([*head.parameters(), *head.buffers()]) + head.unmade(facts.of(targets))
         return own - size_of([*self.head.parameters(), *self.head.buffers()])
 
     def setup(self, stage: str) -> None:
@@ -261,7 +275,7 @@ class EncodingModule(PredictingModule):
 
     def forward(self, batch: Batch) -> Tensor:
         """Standardised predictions of the subject's own targets, (batch, targets of the subject)."""
-        return self._read(self._features(batch), batch)
+        return self._predicted(batch)[1]
 
     def predict_batch(self, batch: Batch) -> Tensor:
         """Predictions of every target in the recording's units, (batch, num_targets), whoever saw the stimulus."""
@@ -274,7 +288,7 @@ class EncodingModule(PredictingModule):
             (batch, n), of the n targets of the batch's subject, or of every target.
         """
         targets = slice(None) if every_target else batch.targets
-        return self._calibrated(self._read(self._features(batch), batch, every_target), targets)
+        return self._calibrated(self._predicted(batch, every_target)[1], targets)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         step = self._step(batch)
@@ -309,8 +323,8 @@ class EncodingModule(PredictingModule):
         self._log_categories()
 
     def test_step(self, batch: Batch, batch_idx: int, dataloader_idx: int = 0) -> dict[str, Tensor]:
-        features = self._features(full := batch.padded(self.facts.batch_size))
-        prediction = self._in_units(self._read(features, full), batch.targets)[: len(batch)]
+        features, standardised = self._predicted(full := batch.padded(self.facts.batch_size))
+        prediction = self._in_units(standardised, batch.targets)[: len(batch)]
         split = self.facts.evaluated[dataloader_idx]
         if split == self._watched:
             frames = max(1, len(next(iter(features.values()))) // max(1, len(full)))  # of clips each is looked at
@@ -378,8 +392,7 @@ class EncodingModule(PredictingModule):
         return window / min(window, self.trainer.num_training_batches - first)
 
     def _step(self, batch: Batch) -> Step:
-        features = self._features(batch)
-        standardised = self._read(features, batch)
+        features, standardised = self._predicted(batch)
         response = self.standardize_responses(batch.response, batch.targets)
         losses = self.loss.of_targets(standardised, response, batch.targets)
         return Step(standardised, losses, self.loss.measured(batch.response), features)
@@ -395,6 +408,19 @@ class EncodingModule(PredictingModule):
 
     def _calibrated(self, standardised: Tensor, targets: slice) -> Tensor:
         return standardised if self.calibration is None else self.calibration(standardised, targets)
+
+    def _predicted(self, batch: Batch, every_target: bool = False) -> tuple[Features, Tensor]:
+        """What the head is given of a batch, and standardised predictions (batch, n), outside of training over shifts.
+
+        All that a model predicts is predicted here.
+        """
+        features = self._features(batch)
+        standardised = self._read(features, batch, every_target)
+        if self.training or not self.test_shifts:
+            return features, standardised
+        for shifted in shifted_batches(batch, self.test_shifts):
+            standardised = standardised + self._read(self._features(shifted), shifted, every_target)
+        return features, standardised / (1 + 4 * len(self.test_shifts))
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
         """Standardised predictions, (batch, n): of the subject's n targets, or of every target."""

@@ -2,8 +2,7 @@
 
 from collections.abc import Callable
 from copy import deepcopy
-from functools import partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -11,14 +10,10 @@ from torch import Tensor, nn
 from ..batch import Facts, Features, FeatureShapes
 from ..encoders import Encoder
 from ..errors import InputError
-from ..findings import Attention, Findings
 from ..names import HEMISPHERES
-from .demand import size_of_made
 from .finetuning import Finetuning
-from .heads.base import ALL, Head
-from .heads.subjects import SubjectHeads
-
-Each = TypeVar("Each")
+from .heads.base import Head
+from .heads.partitioned import Each, PartitionedHead
 
 
 class HemisphereEncoder(Encoder):
@@ -78,11 +73,8 @@ class HemisphereFinetuning(Finetuning):
         return [(policy, backbone.encoders[side]) for side, policy in self.policies.items()]
 
 
-class HemisphereHead(Head):
+class HemisphereHead(PartitionedHead):
     """A head for each hemisphere's targets, which share no weights.
-
-    The heads are made when the targets' hemispheres are known, both from the same state of the random numbers: each
-    starts as it would in a run of its own.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer, of a HemisphereEncoder or shared by both.
@@ -91,10 +83,6 @@ class HemisphereHead(Head):
         shared: Whether both hemispheres read the same features; otherwise each reads its own encoder's.
     """
 
-    lh: Tensor
-    rh: Tensor
-    order: Tensor
-
     def __init__(
         self,
         feature_shapes: FeatureShapes,
@@ -102,132 +90,23 @@ class HemisphereHead(Head):
         head: Callable[[FeatureShapes, int], Head],
         shared: bool,
     ) -> None:
-        super().__init__(feature_shapes, num_targets)
-        self.shapes = feature_shapes
-        self.make_head = head
+        super().__init__(feature_shapes, num_targets, head)
         self.shared = shared
-        self.random_state = torch.get_rng_state()
-        sample = self._make(HEMISPHERES[0], num_targets)  # a wrong flag is told before data are read
-        self.made_for_subjects = sample.of_subjects
+        sample = self.sample(HEMISPHERES[0])
         if shared and sample.independent_targets:
             raise InputError(
                 f"--model.hemisphere_networks true: every target of {type(sample).__name__} has weights of its own "
                 "already; leave it out"
             )
-        self.heads = nn.ModuleDict()
-        # Not in checkpoints: they are the data's, which a resumed run has again.
-        self.register_buffer("lh", torch.empty(0, dtype=torch.int64), persistent=False)
-        self.register_buffer("rh", torch.empty(0, dtype=torch.int64), persistent=False)
-        self.register_buffer("order", torch.empty(0, dtype=torch.int64), persistent=False)
 
-    @property
-    def targets(self) -> list[Tensor]:
-        """Targets of the left hemisphere and of the right one, int64."""
-        return [self.lh, self.rh]
+    def parts(self, facts: Facts) -> dict[str, Tensor]:
+        return dict(zip(HEMISPHERES, _sides(facts), strict=True))
 
-    @property
-    def of_subjects(self) -> bool:
-        return True
-
-    @property
-    def networks(self) -> dict[str, Tensor | slice]:
-        return {
-            _network(side, name): own[inner]
-            for side, own in zip(HEMISPHERES, self.targets, strict=True)
-            for name, inner in self._head(side).networks.items()
-        }
-
-    def network_of(self, weight: str) -> str:
-        part, _, side, rest = weight.split(".", 3)  # "backbone.encoders.lh.…", "head.heads.rh.…"
-        return _network(side, self._head(side).network_of(f"head.{rest}") if part == "head" else ALL)
-
-    def subject_of(self, weight: str) -> int | None:
-        _, _, side, rest = weight.split(".", 3)  # "head.heads.rh.…"
-        return self._head(side).subject_of(f"head.{rest}")
-
-    def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
-        self._make_heads(facts)
-        return self._head("lh").feature_statistics(facts)
-
-    def check(self, facts: Facts) -> None:
-        _sides(facts)
-
-    def unmade(self, facts: Facts) -> int:
-        if len(self.heads):
-            return 0
-        sides = zip(HEMISPHERES, _sides(facts), strict=True)
-        return sum(size_of_made(partial(self._made_for, side, facts.of(own))) for side, own in sides)
-
-    def fill(self, facts: Facts) -> None:
-        self._make_heads(facts)
-        for side, own in zip(HEMISPHERES, self.targets, strict=True):
-            self._head(side).fill(facts.of(own.cpu()))
-
-    def findings(self) -> Findings | None:
-        found = [self._head(side).findings() for side in HEMISPHERES]
-        known = [each for each in found if each is not None]
-        return Findings.joined(known).of(self.order.cpu().numpy()) if len(known) == len(HEMISPHERES) else None
-
-    def watch(self, features: Features, subject: int) -> None:
-        for side in HEMISPHERES:
-            self._head(side).watch(self._of(side, features), subject)
-
-    def attention(self) -> Attention | None:
-        found = [self._head(side).attention() for side in HEMISPHERES]
-        known = [each for each in found if each is not None]
-        return Attention.joined(known) if known else None
-
-    def _make_heads(self, facts: Facts) -> None:
-        lh, rh = _sides(facts)
-        self.lh, self.rh = lh.to(self.lh.device), rh.to(self.rh.device)
-        self.order = torch.cat(self.targets).argsort()
-        for index, part in enumerate(facts.subjects.values()):
-            sides = [own[(own >= part.start) & (own < part.stop)] for own in self.targets]
-            self.register_buffer(_order_of(index), torch.cat(sides).argsort(), persistent=False)
-        for side, own in zip(HEMISPHERES, (lh, rh), strict=True):
-            if side not in self.heads:
-                self.heads[side] = self._made_for(side, facts.of(own))
-
-    def _made_for(self, side: str, facts: Facts) -> Head:
-        """The head of a hemisphere's targets, or of each subject's of them."""
-        if len(facts.subjects) == 1 or self.made_for_subjects:
-            return self._make(side, len(facts.groups))
-        return SubjectHeads(self._of(side, self.shapes), facts, self.make_head, self.random_state, self.shared)
-
-    def _make(self, side: str, num_targets: int) -> Head:
-        with torch.random.fork_rng(devices=[]):
-            torch.set_rng_state(self.random_state)
-            return self.make_head(self._of(side, self.shapes), num_targets)
-
-    def forward(self, features: Features) -> Tensor:
-        sides = [self._head(side)(self._of(side, features)) for side in HEMISPHERES]
-        return torch.cat(sides, dim=1).index_select(1, self.order)  # (batch, num_targets)
-
-    def read(self, features: Features, subject: int) -> Tensor:
-        sides = [self._head(side).read(self._of(side, features), subject) for side in HEMISPHERES]
-        return torch.cat(sides, dim=1).index_select(1, self.get_buffer(_order_of(subject)))
-
-    def _head(self, side: str) -> Head:
-        head = self.heads[side]
-        assert isinstance(head, Head)
-        return head
-
-    def _of(self, side: str, by_layer: dict[str, Each]) -> dict[str, Each]:
-        """What one hemisphere's head is given of features, or of their shapes, by layer."""
+    def seen_by(self, part: str, by_layer: dict[str, Each]) -> dict[str, Each]:
         if self.shared:
             return by_layer
-        prefix = f"{side}:"
+        prefix = f"{part}:"
         return {layer.removeprefix(prefix): value for layer, value in by_layer.items() if layer.startswith(prefix)}
-
-
-def _network(side: str, inner: str) -> str:
-    """Name of a network of one hemisphere: of all subjects, or of one."""
-    return side if inner == ALL else f"{inner}.{side}"
-
-
-def _order_of(subject: int) -> str:
-    """Name of the buffer that holds where each target of a subject stands in its left and then its right ones."""
-    return f"order_{subject}"
 
 
 def _sides(facts: Facts) -> list[Tensor]:

@@ -1,51 +1,48 @@
-"""Exponential moving average of the weights."""
+"""AveragedWeights: an average of the weights that stands in the model wherever the model is not trained."""
 
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection
 from typing import Any
 
 import torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
-from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from ..arguments import KeepsArguments
 from ..batch import Batch
-from ..errors import InputError
 from .encoding import EncodingModule
 
 IN_TRAINING = "weights_in_training"
 
+Averaging = Callable[[list[Tensor], list[Tensor], int], None]
+"""Moves averages towards weights, after so many moves: one of torch.optim.swa_utils."""
 
-class ExponentialMovingAverage(KeepsArguments, Callback):
-    """Validates, keeps and tests a moving average of the weights; training itself does not see it.
 
-    After each step the average moves by 1 - d towards the weights, d = min(decay, (1 + n) / (10 + n)) after n steps,
-    so that the first weights, which are random, are soon forgotten. Running statistics of batch norm are averaged
-    with the weights that they belong to. What is another subject's alone than a step's stays, as its weights do.
+class AveragedWeights(KeepsArguments, Callback, ABC):
+    """Validates, keeps and tests an average of the weights; training itself does not see it.
 
-    The averages stand in the model from a validation's start until training goes on, and from training's end, so
-    that early stopping keeps averages and the test sees them. A checkpoint has them as its weights; those in training
-    are beside them.
+    Averages stand in the model from a validation's start until training goes on, and from training's end, so that
+    early stopping keeps averages and the test sees them. A checkpoint has them as its weights; those in training are
+    beside them. As long as nothing was averaged the weights in training are the average.
 
-    Lightning's WeightAveraging takes the averages out again in `on_validation_epoch_end`. Early stopping keeps a ROI's
-    rows after that, in `on_validation_end`, and so would keep weights in training by the averages' losses.
-
-    Args:
-        decay: Share of the average that a step keeps, once many were made.
+    Lightning's own averages are taken out of the model in `on_validation_epoch_end`, or stand there in the end alone.
+    Early stopping keeps a ROI's rows in `on_validation_end`, and so would keep weights in training.
     """
 
-    def __init__(self, decay: float = 0.999) -> None:
-        if not 0 <= decay < 1:
-            raise InputError(f"--trainer.callbacks: decay {decay:g}: expected a share from 0 to below 1")
-        self.decay = decay
+    def __init__(self) -> None:
         self.steps = 0  # averaged
-        self.seen = 0  # steps of the optimiser
         self.parameters: dict[str, Tensor] = {}  # the model's own tensors
         self.buffers: dict[str, Tensor] = {}
         self.other: dict[str, Tensor] = {}  # the averages, or while they stand in the model the weights in training
         self.averages_shown = False
         self.resumed: dict[str, Tensor] = {}
-        self.trained: set[int | None] = set()  # whose weights the next step of the optimiser moves
+
+    def check(self, trainer: Trainer) -> None:
+        """Raise InputError where a trainer cannot be averaged over; called before any data are read."""
+
+    def setup(self, trainer: Trainer, pl_module: LightningModule, stage: str) -> None:
+        self.check(trainer)  # that of a stack's member is made when the data are read
 
     def on_train_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         assert isinstance(pl_module, EncodingModule)
@@ -55,55 +52,36 @@ class ExponentialMovingAverage(KeepsArguments, Callback):
         self.parameters = {name: each.detach() for name, each in named if name in trained and id(each) in optimised}
         self.buffers = {name: each for name, each in pl_module.named_buffers() if name in trained}
         self.other = {name: each.clone() for name, each in self._model().items()}
-        self.seen = trainer.global_step
         self.averages_shown = False
         if self.resumed:  # the model was given the averages
             for name, each in self._model().items():
                 each.copy_(self.resumed.get(name, each))  # the run before may have trained less
             self.resumed = {}
 
-    @torch.no_grad()
+    @abstractmethod
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        assert isinstance(pl_module, EncodingModule)
-        self.trained |= {None, batch.subject}
-        if trainer.global_step == self.seen or not self.parameters:
-            return  # gradients are still being accumulated
-        self.seen = trainer.global_step
-        decay = min(self.decay, (1 + self.steps) / (10 + self.steps))
-        moved = {name for name in self.other if pl_module.subject_of(name) in self.trained}
-        self.trained.clear()
-        parameters = {name: each for name, each in self.parameters.items() if name in moved}
-        get_ema_multi_avg_fn(decay)([self.other[name] for name in parameters], list(parameters.values()), self.steps)
-        for name, buffer in self.buffers.items():
-            if name not in moved:
-                continue
-            if buffer.is_floating_point():
-                average = self.other[name].lerp(buffer, 1 - decay)
-                self.other[name].copy_(torch.where(buffer.isfinite(), average, buffer))  # masks hold infinities
-            else:
-                self.other[name].copy_(buffer)
-        self.steps += 1
+        """Have the averages follow the weights, where it is time."""
 
     def on_validation_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         if trainer.state.fn == TrainerFn.FITTING and not trainer.sanity_checking:
-            self._show(True)
+            self.show(True)
 
     def on_train_batch_start(self, trainer: Trainer, pl_module: LightningModule, batch: Batch, batch_idx: int) -> None:
-        self._show(False)
+        self.show(False)
 
     def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show(False)
+        self.show(False)
 
     def on_train_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        self._show(True)
+        self.show(True)
 
     def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         self.parameters, self.buffers, self.other = {}, {}, {}  # what is in the model now is what is kept
 
     def on_save_checkpoint(self, trainer: Trainer, pl_module: LightningModule, checkpoint: dict[str, Any]) -> None:
-        if not self.other:
+        if not self.other or not self.steps:
             return
         in_model = {name: checkpoint["state_dict"][name] for name in self.other}
         averages, training = (in_model, self.other) if self.averages_shown else (self.other, in_model)
@@ -119,9 +97,30 @@ class ExponentialMovingAverage(KeepsArguments, Callback):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         self.steps = state_dict["steps"]
 
-    def _show(self, averages: bool) -> None:
+    @torch.no_grad()
+    def follow(self, averaging: Averaging, share: float, moved: Collection[str]) -> None:
+        """Move some averages towards the weights in training.
+
+        Args:
+            averaging: That of parameters.
+            share: How far those of buffers move.
+            moved: Names of the tensors that move.
+        """
+        parameters = {name: each for name, each in self.parameters.items() if name in moved}
+        averaging([self.other[name] for name in parameters], list(parameters.values()), self.steps)
+        for name, buffer in self.buffers.items():
+            if name not in moved:
+                continue
+            if buffer.is_floating_point():
+                average = self.other[name].lerp(buffer, share)
+                self.other[name].copy_(torch.where(buffer.isfinite(), average, buffer))  # masks hold infinities
+            else:
+                self.other[name].copy_(buffer)
+        self.steps += 1
+
+    def show(self, averages: bool) -> None:
         """Bring the averages, or the weights in training, into the model."""
-        if averages == self.averages_shown:
+        if averages == self.averages_shown or not self.steps:
             return
         for name, each in self._model().items():
             before = each.clone()

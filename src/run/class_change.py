@@ -9,6 +9,7 @@ that function again; where its signature is another, nothing is parsed at all.
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pydoc import locate
 from typing import Any
 
 from jsonargparse import Namespace, _typehints
@@ -38,5 +39,10 @@ def fresh_classes() -> Iterator[None]:
 
 
 def _forget_settings(parser_or_action: Any, prev_val: Any, value: Any) -> None:
-    if prev_val and "init_args" in prev_val and prev_val["class_path"] != value["class_path"]:
+    if prev_val and "init_args" in prev_val and not same_class(prev_val["class_path"], value["class_path"]):
         prev_val["init_args"] = Namespace()
+
+
+def same_class(one: str, other: str) -> bool:
+    """Whether two paths lead to one class: a config's `calcarine.encoders.TimmEncoder` is what `TimmEncoder` is."""
+    return one == other or (one.rpartition(".")[2] == other.rpartition(".")[2] and locate(one) is locate(other))

@@ -20,8 +20,10 @@ from ..data.demand import DataDemand
 from ..errors import InputError, one_line
 from ..evaluation import check_min_ceiling
 from ..evaluation.figures.mesh import load_meshes
-from ..models import EncodingModule, ExponentialMovingAverage, RoiEarlyStopping
+from ..models import ComponentHead, EncodingModule, RoiEarlyStopping
+from ..models.closed_form.base import ClosedFormModule
 from ..models.demand import ModelDemand
+from ..models.weight_averaging import AveragedWeights
 from ..results.new_run import check_apart, check_name
 from ..space import resident
 from ..where import DEFAULT_CONFIG, RUNS
@@ -39,6 +41,12 @@ from .resume import ResumeGuard, resume_from
 from .time_left import TimeLeft
 from .together import interrupt_on_sigterm
 
+OWN_AVERAGES = {
+    "StochasticWeightAveraging": "StochasticWeightAverage",
+    "EMAWeightAveraging": "ExponentialMovingAverage",
+    "WeightAveraging": "ExponentialMovingAverage",
+}
+"""Lightning's averages of weights, which early stopping would not keep, and what does the same here."""
 SHARDED = ("fsdp", "deepspeed", "modelparallel")
 """Parts of the names of Lightning's strategies that divide a model's weights or its optimiser's."""
 
@@ -134,6 +142,9 @@ class EncodingCLI(LightningCLI):
             raise fault from None
 
         self.model.scale_lr = self.config.scale_lr
+        self._check_components()
+        for average in self._averages():
+            average.check(self.trainer)
         check_one_process(self.trainer, self.model)
         self.datamodule.announce = self.announce
 
@@ -149,6 +160,20 @@ class EncodingCLI(LightningCLI):
         settings = str([self.config.model, data.batch_size, trainer.max_epochs, trainer.precision])
         self.trainer_defaults["callbacks"] = [EpochSeed(seed), *self.place(), MemberTraining(seed, settings)]
 
+    def _check_components(self) -> None:
+        """Refuse to find components of responses that nothing predicts."""
+        count = self.config.data.response_components
+        closed = any(isinstance(each, ClosedFormModule) for each in self.model.modules())
+        if count and not closed and ComponentHead.__name__ not in str(self.config.model):
+            raise InputError(
+                f"--data.response_components {count}: expected a model that predicts components, found "
+                f"{type(self.model).__name__} of single targets; set --model.head ComponentHead (and what reads the "
+                "features as --model.head.readout), take a closed form such as RidgeModule, or leave it out"
+            )
+
+    def _averages(self) -> list[AveragedWeights]:
+        return [each for each in self.trainer.callbacks if isinstance(each, AveragedWeights)]  # type: ignore[attr-defined]
+
     def announce(self, data: DataDemand, facts: Facts) -> None:
         """Say what the run will need, before its first image is read; refuse what cannot be had."""
         trains = self.trainer.lightning_module is not None
@@ -160,7 +185,7 @@ class EncodingCLI(LightningCLI):
         on_gpu = device.type == "cuda"
         given = {
             "on_gpu": on_gpu,
-            "averages": any(isinstance(each, ExponentialMovingAverage) for each in self.trainer.callbacks),  # type: ignore[attr-defined]
+            "averages": any(self._averages()),
             "processes": self.trainer.num_devices,
         }
         needs = needs_of(data, model, resident(), **{**given, **asked})
@@ -239,6 +264,14 @@ def _check_trainer(trainer: Any) -> None:
             f"--trainer.precision {trainer.precision}: sums and standardisation need more digits; use "
             f"{str(trainer.precision).replace('true', 'mixed')}"
         )
+    given = trainer.callbacks or []
+    for each in given if isinstance(given, list) else [given]:
+        name = str(getattr(each, "class_path", "")).rpartition(".")[2]
+        if name in OWN_AVERAGES:
+            raise InputError(
+                f"--trainer.callbacks {name}: Lightning's, whose averages early stopping does not keep; use "
+                f"{OWN_AVERAGES[name]}"
+            )
     strategy = str(getattr(trainer.strategy, "class_path", trainer.strategy)).rpartition(".")[2]
     if any(sharded in strategy.lower().replace("_", "") for sharded in SHARDED):
         raise InputError(

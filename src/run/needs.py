@@ -108,7 +108,7 @@ def needs_of(
         checkpoints: Whether it writes any.
         processes: On one machine.
     """
-    extraction = now + data.extraction
+    extraction = now + max(data.extraction, data.components)
     cache = sum(data.cache.values())
     if model is None:
         return Needs(extraction, data.mapped, 0, None, cache, 0, processes)

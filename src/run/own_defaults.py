@@ -10,6 +10,7 @@ from typing import Any
 from jsonargparse import ArgumentParser
 
 from ..errors import InputError
+from .class_change import same_class
 from .flags import parse_flags
 
 Config = Mapping[str, Any]
@@ -60,7 +61,7 @@ def class_changes(before: Config, now: Config, asked: Collection[str] = (), flag
     Yields:
         A line for each such class.
     """
-    if "class_path" in now and now["class_path"] != before.get("class_path", now["class_path"]):
+    if "class_path" in now and not same_class(before.get("class_path", now["class_path"]), now["class_path"]):
         old, new = ((each.get("init_args") or {}) for each in (before, now))
         changed = [
             f"{name} {as_typed(new[name])} ({as_typed(value)})"

@@ -35,15 +35,13 @@ from ..run.folder import RunLogger
 from ..run.predictions import PredictionWriter
 from ..run.training import predicted_splits, train
 from .crew import CREW
-from .ledger.attributes import DEFAULT, TEST_SCORE
+from .ledger.attributes import DEFAULT, SECONDS, TEST_SCORE
 from .search.flags import Config, make_flags
 from .search.space import SearchSpace
 from .worker import TrialFailed, TrialOutcome
 
 log = logging.getLogger(__name__)
 
-SECONDS = "seconds"
-"""User attribute of a complete trial: what fit and prediction took."""
 MOST_MODULES = 4
 
 

@@ -20,6 +20,7 @@ RESNET = {"model": "test_resnet", "weights": "random", "layers": ["layer2"]}  # 
 BOTTLENECK = {**CELLS, "layers": ["bottleneck"], "visual_degrees": 3.0}
 AVERAGE = {"class_path": "calcarine.models.ExponentialMovingAverage", "init_args": {"decay": 0.9}}
 LAYERS = ["luminance", "colour"]
+MLP = {"class_path": "calcarine.models.MlpHead", "init_args": {"width": 128}}
 PIXELS = {"encoder": {"class_path": "calcarine.encoders.PixelEncoder"}}
 
 
@@ -185,6 +186,15 @@ ARCHITECTURES: dict[str, dict[str, Any]] = {
         "model": {
             "head": {"class_path": "calcarine.models.QueryDecoder", "init_args": {"width": 64, "queries": "place"}}
         },
+    },
+    "response_components": {
+        "data": {**GABOR, "response_components": 20},
+        "model": {"head": {"class_path": "calcarine.models.ComponentHead", "init_args": {"readout": MLP}}},
+    },
+    "random_groups_averaged": {
+        "data": GABOR,
+        "model": {"head": {"class_path": "calcarine.models.RandomGroups", "init_args": {"readout": MLP}}},
+        "trainer": {"max_epochs": 12, "callbacks": [{"class_path": "calcarine.models.StochasticWeightAverage"}]},
     },
     "cross_subject": {
         "data": {

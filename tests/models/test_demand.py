@@ -7,6 +7,7 @@ import pytest
 import torch
 from calcarine.models import (
     BandedRidgeModule,
+    ComponentHead,
     EncodingModule,
     FactorizedReadout,
     FullyConnectedHead,
@@ -14,6 +15,7 @@ from calcarine.models import (
     LinearHead,
     MlpHead,
     MlpTrunk,
+    RandomGroups,
     RidgeModule,
     SimilarityModule,
     TrunkHead,
@@ -86,7 +88,7 @@ def test_parts_that_the_data_decide_are_known_before(readout):
         assert head.unmade(known) == 0
 
 
-SIDES = ("lh", "rh", "order")
+SIDES = ("order",)
 
 
 @pytest.mark.parametrize("readout", [GaussianReadout, FactorizedReadout])
@@ -109,15 +111,23 @@ def test_a_ridge_gathers_what_it_says():
     assert (demand.optimizer, demand.kept, demand.stored) == (0, 0, 0)
 
 
-def test_heads_of_several_subjects_are_known_before():
+@pytest.mark.parametrize("head", [MlpHead, ComponentHead, partial(RandomGroups, readout=MlpHead)])
+def test_heads_of_several_subjects_are_known_before(head):
     model, known = (
-        EncodingModule(TARGETS, FEATURES, MlpHead),
-        facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)}),
+        EncodingModule(TARGETS, FEATURES, head),
+        facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)}, response_components=3),
     )
+    model.check(known)
     demand = model.demand(known)
     model.take_facts(replace(known, feature_mean={"a": torch.zeros(48)}, feature_scale={"a": torch.ones(48)}))
     model.setup("fit")
-    assert demand.gradients == pytest.approx(size_of(model.parameters()), rel=0.01)  # running means are counted, too
+    parts = [model.head, model.standardize_features, model.standardize_responses]
+    made = sum(size_of([*part.parameters(), *part.buffers()]) for part in parts)
+    assert demand.weights == pytest.approx(made, rel=0.03)  # but for orders of targets, which are the data's
+    if head is MlpHead:
+        assert demand.gradients == pytest.approx(
+            size_of(model.parameters()), rel=0.01
+        )  # running means are counted, too
 
 
 def test_what_keeps_training_data_says_so():

@@ -47,11 +47,18 @@ RUNS: dict[str, dict[str, Any]] = {
     "bf16": {"data": {"encoder": RESNET, "encode_precision": "bf16-mixed"}, "model": ("RidgeModule", {})},
     "components": {"data": {"encoder": joint(a=PIXELS, b=PATCHES), "reduction": PCA}, "model": ("RidgeModule", {})},
     "projected": {"data": {"encoder": GABOR, "reduction": PROJECTED}, "model": ("SimilarityModule", {})},
+    "responses": {
+        "data": {"encoder": GABOR, "response_components": 5},
+        "model": ("EncodingModule", {"head": "ComponentHead", **SGD}),
+    },
     "banded": {"data": {"encoder": RESNET}, "model": ("BandedRidgeModule", {"candidates": 5})},
     "windowed": {"data": {"encoder": GABOR}, "model": ("WindowedModule", {"centers": 2, "kernel": "rbf"})},
     "layers": {"data": {"encoder": GABOR}, "model": ("LayerSelectionModule", {"regression": {"class_path": "Ridge"}})},
     "lasso": {"data": {"encoder": PIXELS, "reduction": PCA}, "model": ("ElasticNetModule", {"path_length": 5})},
-    "backbone": {"data": {"encoder": None, "image_size": 24}, "model": ("EncodingModule", {"backbone": RESNET, **SGD})},
+    "backbone": {
+        "data": {"encoder": None, "image_size": 24},
+        "model": ("EncodingModule", {"backbone": RESNET, "test_shifts": [2], **SGD}),
+    },
     "hemispheres": {
         "data": {"encoder": None},
         "model": (

@@ -39,6 +39,13 @@ def test_defaults_are_found_from_any_folder_and_configs_compose(tmp_path):
     assert (cli.datamodule.batch_size, cli.datamodule.shares[1], cli.trainer.max_epochs) == (7, 0.4, 5)
 
 
+def test_the_class_that_a_config_has_keeps_its_settings_however_it_is_named(tmp_path):
+    encoder = "{class_path: calcarine.encoders.PixelEncoder, init_args: {size: 8}}"
+    (tmp_path / "one.yaml").write_text(f"data: {{encoder: {encoder}}}\n")
+    for name in ("PixelEncoder", "calcarine.PixelEncoder", "calcarine.encoders.PixelEncoder"):
+        assert build_cli(["--config=one.yaml", f"--data.encoder={name}"]).config.data.encoder.init_args.size == 8
+
+
 def test_one_seed_for_everything():
     cli = build_cli(["--seed_everything", "5"])
     assert type(cli.datamodule.seed) is int  # what a checkpoint may hold

@@ -9,7 +9,7 @@ import optuna
 import pytest
 from browser import BROWSER, opened
 from calcarine.evaluation.figures.drawing import GREY, MARK
-from calcarine.study.ledger.attributes import CONFIG, DEFAULT, LOST, PER_ROI, REASON, SPACE, TEST_SCORE
+from calcarine.study.ledger.attributes import CONFIG, DEFAULT, LOST, PER_ROI, REASON, SECONDS, SPACE, TEST_SCORE
 from calcarine.study.outcome import figures
 from calcarine.study.outcome.report import chance, short_names, write_report
 from calcarine.study.search.space import SearchSpace, read_space
@@ -46,7 +46,7 @@ def make_study(space: SearchSpace, states: str) -> optuna.Study:
         drawn = scratch.ask()
         value = 0.5 - 0.1 * abs(np.log10(space.suggest(drawn)["model.optimizer.lr"]) + 3) + 0.001 * rng.normal()
         attributes = {
-            "C": {TEST_SCORE: value - 0.02},
+            "C": {TEST_SCORE: value - 0.02, SECONDS: 10.0 + number % 3},
             "P": {},
             "F": {REASON: "diverged <at once> & for ever"},
             "L": {LOST: "its worker died"},
@@ -79,6 +79,7 @@ def test_any_study_has_a_report(states: str, space: SearchSpace, tmp_path: Path)
     assert ("diverged &lt;at once&gt; &amp; for ever" in page) == ("F" in states)
     assert ("Parallel coordinates" in page) == ("C" in states)
     assert ("Importance" in page) == (states.count("C") >= 6)
+    assert ("Score against time" in page) == (states.count("C") >= 2)
     assert ("no trial came to a value" in page) == ("C" not in states)
     assert "http" not in page.partition("<script>")[0]  # above Plotly itself
     assert len(page) < 15e6
@@ -141,6 +142,38 @@ def test_the_flag_that_matters_is_the_important_one(space: SearchSpace) -> None:
     assert figures.importance(make_study(space, "CCPPPPPP")) is None
 
 
+def test_the_pareto_front_is_what_no_trial_beats_in_both(space: SearchSpace) -> None:
+    study = make_study(space, "CPCFLC" * 5)
+    figure = figures.pareto_front(study)
+    assert figure is not None
+    own = [(trial.user_attrs[SECONDS], trial.value) for trial in study.trials if trial.state.name == "COMPLETE"]
+    front = {one for one in own if not any(o != one and o[0] <= one[0] and o[1] >= one[1] for o in own)}
+    shown = named(figure)
+    assert set(zip(shown["best at its time"].x, shown["best at its time"].y, strict=True)) == front
+    assert set(zip(shown["other"].x, shown["other"].y, strict=True)) == set(own) - front
+    assert '"number": 2,' in "".join((*shown["best at its time"].text, *shown["other"].text))  # trials keep theirs
+
+
+def test_trials_of_equal_value_or_of_unknown_time_break_no_figure(space: SearchSpace, tmp_path: Path) -> None:
+    study = optuna.create_study(direction="maximize", study_name="equal")
+    study.set_user_attr(SPACE, space.plain())
+    study.set_user_attr(CONFIG, {})
+    for number in range(8):
+        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number)).ask()
+        space.suggest(drawn)
+        seconds = {} if number == 7 else {SECONDS: 5.0 * 3**number}  # a study that an earlier version began
+        study.add_trial(
+            create_trial(value=0.25, params=drawn.params, distributions=drawn.distributions, user_attrs=seconds)
+        )
+    figure = figures.pareto_front(study)
+    assert figure is not None
+    assert figure.layout.xaxis.type == "log"
+    assert list(named(figure)["best at its time"].x) == [5.0]
+    assert len(named(figure)["other"].x) == 6
+    write_report(tmp_path, study, space, [])
+    assert "Score against time" in (tmp_path / "report.html").read_text()
+
+
 def test_pruned_trials_alone_have_an_axis(space: SearchSpace) -> None:
     study = optuna.create_study(direction="maximize")
     for value in (-0.4, -0.3):
@@ -178,6 +211,6 @@ def test_the_report_opens_in_a_browser_without_network_and_without_a_complaint(
     for width in (400, 1600):
         measured, said = opened(tmp_path / "report.html", width, dark=width == 400)
         assert measured["over"] == 0
-        assert measured["drawn"] == [True] * 7  # and not only asked for
+        assert measured["drawn"] == [True] * 8  # and not only asked for
         assert measured["titles"][-2:] == ["One trial, or one per ROI", "Failed trials"]
         assert said == []

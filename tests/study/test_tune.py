@@ -78,6 +78,9 @@ def test_a_study_leaves_its_trials_and_a_run_that_repeats_the_best(flags):
     best = max(table, key=lambda row: float(row["value"]))
     assert correlation(Path("runs/mine/best/version_0")) == float(best["value"])
     assert correlation(Path("runs/mine/best/version_0"), "test") == float(best["test_score"])
+    page = Path("runs/mine/report.html").read_text()
+    assert "Score against time" in page
+    assert "http" not in page.partition("<script>")[0]  # above Plotly itself: nothing is fetched
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from .previous import PreviousStimuli
 from .tables import BesideTables
 
 
-def check_components(context: TrialContext, training: int, width: int) -> None:
+def check_previous(context: TrialContext, training: int, width: int) -> None:
     """Refuse more components of the stimuli before than the training stimuli span.
 
     Args:

@@ -1,4 +1,4 @@
-"""The numbers behind PrincipalComponents: eigenvectors of the covariance of a matrix that does not fit into memory."""
+"""Principal components, of features and of responses: eigenvectors of the covariance of a matrix beyond memory."""
 
 from dataclasses import dataclass
 
@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .feature_table import FeatureTable
+from .matrix import PiecewiseMatrix
 
 SMALL = 2048
 """Side of a matrix up to which it is summed in float64 and decomposed whole."""
@@ -42,7 +42,7 @@ class Components:
     total: float
 
 
-def fit_components(features: FeatureTable, count: int) -> Components:
+def fit_components(features: PiecewiseMatrix, count: int) -> Components:
     """The first principal components; fewer than asked where the rest have no variance.
 
     The smaller of the covariance (D×D) and the Gram matrix (N×N) is summed piece by piece and decomposed. Memory is
@@ -60,7 +60,7 @@ def fit_components(features: FeatureTable, count: int) -> Components:
     return _from_gram(features, count)
 
 
-def _from_covariance(features: FeatureTable, count: int) -> Components:
+def _from_covariance(features: PiecewiseMatrix, count: int) -> Components:
     mean = features.mean()
     covariance = torch.zeros(len(mean), len(mean), dtype=torch.float64)
     for piece in features.by_rows():
@@ -70,7 +70,7 @@ def _from_covariance(features: FeatureTable, count: int) -> Components:
     return _components(mean, basis, scatter, total, _precision(len(mean)))
 
 
-def _from_gram(features: FeatureTable, count: int) -> Components:
+def _from_gram(features: PiecewiseMatrix, count: int) -> Components:
     """Its eigenvectors, mapped back to features by a second pass over the columns."""
     n_stimuli, n_features = features.shape
     mean = torch.empty(n_features)
@@ -90,7 +90,7 @@ def _from_gram(features: FeatureTable, count: int) -> Components:
     return _components(mean, basis, length.square(), total, precision)
 
 
-def _from_sketch(features: FeatureTable, count: int) -> Components:
+def _from_sketch(features: PiecewiseMatrix, count: int) -> Components:
     """Subspace iteration with Rayleigh-Ritz, until a pass finds hardly more variance.
 
     The basis has a quarter more columns than are asked for, since those at the end converge last.
@@ -107,7 +107,7 @@ def _from_sketch(features: FeatureTable, count: int) -> Components:
             return _components(mean, basis @ vectors.float(), scatter, total, torch.float32)
 
 
-def _project(features: FeatureTable, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, float]:
+def _project(features: PiecewiseMatrix, mean: Tensor, basis: Tensor) -> tuple[Tensor, Tensor, float]:
     """One pass: covariance · basis (D, b), basis' · covariance · basis, float64 (b, b), and the covariance's trace."""
     sketch = torch.zeros_like(basis)
     projected = torch.zeros(basis.shape[1], basis.shape[1], dtype=torch.float64)

@@ -22,6 +22,7 @@ from ..heads.subjects import SubjectHeads
 from ..regression.gram import assign_folds, check_training
 from ..regression.linear_fit import LinearFit
 from ..regression.penalties import Selection, sort_penalties
+from .components import ResponseComponents
 from .gathered import SummedRows, WholeRows
 from .solved import SolvedModule
 
@@ -41,16 +42,20 @@ class _Recording(Generic[Gathered]):
         stimuli: Positions of its training stimuli, ascending, int64 (N,).
         targets: Its columns among all targets.
         rows: What is kept of its batches.
+        components: What is fitted in place of its targets; None where they are.
         served: Whether there was one.
     """
 
     stimuli: Tensor
     targets: slice
     rows: Gathered
+    components: ResponseComponents | None = None
     served: bool = False
 
     def update(self, stimulus: Tensor, features: Tensor, responses: Tensor) -> None:
-        """Add a batch of this recording."""
+        """Add a batch of this recording, of its standardised responses."""
+        if self.components is not None:
+            responses = self.components.of(responses)
         self.rows.update(features, responses, torch.searchsorted(self.stimuli, stimulus))
         self.served = True
 
@@ -61,6 +66,9 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
     The last training batch solves, so that validation and all that follows see an ordinary head with its weights. A
     subclass says what it gathers, and writes `keep` and `fit`;
     most are a `WholeRowsModule`, which has the first.
+
+    With --data.response_components those are fitted in place of the targets, each with a choice of its own (or all with
+    one), and a linear head's weights are mapped back: what is left is the head of the targets.
 
     Args:
         num_targets: Targets to predict; linked from the data.
@@ -131,7 +139,9 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
 
     def check(self, facts: Facts) -> None:
         super().check(facts)
-        if facts.gaps:
+        if facts.response_components:
+            self._check_components(facts)
+        elif facts.gaps:
             raise InputError(
                 f"--model {type(self).__name__}: expected a measured response of every target to every stimulus, found "
                 f"{facts.gaps} that are NaN; train an EncodingModule, or leave out the stimuli or targets"
@@ -146,10 +156,23 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
             fold = assign_folds(count, self.folds, images=images) if self.folds else torch.empty(0, dtype=torch.int64)
             check_training(count - max(fold.bincount().tolist(), default=0))
 
+    def _check_components(self, facts: Facts) -> None:
+        """Refuse what components of responses cannot be fitted by; where one was not measured they take the mean."""
+        if not isinstance(self.heads[0], LinearHead):
+            raise InputError(
+                f"--data.response_components {facts.response_components}: expected a model that ends in linear "
+                f"weights, such as RidgeModule, found {type(self).__name__}; leave it out"
+            )
+        if self.selection == "roi":
+            raise InputError(
+                "--model.selection roi: expected target or all with --data.response_components, which are of no ROI"
+            )
+
     def demand(self, facts: Facts) -> ModelDemand:
         made = size_of([*self.parameters(), *self.buffers()])
         subjects = zip(facts.training.values(), facts.subjects.values(), strict=True)
-        sizes = [(len(stimuli), targets.stop - targets.start) for stimuli, targets in subjects]
+        fitted = facts.response_components
+        sizes = [(len(stimuli), fitted or targets.stop - targets.start) for stimuli, targets in subjects]
         gathered = sum(self.gathered_bytes(*size) for size in sizes)
         keeps = any(isinstance(head, StoredHead) for head in self.heads)
         return ModelDemand(
@@ -188,10 +211,13 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
         """The head of each recording."""
         return list(self.head.own.values()) if isinstance(self.head, SubjectHeads) else [self.head]
 
-    def _groups(self, targets: slice) -> Tensor | None:
-        """What `fit` is told of a recording's targets."""
+    def _groups(self, recording: _Recording[Gathered]) -> Tensor | None:
+        """What `fit` is told of a recording's targets, or of what is fitted in their place."""
         if self.selection == "target":
             return None
+        targets = recording.targets
+        if recording.components is not None:
+            return torch.zeros(recording.components.count, dtype=torch.int64, device=self.device)
         groups = self.facts.groups[targets].to(self.device)
         return groups if self.selection == "roi" else torch.zeros_like(groups)
 
@@ -199,35 +225,53 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
         """The folds are dealt to the stimuli in their order on disk: batches and ranks do not change them."""
         count = len(stimuli)
         fold = assign_folds(count, self.folds, seed, images) if self.folds else torch.zeros(count, dtype=torch.int64)
-        rows = self.keep(fold.to(self.device), targets.stop - targets.start)
-        return _Recording(stimuli.to(self.device), targets, rows)
+        components, fitted = None, targets.stop - targets.start
+        if self.facts.response_basis is not None:
+            components = ResponseComponents(self.facts.response_basis[:, targets].to(self.device))
+            fitted = components.count
+        rows = self.keep(fold.to(self.device), fitted)
+        return _Recording(stimuli.to(self.device), targets, rows, components)
 
     @torch.no_grad()
     def _solve(self) -> None:
         start = time.perf_counter()
         parts: dict[int, Findings] = {}
+        told: list[Findings] = []  # of what was fitted, which may be components
         for index, (recording, head) in enumerate(zip(self.recordings, self.heads, strict=True)):
             if not recording.served:  # --trainer.limit_train_batches and fast_dev_run serve some subjects only
                 continue
             if self.trainer.world_size > 1:
                 for tensor in recording.rows.sums():
                     torch.distributed.all_reduce(tensor)
-            parts[index] = self.fit(recording.rows, head, self._groups(recording.targets))
+            groups = self._groups(recording)
+            if recording.components is None:
+                parts[index] = self.fit(recording.rows, head, groups)
+                told.append(parts[index])
+                continue
+            inner = LinearHead(self.shapes, recording.components.count).to(self.device)
+            told.append(self.fit(recording.rows, inner, groups))
+            recording.components.map_back(inner, head)
+            assert self.facts.response_share is not None
+            parts[index] = Findings(component_share=self.facts.response_share[recording.targets].numpy())
         sizes = [recording.targets.stop - recording.targets.start for recording in self.recordings]
         self.recordings.clear()
         some = next(iter(parts.values()))
         self.findings = Findings.joined([parts.get(index) or some.of_nothing(size) for index, size in enumerate(sizes)])
         self.count_as_step()
-        self._report(self.findings, time.perf_counter() - start)
+        self._report(Findings.joined(told), time.perf_counter() - start)
 
     def _report(self, findings: Findings, seconds: float) -> None:
-        """Log the figures, and say them."""
-        explained = np.full(self.head.num_targets, np.nan) if findings.cv_r2 is None else findings.cv_r2
+        """Log the figures of what was fitted, and say them."""
+        explained = np.full(0, np.nan) if findings.cv_r2 is None else findings.cv_r2
         known = explained[~np.isnan(explained)]  # a target that does not vary has no R²
         figures: dict[str, float] = {}
         if len(known):
             figures["fit/cross_validated_r2"] = float(known.mean())
-        said = [f"solved in {seconds:.1f} s", *(f"mean cross-validated R² {known.mean():.3f}" for _ in known[:1])]
+        fitted = f"{self.facts.response_components} components " if self.facts.response_components else ""
+        said = [
+            f"{fitted}solved in {seconds:.1f} s",
+            *(f"mean cross-validated R² {known.mean():.3f}" for _ in known[:1]),
+        ]
         if findings.penalty is not None:
             with np.errstate(divide="ignore"):  # a penalty of 0 is least squares
                 figures["fit/log10_penalty"] = float(np.log10(findings.penalty).mean())
@@ -236,7 +280,7 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
         if not self.trainer.is_global_zero:
             return
         log.info("%s: %s", type(self).__name__, ", ".join(said))
-        if findings.penalty is not None and len(self.penalties) > 1:
+        if findings.penalty is not None and len(explained) and len(self.penalties) > 1:
             self._advise(findings.penalty[explained > LEAST_R2])
 
     def _advise(self, chosen: np.ndarray) -> None:

@@ -11,6 +11,8 @@ WORKER = "worker"
 """User attribute of a trial whose worker another process watches over: what that one calls it."""
 TEST_SCORE = "test_score"
 """User attribute of a complete trial: its mean correlation on the test split, by which nothing is chosen."""
+SECONDS = "seconds"
+"""User attribute of a complete trial: what fit and prediction took."""
 SPACE, CONFIG, KEEPS, REFIT = "space", "config", "keeps", "refit"
 """User attributes of a study: its search space, the resolved config beneath, whether trials keep their rows and
 go through a grid, and [best trial, folder of its run]."""

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from ...evaluation.figures.drawing import GREY, LEFT, MARK, RIGHT
-from ..ledger.attributes import DEFAULT, LOST, TEST_SCORE
+from ..ledger.attributes import DEFAULT, LOST, SECONDS, TEST_SCORE
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -22,6 +22,8 @@ FEWEST = 6
 """Complete trials below which importances are chance."""
 ROW = 4
 """Slices beside each other."""
+SPREAD = 10
+"""Longest trial beside the shortest from which on times are drawn by their logarithm."""
 
 
 def renamed(study: Study, names: Mapping[str, str]) -> Study:
@@ -110,6 +112,38 @@ def importance(shown: Study) -> Figure | None:
         figure = plot_param_importances(shown, PedAnovaImportanceEvaluator(target_quantile=top))
     figure.update_traces(marker_color=LEFT).update_layout(xaxis_title="importance, share of all", yaxis_title=None)
     return _dressed(figure, 120 + 26 * len({name for trial in complete for name in trial.params}))
+
+
+def pareto_front(shown: Study) -> Figure | None:
+    """Validation correlation against what a trial took, and the trials than which none is both better and quicker.
+
+    The study has one objective, so Optuna is given a copy in memory that has two; None where fewer than two complete
+    trials know their seconds.
+    """
+    import optuna
+    from optuna.visualization import plot_pareto_front
+
+    twofold = optuna.create_study(directions=["minimize", "maximize"])
+    known = []
+    for trial in shown.get_trials(deepcopy=False):  # all of them, so that numbers stay
+        seconds = trial.user_attrs.get(SECONDS)
+        if trial.state.name != "COMPLETE" or seconds is None:
+            twofold.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL))
+            continue
+        known.append((seconds, value_of(trial)))
+        twofold.add_trial(
+            optuna.trial.create_trial(values=known[-1], params=trial.params, distributions=trial.distributions)
+        )
+    if len(known) < 2:
+        return None
+    figure = plot_pareto_front(twofold, target_names=["seconds", VALUE])
+    for index, (name, colour) in enumerate((("other", GREY), ("best at its time", LEFT))):
+        marker = {"color": colour, "colorscale": None, "colorbar": None, "size": 9}
+        figure.update_traces(name=name, marker=marker, showlegend=True, selector=index)
+    seconds, values = zip(*known, strict=True)
+    if max(seconds) > SPREAD * min(seconds) > 0:
+        figure.update_xaxes(type="log")
+    return _dressed(figure, 380).update_yaxes(range=limits(values))
 
 
 def parallel_coordinates(shown: Study, names: Sequence[str]) -> Figure:

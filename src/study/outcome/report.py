@@ -94,11 +94,12 @@ def _figures(study: Study, searched: Sequence[str]) -> dict[str, list[Figure]]:
     complete = complete_of(study)
     used = {flag for trial in complete for flag in trial.params}
     varied = [names[flag] for flag in searched if flag in used]
-    important = figures.importance(shown)
+    important, traded = figures.importance(shown), figures.pareto_front(shown)
     return {
         "history": [figures.history(shown)],
         "validation_against_test": [figures.validation_against_test(shown)] if chance(complete) else [],
         "importance": [] if important is None else [important],
+        "pareto_front": [] if traded is None else [traded],
         "parallel_coordinates": [figures.parallel_coordinates(shown, varied)] if varied else [],
         "slices": figures.slices(shown, varied),
         "timeline": [figures.timeline(shown)],

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 from calcarine.data import RandomProjection
-from calcarine.data.features import feature_table
+from calcarine.data.features import matrix
 from calcarine.data.features.feature_table import FeatureTable
 from calcarine.data.loader import Rows
 from calcarine.errors import InputError
@@ -54,7 +54,7 @@ def test_a_seed_is_one_projection_whatever_the_pieces_and_threads(monkeypatch):
     threads = torch.get_num_threads()
     first = RandomProjection(64, seed=3).fit(table(data), "layer")
     expected = first(torch.from_numpy(data))
-    monkeypatch.setattr(feature_table, "PIECE", 40_000)
+    monkeypatch.setattr(matrix, "PIECE", 40_000)
     try:
         torch.set_num_threads(1)
         again = RandomProjection(64, seed=3).fit(table(data), "layer")

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 from calcarine.data import PrincipalComponents
-from calcarine.data.features import components, feature_table
+from calcarine.data.features import components, matrix
 from calcarine.data.features.feature_table import FeatureTable
 from calcarine.data.loader import Rows
 from calcarine.errors import InputError
@@ -31,8 +31,8 @@ def correlated(stimuli, features, seed=0):
 @pytest.fixture
 def small_pieces(monkeypatch):
     """Every loop over pieces and tiles makes several turns."""
-    monkeypatch.setattr(feature_table, "PIECE", 1000)
-    monkeypatch.setattr(feature_table, "NARROWEST", 17)
+    monkeypatch.setattr(matrix, "PIECE", 1000)
+    monkeypatch.setattr(matrix, "NARROWEST", 17)
     monkeypatch.setattr(components, "TILE", 13)
 
 
