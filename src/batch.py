@@ -177,6 +177,14 @@ class Facts:
         """Whether every target was measured for each of its subject's stimuli that train and validate."""
         return not self.gaps
 
+    @property
+    def training_stimuli(self) -> dict[str, int]:
+        """How many stimuli each subject is trained on; rows that show one image are one."""
+        return {
+            subject: len(self.repeated[subject].unique() if subject in self.repeated else rows)
+            for subject, rows in self.training.items()
+        }
+
     def of(self, targets: slice | Tensor) -> "Facts":
         """The facts of some targets, which are numbered from 0 again.
 

@@ -30,6 +30,7 @@ data
   --data.batch_size N               stimuli per batch
   --data.validation, --data.test    shares held out, such as 0.1
   --data.split_seed N               of which stimuli these are, for models of several seeds on one split
+  --data.training_stimuli N         train on so many of each subject; --learning_curve [50,100] on each of several
   --data.fold 1/9                   hold out one part of nine in place of a share: a cross-validation over runs
 
 model

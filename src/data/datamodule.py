@@ -37,7 +37,7 @@ from .loader import BatchLoader, Rows, Sizes
 from .read_ahead import expecting, read_ahead
 from .response_components import check_components, component_bytes, with_response_components
 from .sources.base import Source
-from .splits import Fold, check_shares, split_stimuli
+from .splits import Fold, check_shares, limit_training, split_stimuli
 from .stimulus_table import StimulusTable
 from .stimulus_views import apart, each_once
 from .test_sets import check_names, with_test_sets
@@ -84,6 +84,8 @@ class EncodingDataModule(LightningDataModule):
         split_seed: Of the split, so that models of several seeds share one; none takes --seed_everything.
         fold: Hold out one of so many parts, "1/9" to "9/9", in place of the share --data.test: over nine runs each
             stimulus is tested once. Where the test split is the format's own it is the validation split instead.
+        training_stimuli: Train on so many stimuli of each subject, drawn from the training split; those of a smaller
+            number are among those of a larger one. Validation and test stay as they are; none trains on all.
         seed: Of the order of batches, and of the split where it has none of its own; set by --seed_everything.
     """
 
@@ -108,11 +110,17 @@ class EncodingDataModule(LightningDataModule):
         response_components: int | None = None,
         split_seed: int | None = None,
         fold: str | None = None,
+        training_stimuli: int | None = None,
         seed: int = 0,
     ) -> None:
         super().__init__()
-        sizes = {"batch_size": batch_size, "encode_batch_size": encode_batch_size, "image_size": image_size}
-        sizes["response_components"] = response_components
+        sizes = {
+            "batch_size": batch_size,
+            "encode_batch_size": encode_batch_size,
+            "image_size": image_size,
+            "response_components": response_components,
+            "training_stimuli": training_stimuli,
+        }
         for flag, value in sizes.items():
             if value is not None and value < 1:
                 raise InputError(f"--data.{flag} {value}: expected 1 or more")
@@ -155,6 +163,7 @@ class EncodingDataModule(LightningDataModule):
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
         self.split_seed = self.seed if split_seed is None else int(split_seed)
         self.fold = None if fold is None else Fold.read(fold)
+        self.training_stimuli = training_stimuli
         self.recordings: Sequence[Recording] = ()
         self.announce: Callable[[DataDemand, Facts], object] | None = None
         """Told, before the first image is read, what the data take and what is known of them."""
@@ -291,6 +300,8 @@ class EncodingDataModule(LightningDataModule):
         for recording in recordings:
             recording.stimuli.digests(self.cache.folder / "digests.json")
         splits = split_stimuli(recordings, *self.shares, self.split_seed, self.fold)
+        if self.training_stimuli is not None:
+            splits = limit_training(recordings, splits, self.training_stimuli, self.split_seed)
         table = StimulusTable(recordings, splits, self.seed if self.source.shuffle else None)
         leaking = int((table.splits == LEAKING).sum())
         if leaking:

@@ -10,6 +10,9 @@ from ..errors import InputError
 from ..names import LEAKING, OWN_SPLITS, TEST, TRAIN, UNASSIGNED, VALIDATION, WITHHELD
 from ..recording import Recording
 
+_LIMIT = 1
+"""Sets the draw of fewer training stimuli apart from that of the splits."""
+
 
 @dataclass(frozen=True)
 class Fold:
@@ -110,6 +113,44 @@ def split_stimuli(
     if not np.isin(np.concatenate(splits), (VALIDATION, TEST)).any():
         raise InputError("--data.validation 0 and --data.test 0: expected something held out to evaluate, found none")
     return splits
+
+
+def limit_training(
+    recordings: Sequence[Recording], splits: Sequence[np.ndarray], count: int, seed: int
+) -> list[np.ndarray]:
+    """Leave so many stimuli in each recording's training split; the others are in no split.
+
+    They are the first of a permutation, so those of a smaller count are among those of a larger one, and what is held
+    out stays as it is. Rows that show one image are one stimulus, and stay or go together.
+
+    Args:
+        recordings: All of them.
+        splits: From `split_stimuli`.
+        count: 1 or more.
+        seed: Of the permutation.
+
+    Returns:
+        As `split_stimuli`.
+
+    Raises:
+        InputError: A recording has fewer.
+    """
+    limited = []
+    for recording, own in zip(recordings, splits, strict=True):
+        rows = np.flatnonzero(own == TRAIN)
+        digests = np.asarray(recording.stimuli.digests())[rows]
+        first, image = np.unique(digests, return_index=True, return_inverse=True)[1:]
+        if count > len(first):
+            raise InputError(
+                f"--data.training_stimuli {count}: expected at most the {len(first)} training stimuli of "
+                f"{recording.subject}; take fewer, or leave it out"
+            )
+        # In order of first appearance, and not by content, so that one changed image changes no other's place.
+        chosen = np.random.default_rng((seed, _LIMIT)).permutation(np.sort(first))[:count]
+        own = own.copy()
+        own[rows[~np.isin(first[image], chosen)]] = UNASSIGNED
+        limited.append(own)
+    return limited
 
 
 def check_shares(validation: float, test: float) -> None:

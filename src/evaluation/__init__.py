@@ -6,6 +6,7 @@ from .challenge import algonauts2023_score, noise_normalised, write_submission_2
 from .controls import Control
 from .evaluate import evaluate_run
 from .figures.training import History
+from .learning_curve import CurvePoint, LearningCurve
 from .predicted import SplitPredictions
 from .scores import ScoreRow, TargetScores, score_rows, target_scores
 from .submission import write_submission
@@ -15,7 +16,9 @@ from .tables import read_scores, write_rows, write_targets
 __all__ = [
     "Beside",
     "Control",
+    "CurvePoint",
     "History",
+    "LearningCurve",
     "SplitPredictions",
     "Summary",
     "check_min_ceiling",

@@ -12,13 +12,14 @@ from ..fsaverage import MESH_VERTICES
 from ..names import HEMISPHERES
 from ..recording import Recording
 from .controls import ControlRow, Verdict
-from .figures import controls, cortex, distribution, pairs, per_roi, training
+from .figures import controls, cortex, distribution, learning_curve, pairs, per_roi, training
 from .figures.drawing import save_figure
 from .figures.mesh import Mesh, coarsened, load_meshes
 from .figures.residuals import residuals
 from .figures.surface import Values, brain_maps, flat_maps, top_of
 from .figures.training import History
 from .layers import is_pair, layer_depth
+from .learning_curve import CurveMean
 from .predicted import SplitPredictions
 from .report import ReportFigure
 from .scores import ScoreRow, TargetScores
@@ -61,6 +62,19 @@ def control_figures(
     )
     path = save_figure(controls.picture(dots), folder / "controls.png")
     return [ReportFigure("Beside its controls", caption, path, controls.plot(dots))]
+
+
+def curve_figures(folder: Path, split: str, means: Sequence[CurveMean]) -> list[ReportFigure]:
+    """Correlation against training stimuli, of a run that was trained on fewer too."""
+    if not means:
+        return []
+    series = learning_curve.series_of(means)
+    caption = f"Mean Pearson correlation over all targets, {split} split, of the same model trained on fewer stimuli. "
+    if len(series) > 1:
+        caption += "From scratch: its trunk begins untrained. "
+    caption += "Lines: 95 % interval over the scored stimuli. The table below has the gains."
+    path = save_figure(learning_curve.picture(series), folder / "training_stimuli.png")
+    return [ReportFigure("Correlation and training stimuli", caption, path, learning_curve.plot(series))]
 
 
 def training_figures(folder: Path, history: History) -> list[ReportFigure]:

@@ -15,9 +15,11 @@ from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
 from .beside import BESIDE, Beside, beside_rows, beside_table, summary_of
 from .controls import CONTROLS, Control, control_rows, told, verdicts_of
+from .curve_table import curve_table
 from .drawn import (
     brain_figures,
     control_figures,
+    curve_figures,
     layer_figures,
     pair_figures,
     score_figures,
@@ -25,6 +27,7 @@ from .drawn import (
 )
 from .figures.training import History
 from .found import write_attention, write_findings
+from .learning_curve import LEARNING_CURVE, LearningCurve, curve_means, curve_rows, told_curve
 from .maps import write_maps
 from .predicted import SplitPredictions, scored
 from .published import published
@@ -47,6 +50,7 @@ def evaluate_run(
     min_ceiling: float | None = None,
     attention: Attention | None = None,
     beside: Beside | None = None,
+    curve: LearningCurve | None = None,
 ) -> Summary:
     """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
 
@@ -73,6 +77,7 @@ def evaluate_run(
             do not attend.
         beside: What the model has beside the image, and predicts without it; `beside.csv` says what it adds. None of
             one that has nothing.
+        curve: What the same model predicts after training on fewer stimuli; `learning_curve.csv` holds the scores.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -102,10 +107,16 @@ def evaluate_run(
     verdicts = verdicts_of(against, controls)
     if against:
         write_rows(folder / CONTROLS, against)
+    curve = curve or LearningCurve()
+    of_curve = curve_rows(shown, curve)
+    means = curve_means(of_curve)
+    if of_curve:
+        write_rows(folder / LEARNING_CURVE, of_curve)
     warnings += [each.sentence() for each in verdicts if each.known and not each.beaten]
     figures = [
         *score_figures(folder / "figures", chosen, shown_rows, subjects),
         *control_figures(folder / "figures", chosen, against, verdicts),
+        *curve_figures(folder / "figures", chosen, means),
         *brain_figures(folder / "figures", chosen, subjects, fsaverage),
         *training_figures(folder / "figures", history),
         *write_findings(folder, parts, chosen, {recording.subject: scores for recording, scores in subjects}),
@@ -129,8 +140,14 @@ def evaluate_run(
         test_sets.append(summarise(split, count, own_rows, own))
         of_set = score_figures(folder / "figures" / split, split, own_rows, own)
         figures += [replace(figure, title=f"{figure.title}, {split}") for figure in of_set]
-    summary = replace(summary, figures=pictures, about=", ".join(about.values()), controls=told(verdicts))
-    summary = replace(summary, beside="" if adds is None else adds.short())
+    summary = replace(
+        summary,
+        figures=pictures,
+        about=", ".join(about.values()),
+        controls=told(verdicts),
+        curve=told_curve(means),
+        beside="" if adds is None else adds.short(),
+    )
     write_report(
         folder / "report.html",
         f"{folder.parent.name}/{folder.name}",
@@ -147,6 +164,7 @@ def evaluate_run(
         against,
         benchmark_table([row for row in benchmarks if row.split in (chosen, *sets)]),
         beside_table(alone),
+        curve_table(of_curve, curve.left_out),
     )
     return summary
 

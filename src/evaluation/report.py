@@ -91,6 +91,7 @@ def write_report(
     controls: Sequence[ControlRow] = (),
     benchmarks: Table | None = None,
     beside: Table | None = None,
+    curve: Table | None = None,
 ) -> None:
     """Write `report.html`.
 
@@ -110,6 +111,7 @@ def write_report(
         controls: Rows of `controls.csv`.
         benchmarks: What `benchmarks.csv` says of the splits that are shown.
         beside: What `beside.csv` says of a model with inputs beside the image.
+        curve: What `learning_curve.csv` says of all targets.
     """
     write_page(
         path,
@@ -131,6 +133,7 @@ def write_report(
         scores=_scores(rows),
         benchmarks=benchmarks,
         beside=beside,
+        curve=curve,
         config=config,
     )
 

@@ -36,6 +36,7 @@ class Summary:
         about: Which data and which model these are, in a few words.
         controls: Which controls it beats and which not, in a few words.
         beside: What it has beside the image, and how well it predicts without, in a few words.
+        curve: With how many training stimuli its trained trunk gains, in a few words.
     """
 
     split: str
@@ -54,6 +55,7 @@ class Summary:
     about: str = ""
     controls: str = ""
     beside: str = ""
+    curve: str = ""
 
     @property
     def caution(self) -> str:
@@ -76,7 +78,7 @@ class Summary:
             line += f", noise ceiling {self.noise_ceiling:.2f} of variance (correlation {self.ceiling_correlation:.3f})"
         if self.score is not None:
             line += f", {self.scoring.text(self.score)}"
-        return "; ".join(filter(None, (line, self.beside, self.controls, self.about)))
+        return "; ".join(filter(None, (line, self.beside, self.controls, self.curve, self.about)))
 
 
 def summarise(

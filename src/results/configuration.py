@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-_PLACES = ("name", "runs", "ckpt_path", "config", "controls", "trainer.default_root_dir")
+_PLACES = ("name", "runs", "ckpt_path", "config", "controls", "learning_curve", "trainer.default_root_dir")
 """Flags that say where a run is and what stands beside it, not what it is."""
 
 

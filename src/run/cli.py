@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from jsonargparse import ArgumentParser
-from jsonargparse.typing import NonNegativeInt
+from jsonargparse.typing import NonNegativeInt, PositiveInt
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Callback, Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -109,6 +109,14 @@ class EncodingCLI(LightningCLI):
             "encoder's weights at random, and hold the result against them; see docs/controls.md.",
         )
         parser.add_argument(
+            "--learning_curve",
+            type=list[PositiveInt] | None,
+            default=None,
+            help="Train the same model on fewer stimuli too, such as [50,100,200,500], and score each on the run's own "
+            "held-out stimuli; where the trunk comes from another run, beside the same from scratch. See "
+            "docs/few_stimuli.md.",
+        )
+        parser.add_argument(
             "--report.fsaverage",
             type=Path | None,
             default=None,
@@ -176,6 +184,7 @@ class EncodingCLI(LightningCLI):
 
     def announce(self, data: DataDemand, facts: Facts) -> None:
         """Say what the run will need, before its first image is read; refuse what cannot be had."""
+        _check_curve(self.config.learning_curve, facts)
         trains = self.trainer.lightning_module is not None
         self.tell_needs(data, self.model.demand(facts) if trains else None)
 
@@ -244,6 +253,16 @@ class EncodingCLI(LightningCLI):
             raise InputError(f"--trainer: {one_line(error)}") from error
         interrupt_on_sigterm(trainer)
         return trainer
+
+
+def _check_curve(counts: Sequence[int] | None, facts: Facts) -> None:
+    """Refuse a learning curve with more stimuli than there are."""
+    fewest = min(facts.training_stimuli, key=facts.training_stimuli.__getitem__)
+    most = facts.training_stimuli[fewest]
+    if counts and max(counts) > most:
+        raise InputError(
+            f"--learning_curve {max(counts)}: expected at most the {most} training stimuli of {fewest}; take fewer"
+        )
 
 
 def _check_trainer(trainer: Any) -> None:

@@ -6,28 +6,21 @@ source; what it changes is one thing.
 
 from __future__ import annotations
 
-import gc
 import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-import numpy as np
 import yaml
-from lightning.pytorch import Callback
 
 from ..arguments import class_path
 from ..encoders import Encoder, PixelEncoder, RandomWeights
-from ..errors import FullDisk, InputError, one_line
-from ..evaluation import Control, write_rows
-from ..evaluation.predicted import scored
+from ..errors import InputError
+from ..evaluation import Control
 from ..names import IMAGE_ALONE
-from ..results.run_folder import SCORES
-from .checkpoints import CHECKPOINTS, LAST
 from .cli import EncodingCLI
-from .folder import RunLogger
-from .training import predicted_splits, train
+from .inside import run_inside
 
 CONTROLS = "controls"
 """Folder inside the run's, with a folder for each control."""
@@ -52,28 +45,6 @@ class Planned:
 
     control: Control
     flags: Sequence[str] = ()
-
-
-class ControlCLI(EncodingCLI):
-    """The objects of one control: those of `train.py`, in a folder inside the run's.
-
-    Args:
-        args: The run's flags and the control's own.
-        folder: The run's.
-        name: The control's.
-    """
-
-    def __init__(self, args: Sequence[str], folder: Path, name: str) -> None:
-        self.place_inside = folder
-        self.control = name
-        super().__init__(args)
-
-    def place(self) -> list[Callback]:
-        last = self.place_inside / CONTROLS / self.control / CHECKPOINTS / LAST
-        self.config.name = self.config.name or self.place_inside.parent.name
-        return self.write_into(
-            RunLogger(CONTROLS, self.control, self.place_inside), checkpoint=last if last.is_file() else None
-        )
 
 
 def plan_controls(cli: EncodingCLI) -> list[Planned]:
@@ -118,35 +89,15 @@ def run_controls(cli: EncodingCLI, folder: Path, plan: Sequence[Planned]) -> lis
         control = each.control
         if each.flags:
             log.info("control with %s: %s", control.label, " ".join(each.flags))
-            try:
-                _train(cli, folder, each)
-            except FullDisk:  # no fault of the control's
-                raise
-            except InputError as error:
-                control = replace(control, left_out=f"its training says {one_line(error)!r}")
+            predicted = run_inside(cli, folder, CONTROLS, control.name, each.flags)
+            if isinstance(predicted, str):
+                control = replace(control, left_out=f"its training says {predicted!r}")
+            else:
+                control = replace(control, splits=predicted)
         if control.left_out:
             log.info("no control with %s: %s", control.label, control.left_out)
-        elif cli.trainer.is_global_zero:
-            control = replace(control, splits=predicted_splits(cli, folder / CONTROLS / control.name))
-            write_rows(
-                folder / CONTROLS / control.name / SCORES, [row for part in control.splits for row in scored(part)[1]]
-            )
         found.append(control)
     return found
-
-
-def _train(cli: EncodingCLI, folder: Path, planned: Planned) -> None:
-    try:
-        control = ControlCLI([*cli.args, "--controls=false", *planned.flags], folder, planned.control.name)
-        own = train(control, keep=True)
-        assert own is not None
-        for split in cli.datamodule.evaluated:  # rows of its predictions are the run's
-            ours, theirs = (each.datamodule.positions(split) for each in (cli, control))
-            assert np.array_equal(ours, theirs), f"{planned.control.name} has another {split} split than its run"
-        if control.trainer.is_global_zero:
-            control.provenance.end(own)
-    finally:
-        gc.collect()  # a trainer and its module hold each other, and the GPU's memory
 
 
 def _shuffled(cli: EncodingCLI) -> list[str] | str:

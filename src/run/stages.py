@@ -16,7 +16,7 @@ import yaml
 from PIL import Image
 
 from ..errors import InputError
-from ..evaluation import Beside, Control, History, Summary, evaluate_run, write_submission
+from ..evaluation import Beside, Control, History, LearningCurve, Summary, evaluate_run, write_submission
 from ..findings import Attention, Findings
 from ..models import RoiEarlyStopping
 from ..names import IMAGE_ALONE
@@ -28,6 +28,7 @@ from ..tensor_file import read_tensors
 from .checkpoints import CHECKPOINTS, LAST
 from .controls import plan_controls, run_controls
 from .folder import rank
+from .learning_curve import plan_curve, run_curve
 from .members import trained_members
 from .predictions import by_recording
 from .requeue import requeued_on_signal
@@ -43,21 +44,23 @@ log = logging.getLogger(__name__)
 def run(cli: EncodingCLI) -> None:
     """Train, evaluate and write the run's folder; the last line says where it is and how well it did.
 
-    A run with controls is whole before they are begun, and is evaluated once more beside them.
+    A run with controls, or a learning curve, is whole before they are begun, and is evaluated once more beside them.
     """
     check_processes(cli.trainer)
-    plan = plan_controls(cli) if cli.config.controls else None
+    plan = plan_controls(cli) if cli.config.controls else []
+    counts = plan_curve(cli)
     try:
         with ending_together(cli.trainer.world_size), requeued_on_signal(Path(cli.run_logger.root_dir), cli.args):
             folder = train(cli, keep=True)
             if folder is None:
                 return
             if cli.trainer.is_global_zero:
-                evaluate(cli, folder, last=plan is None)
-            if plan is not None:
+                evaluate(cli, folder, last=not (plan or counts))
+            if plan or counts:
                 controls = run_controls(cli, folder, plan)
+                curve = run_curve(cli, folder, counts) if counts else None
                 if cli.trainer.is_global_zero:
-                    evaluate(cli, folder, controls)
+                    evaluate(cli, folder, controls, curve)
     except torch.OutOfMemoryError as error:
         raise InputError(
             f"--data.batch_size {cli.datamodule.batch_size}: expected a step that fits the GPU's memory, found that it "
@@ -95,13 +98,20 @@ def _held(folder: Path) -> str | None:
     return f"{members} training{'' if members == 1 else 's'} of members" if members else None
 
 
-def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), last: bool = True) -> None:
+def evaluate(
+    cli: EncodingCLI,
+    folder: Path,
+    controls: Sequence[Control] = (),
+    curve: LearningCurve | None = None,
+    last: bool = True,
+) -> None:
     """Score the predictions of a run, and write all that people read of it into its folder.
 
     Args:
         cli: The run.
         folder: The run's.
         controls: What it is held against.
+        curve: What the same run predicts after training on fewer stimuli.
         last: Whether this is all that is said of it.
     """
     splits = predicted_splits(cli, folder)
@@ -121,11 +131,12 @@ def evaluate(cli: EncodingCLI, folder: Path, controls: Sequence[Control] = (), l
         min_ceiling=cli.config.report.min_ceiling,
         attention=_attention(cli),
         beside=_beside(cli, folder),
+        curve=curve,
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)
     if not last:
-        log.info("%s: %s; its controls follow", folder, summary.headline())
+        log.info("%s: %s; the runs beside it follow", folder, summary.headline())
         return
     _log_final(cli, summary)
     if submission:

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from calcarine.data.splits import Fold, split_stimuli
+from calcarine.data.splits import Fold, limit_training, split_stimuli
 from calcarine.errors import InputError
 from calcarine.recording import Recording, Responses
 
@@ -178,3 +178,26 @@ def test_impossible_shares_are_refused(validation, test):
 def test_too_few_stimuli_are_refused():
     with pytest.raises(InputError, match="no stimulus of 2 is left for the validation split"):
         split_stimuli([recording(range(2))], 0.1, 0.2, seed=0)
+
+
+def test_fewer_training_stimuli_are_nested_and_hold_nothing_else_out():
+    """Rows of one image stay together, each recording has so many, and alone it has the same ones."""
+    one, other = recording([*range(60), *range(60)]), recording(range(100, 190))
+    splits = split_stimuli([one, other], 0.1, 0.2, seed=0)
+    fewer = {count: limit_training([one, other], splits, count, seed=0) for count in (5, 20, 42)}
+    for index, (each, whole) in enumerate(zip((one, other), splits, strict=True)):
+        digests = np.array(each.stimuli.digests())
+        kept = {count: set(digests[own[index] == "train"]) for count, own in fewer.items()}
+        assert [len(own) for own in kept.values()] == [5, 20, 42]
+        assert kept[5] < kept[20] < kept[42]
+        for own in fewer.values():
+            assert np.array_equal(own[index][whole != "train"], whole[whole != "train"])
+            left_out = set(digests[(whole == "train") & (own[index] == "")])
+            assert left_out.isdisjoint(digests[own[index] == "train"])
+        alone = limit_training([each], split_stimuli([each], 0.1, 0.2, seed=0), 20, seed=0)
+        assert np.array_equal(alone[0], fewer[20][index])
+    assert not np.array_equal(limit_training([one], splits[:1], 20, seed=1)[0], fewer[20][0])
+    with pytest.raises(
+        InputError, match=r"--data\.training_stimuli 43: expected at most the 42 training stimuli of s;"
+    ):
+        limit_training([one, other], splits, 43, seed=0)

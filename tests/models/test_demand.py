@@ -74,7 +74,7 @@ def test_a_linear_head_by_hand():
 def test_parts_that_the_data_decide_are_known_before(readout):
     state, known = torch.get_rng_state(), facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)})
     for head in (
-        TrunkHead(FEATURES, TARGETS, MlpTrunk, readout),
+        TrunkHead(FEATURES, TARGETS, MlpTrunk, readout, subject_layers=True),
         *([] if readout is LinearHead else [HemisphereHead(FEATURES, TARGETS, readout, shared=True)]),
     ):
         before = size_of([*head.parameters(), *head.buffers()])

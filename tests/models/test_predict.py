@@ -34,7 +34,11 @@ RESNET = {
 PCA = {"class_path": "PrincipalComponents", "init_args": {"components": 12}}
 PROJECTED = {"class_path": "RandomProjection", "init_args": {"components": 12}}
 SGD = {"optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 1e-3}}}
-TRUNK = {"class_path": "MlpTrunk", "init_args": {"dims": [8]}}
+TRUNK = {
+    "trunk": {"class_path": "MlpTrunk", "init_args": {"dims": [8]}},
+    "subject_layers": True,
+    "subject_dropout": 0.5,
+}
 
 
 def joint(**encoders: Any) -> dict[str, Any]:
@@ -69,7 +73,7 @@ RUNS: dict[str, dict[str, Any]] = {
     "subjects": {
         "source": {"subject": [1, 2]},
         "data": {"encoder": GABOR},
-        "model": ("EncodingModule", {"head": {"class_path": "TrunkHead", "init_args": {"trunk": TRUNK}}, **SGD}),
+        "model": ("EncodingModule", {"head": {"class_path": "TrunkHead", "init_args": TRUNK}, **SGD}),
     },
 }
 

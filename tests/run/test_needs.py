@@ -15,8 +15,8 @@ from calcarine.errors import FullDisk, InputError
 from calcarine.evaluation.controls import Control
 from calcarine.models.demand import ModelDemand
 from calcarine.run import cli as run_cli
-from calcarine.run import controls
-from calcarine.run.controls import Planned
+from calcarine.run import inside
+from calcarine.run.controls import Planned, run_controls
 from calcarine.run.main import main
 from calcarine.run.needs import AFTERWARDS, Needs, Room, check_needs, needs_of
 from calcarine.space import Memory
@@ -198,10 +198,10 @@ def test_a_full_disk_is_no_fault_of_a_control(monkeypatch, tmp_path) -> None:
     def full(*_):
         raise FullDisk("runs: expected space to write it, found a full disk")
 
-    monkeypatch.setattr(controls, "_train", full)
+    monkeypatch.setattr(inside, "_train", full)
     planned = Planned(Control("shuffled", "shuffled responses", ""), ["--data.source.shuffle=true"])
     with pytest.raises(FullDisk):
-        controls.run_controls(None, tmp_path, [planned])
+        run_controls(None, tmp_path, [planned])
 
 
 def test_a_full_disk_is_no_fault_of_a_trial_whoever_says_so(monkeypatch) -> None:

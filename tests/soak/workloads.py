@@ -179,6 +179,19 @@ WORKLOADS = [
         [*_results("controls"), "runs/controls/version_*/controls/*/scores.csv"],
         resumes=True,
     ),
+    Workload(
+        "learning curve", TRAIN,
+        (*_RUN, "--model=RidgeModule", "--learning_curve=[20,40]", "--name=curve"),
+        {
+            START: "",
+            "evaluation": "runs/curve/version_*/predictions/test.npy",
+            "first point": "runs/curve/version_*/learning_curve/20",
+            "second point": "runs/curve/version_*/learning_curve/40",
+            "evaluation of the curve": "runs/curve/version_*/learning_curve/40/scores.csv",
+        },
+        [*_results("curve"), "runs/curve/version_*/learning_curve.csv"],
+        resumes=True,
+    ),
     _study("study"),
     _study("crew", "--workers=2", "--storage=journal:///crew.journal", workers=True),
     Workload(

@@ -1,4 +1,4 @@
-"""TrunkHead: one trunk for all, and a readout of each subject's own."""
+"""TrunkHead: one trunk for all, and what is each subject's own behind it."""
 
 from collections.abc import Callable
 from functools import partial
@@ -16,6 +16,7 @@ from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
 from .base import Head
 from .linear import LinearHead
+from .subject_layers import SubjectLayers
 
 
 class TrunkHead(Head):
@@ -26,7 +27,9 @@ class TrunkHead(Head):
     has never seen.
 
     A new subject takes the trunk that others have trained: `trunk_weights` brings the trunk's weights, and the mean
-    and scale by which its features were standardised, which are used in place of the new data's own.
+    and scale by which its features were standardised, which are used in place of the new data's own. With
+    `subject_layers` there is a linear layer of each subject's own between the trunk and its readout (`SubjectLayers`),
+    and the new subject's starts as the average subject's.
 
     Args:
         feature_shapes: Shape of one stimulus's features by layer.
@@ -35,11 +38,16 @@ class TrunkHead(Head):
         readout: From the trunk's representation to one subject's responses.
         trunk_weights: Checkpoint of a run with the same trunk on the same features, from which it starts
             (runs/NAME/version_N/checkpoints/best.ckpt).
-        freeze_trunk: Train the readouts alone; the trunk computes what it did in that run, batch norm and dropout
-            included.
+        freeze_trunk: Train what is a subject's own alone; the trunk computes what it did in that run, batch norm and
+            dropout included.
+        subject_layers: Put a linear layer of each subject's own between the trunk and its readout. It starts as the
+            average subject's, the mean over those of the run that trained the trunk, or else at the identity.
+        subject_dropout: Share of the steps of training in which the average subject's layer stands in for the step's
+            own, such as 0.2; of several subjects.
 
     Raises:
-        InputError: The file is no checkpoint of such a run, or a trunk is to be frozen that nothing has trained.
+        InputError: The file is no checkpoint of such a run, or a trunk is to be frozen that nothing has trained, or a
+            share is out of range.
     """
 
     def __init__(
@@ -50,8 +58,17 @@ class TrunkHead(Head):
         readout: Callable[[FeatureShapes, int], Head] = LinearHead,
         trunk_weights: Path | None = None,
         freeze_trunk: bool = False,
+        subject_layers: bool = False,
+        subject_dropout: float = 0.0,
     ) -> None:
         super().__init__(feature_shapes, num_targets)
+        if not 0 <= subject_dropout <= 1:
+            raise InputError(f"--model.head.subject_dropout {subject_dropout:g}: expected a share from 0 to 1")
+        if subject_dropout and not subject_layers:
+            raise InputError(
+                f"--model.head.subject_dropout {subject_dropout:g}: expected --model.head.subject_layers true, whose "
+                "mean is the average subject, found none; add it, or leave this out"
+            )
         if freeze_trunk and trunk_weights is None:
             raise InputError(
                 "--model.head.freeze_trunk true: expected --model.head.trunk_weights too, because a trunk that nothing "
@@ -62,12 +79,19 @@ class TrunkHead(Head):
         if trunk_weights is not None:
             self.trained = TrainedTrunk(Path(trunk_weights), feature_shapes)
             self.trained.load_into(self.trunk)
+            if self.trained.subject_layers and not subject_layers:
+                raise InputError(
+                    f"{self.trained.flag}: expected --model.head.subject_layers true, because that run's readouts saw "
+                    "its trunk through such layers; add it"
+                )
         self.freeze_trunk = freeze_trunk
         if freeze_trunk:
             self.trunk.requires_grad_(False).eval()
         self.make_readout = readout
         self.random_state = torch.get_rng_state()  # readouts start alike on any number of ranks
         self.readouts = nn.ModuleList()
+        self.has_subject_layers, self.subject_dropout = subject_layers, subject_dropout
+        self.subject_layers: SubjectLayers | None = None
 
     @classmethod
     def for_saved_weights(cls, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -83,9 +107,10 @@ class TrunkHead(Head):
         if len(self.readouts):
             return 0
         shapes = self.trunk.feature_shapes()
-        return sum(
+        readouts = sum(
             size_of_made(partial(self.make_readout, shapes, part.stop - part.start)) for part in facts.subjects.values()
         )
+        return readouts + (size_of_made(partial(self._make_layers, facts)) if self.has_subject_layers else 0)
 
     def fill(self, facts: Facts) -> None:
         targets = list(facts.subjects.values())
@@ -96,6 +121,10 @@ class TrunkHead(Head):
                 for part in targets:  # a hemisphere may have none of a subject's
                     make = self.make_readout if part.stop > part.start else LinearHead
                     self.readouts.append(make(shapes, part.stop - part.start))
+            if self.has_subject_layers:
+                self.subject_layers = self._make_layers(facts)
+                if self.trained is not None and self.trained.subject_layers:
+                    self.subject_layers.start_from(self.trained.subject_layers, self.trained.flag)
         for readout, part in zip(self.readouts, targets, strict=True):
             assert isinstance(readout, Head)
             readout.fill(facts.of(part))
@@ -108,7 +137,7 @@ class TrunkHead(Head):
     def watch(self, features: Features, subject: int) -> None:
         readout = self.readouts[subject]
         assert isinstance(readout, Head)
-        readout.watch(self.trunk(features), subject)
+        readout.watch(self._seen(self.trunk(features), subject), subject)
 
     def attention(self) -> Attention | None:
         found = [readout.attention() for readout in self.readouts if isinstance(readout, Head)]
@@ -124,15 +153,26 @@ class TrunkHead(Head):
 
     def forward(self, features: Features) -> Tensor:
         shared = self.trunk(features)
-        return torch.cat([readout(shared) for readout in self.readouts], dim=1)  # (batch, num_targets)
+        predicted = [readout(self._seen(shared, subject)) for subject, readout in enumerate(self.readouts)]
+        return torch.cat(predicted, dim=1)  # (batch, num_targets)
 
     @property
     def of_subjects(self) -> bool:
         return True
 
     def read(self, features: Features, subject: int) -> Tensor:
-        return self.readouts[subject](self.trunk(features))
+        return self.readouts[subject](self._seen(self.trunk(features), subject))
 
     def subject_of(self, weight: str) -> int | None:
-        _, part, *rest = weight.split(".")  # "head.readouts.0.…"
-        return int(rest[0]) if part == "readouts" else None
+        match weight.split("."):
+            case [_, "readouts", subject, *_] | [_, "subject_layers", "differences", subject, *_]:
+                return int(subject)
+        return None
+
+    def _make_layers(self, facts: Facts) -> SubjectLayers:
+        subjects = [index for index, part in enumerate(facts.subjects.values()) if part.stop > part.start]
+        return SubjectLayers(self.trunk.feature_shapes(), subjects, self.subject_dropout, facts.seed)
+
+    def _seen(self, shared: Features, subject: int) -> Features:
+        """What a subject's readout is given of the trunk's representation."""
+        return shared if self.subject_layers is None else self.subject_layers(shared, subject)

@@ -13,7 +13,7 @@ from ..saved import FORMAT, PART
 from ..standardize import FeatureStandardizer
 from .base import Trunk
 
-_TRUNK, _STATISTICS = "head.trunk.", "standardize_features."
+_TRUNK, _LAYERS, _STATISTICS = "head.trunk.", "head.subject_layers.", "standardize_features."
 
 
 class TrainedTrunk:
@@ -22,6 +22,10 @@ class TrainedTrunk:
     Args:
         path: Checkpoint of the run that trained it.
         feature_shapes: Shape of one stimulus's features by layer, which must be that run's.
+
+    Attributes:
+        weights: The trunk's, by the names of its state dict.
+        subject_layers: Likewise of the layers through which that run's readouts saw it; nothing where there were none.
 
     Raises:
         InputError: The file is no checkpoint of a run with a trunk, its features were others, or they were fitted to
@@ -32,7 +36,7 @@ class TrainedTrunk:
         self.flag = f"--model.head.trunk_weights {path}"
         checkpoint = read_tensors(path) if path.is_file() else None
         state, held = _part("state_dict", checkpoint), _part(PART, checkpoint)
-        self.weights = _below(_TRUNK, state)
+        self.weights, self.subject_layers = _below(_TRUNK, state), _below(_LAYERS, state)
         if not self.weights:
             found = "a file without one" if path.is_file() else "no such file"
             raise InputError(

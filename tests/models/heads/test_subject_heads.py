@@ -36,6 +36,7 @@ ALIKE = (One(70, 5, 4, 0), One(70, 3, 8, 0))
 """Both saw the same images, so that features have one mean and scale alone and in company."""
 Mlp = partial(MlpHead, width=6, blocks=1)
 Trunk = partial(TrunkHead, trunk=partial(MlpTrunk, dims=[8]))
+Layered = partial(Trunk, subject_layers=True, subject_dropout=0.5)
 
 
 def adamw(parameters: Any) -> torch.optim.Optimizer:
@@ -158,7 +159,7 @@ class Moved(Callback):
 
 
 @pytest.mark.parametrize("l1", [0.0, 1e-3])
-@pytest.mark.parametrize("head", [LinearHead, Mlp, Trunk])
+@pytest.mark.parametrize("head", [LinearHead, Mlp, Trunk, Layered])
 def test_a_step_moves_its_own_subject_and_what_is_shared(tmp_path: Path, head: Any, l1: float) -> None:
     """Momentum and weight decay of the others' would move them too, if they had a gradient of zeros."""
     sgd = partial(torch.optim.SGD, lr=1e-2, momentum=0.9, weight_decay=0.1)

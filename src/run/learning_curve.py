@@ -1,0 +1,89 @@
+"""The learning curve: the same run on fewer training stimuli, in folders of their own inside the run's.
+
+Where the run's trunk was trained by another run, each point has the same model beside it whose trunk begins untrained:
+what is adapted to a new subject, against what is trained on that subject alone.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import InputError
+from ..evaluation import CurvePoint, LearningCurve, SplitPredictions
+from .cli import EncodingCLI
+from .inside import run_inside
+from .training import predicted_splits
+
+FOLDER = "learning_curve"
+"""Folder inside the run's, with a folder for each number of stimuli: 50, and 50_scratch."""
+_UNTRAINED = ("--model.head.trunk_weights=null", "--model.head.freeze_trunk=false")
+
+log = logging.getLogger(__name__)
+
+
+def plan_curve(cli: EncodingCLI) -> list[int]:
+    """How many training stimuli of each subject the points have, ascending; nothing where no curve is asked for.
+
+    Raises:
+        InputError: There is nothing to score.
+    """
+    counts = cli.config.learning_curve
+    if counts is None:
+        return []
+    if not counts:
+        raise InputError("--learning_curve []: expected numbers of stimuli, such as [50,100,200,500]; or leave it out")
+    if cli.config.trainer.fast_dev_run:
+        raise InputError(
+            "--learning_curve: a rehearsal has no scores to draw a curve of; leave out --trainer.fast_dev_run or it"
+        )
+    return sorted({int(count) for count in counts})
+
+
+def run_curve(cli: EncodingCLI, folder: Path, counts: Sequence[int]) -> LearningCurve:
+    """Train the run with so many stimuli, or go on with it, on all ranks.
+
+    A point that the run's other flags do not allow, as more components than it has stimuli, is left out.
+
+    Args:
+        cli: The run, trained.
+        folder: The run's.
+        counts: From `plan_curve`.
+
+    Returns:
+        Its points, of which the run itself is the last; without predictions on other ranks than the first.
+    """
+    left_out: list[str] = []
+
+    def train(count: int, *flags: str, name: str, label: str) -> Sequence[SplitPredictions] | None:
+        log.info("the same run on %s", label)
+        found = run_inside(cli, folder, FOLDER, name, [f"--data.training_stimuli={count}", *flags])
+        if not isinstance(found, str):
+            return found
+        left_out.append(f"There is no point of {label}: its training says {found!r}.")
+        log.info("%s", left_out[-1])
+        return None
+
+    whole = cli.datamodule.facts.training_stimuli
+    itself = predicted_splits(cli, folder) if cli.trainer.is_global_zero else []
+    points: list[CurvePoint] = []
+    for count in counts:
+        label = f"{count:,} training stimuli"
+        of_all = set(whole.values()) == {count}
+        own = itself if of_all else train(count, name=str(count), label=label)
+        if own is None:
+            continue
+        scratch = None
+        if _trunk_is_given(cli):
+            scratch = train(count, *_UNTRAINED, name=f"{count}_scratch", label=f"{label} from scratch")
+        points.append(CurvePoint(dict.fromkeys(whole, count), own, scratch or ()))
+    if not counts or set(whole.values()) != {counts[-1]}:
+        points.append(CurvePoint(whole, itself))
+    return LearningCurve(points, left_out)
+
+
+def _trunk_is_given(cli: EncodingCLI) -> bool:
+    """Whether the head's trunk begins with another run's weights."""
+    head = (cli.config.model.get("init_args") or {}).get("head")
+    return bool(head and (head.get("init_args") or {}).get("trunk_weights"))
