@@ -25,7 +25,7 @@ def no_such_flag(slots: Slots, flag: str, own: Sequence[str] = ()) -> str:
     if closed is not None:
         what = f"{closed} is solved in closed form and has no {parts[1]}"
         return f"{flag}: {what}; leave it out, or name another --model"
-    right = _corrected(slots, parts) or _usual(slots, parts)
+    right = FLAGS.get(name) or _corrected(slots, parts) or _usual(slots, parts)
     if right is None and (near := get_close_matches(f"--{name}", TUNE, n=1, cutoff=0.7)):
         if not own:
             return f"{flag}: no such option of a run; tune.py has {near[0]}"

@@ -6,9 +6,12 @@ what is adapted to a new subject, against what is trained on that subject alone.
 
 from __future__ import annotations
 
+import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+
+import yaml
 
 from ..errors import InputError
 from ..evaluation import CurvePoint, LearningCurve, SplitPredictions
@@ -18,7 +21,6 @@ from .training import predicted_splits
 
 FOLDER = "learning_curve"
 """Folder inside the run's, with a folder for each number of stimuli: 50, and 50_scratch."""
-_UNTRAINED = ("--model.head.trunk_weights=null", "--model.head.freeze_trunk=false")
 
 log = logging.getLogger(__name__)
 
@@ -65,7 +67,7 @@ def run_curve(cli: EncodingCLI, folder: Path, counts: Sequence[int]) -> Learning
         log.info("%s", left_out[-1])
         return None
 
-    whole = cli.datamodule.facts.training_stimuli
+    whole, from_scratch = cli.datamodule.facts.training_stimuli, _from_scratch(cli)
     itself = predicted_splits(cli, folder) if cli.trainer.is_global_zero else []
     points: list[CurvePoint] = []
     for count in counts:
@@ -75,15 +77,19 @@ def run_curve(cli: EncodingCLI, folder: Path, counts: Sequence[int]) -> Learning
         if own is None:
             continue
         scratch = None
-        if _trunk_is_given(cli):
-            scratch = train(count, *_UNTRAINED, name=f"{count}_scratch", label=f"{label} from scratch")
+        if from_scratch:
+            scratch = train(count, *from_scratch, name=f"{count}_scratch", label=f"{label} from scratch")
         points.append(CurvePoint(dict.fromkeys(whole, count), own, scratch or ()))
     if not counts or set(whole.values()) != {counts[-1]}:
         points.append(CurvePoint(whole, itself))
     return LearningCurve(points, left_out)
 
 
-def _trunk_is_given(cli: EncodingCLI) -> bool:
-    """Whether the head's trunk begins with another run's weights."""
-    head = (cli.config.model.get("init_args") or {}).get("head")
-    return bool(head and (head.get("init_args") or {}).get("trunk_weights"))
+def _from_scratch(cli: EncodingCLI) -> list[str]:
+    """Flags of the same head whose trunk begins untrained; none where it does anyway."""
+    config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))
+    head = (config["model"].get("init_args") or {}).get("head") or {}
+    if not (head.get("init_args") or {}).get("trunk_weights"):
+        return []
+    untrained = {**head["init_args"], "trunk_weights": None, "freeze_trunk": False}
+    return [f"--model.head={json.dumps({**head, 'init_args': untrained})}"]
