@@ -195,9 +195,9 @@ def told_curve(means: Sequence[CurveMean]) -> str:
     parts = [
         f"{words} {', '.join(f'{each.stimuli:,.0f}' for each in own)}"
         for words, own in (
-            ("its trunk gains at", [each for each in tried if each.gains]),
-            ("gains nothing that is shown at", [each for each in tried if not each.gains]),
+            ("gains at", [each for each in tried if each.gains]),
+            ("is not shown to gain at", [each for each in tried if not each.gains]),
         )
         if own
     ]
-    return f"{', '.join(parts)} training stimuli" if parts else ""
+    return f"its trained trunk {', '.join(parts)} training stimuli" if parts else ""

@@ -94,7 +94,7 @@ def test_points_are_pooled_over_targets_and_told_in_words() -> None:
         assert mean.interval is not None
         assert mean.interval[0] < mean.correlation < mean.interval[1]
     assert [each.gains for each in means] == [True, False, False]
-    assert told_curve(means) == "its trunk gains at 50, gains nothing that is shown at 200 training stimuli"
+    assert told_curve(means) == "its trained trunk gains at 50, is not shown to gain at 200 training stimuli"
     assert told_curve([replace(each, scratch=None) for each in means]) == ""
 
 

@@ -139,4 +139,4 @@ def test_adaptation_beats_training_from_scratch_below_500_stimuli(
     assert (few["pearson_mean"] > few["scratch_ci_high"]).all()
     assert points.loc[50, "gain"] > 0.5
     assert points["pearson_mean"].is_monotonic_increasing
-    assert "its trunk gains at 50, 100, 200" in said
+    assert "its trained trunk gains at 50, 100, 200" in said

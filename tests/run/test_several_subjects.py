@@ -96,6 +96,7 @@ def test_finished_runs_are_compared_combined_predicted_and_scored_again(
 @pytest.mark.slow
 def test_a_shared_trunk_has_controls_and_goes_on_where_it_was(root: Path) -> None:
     trunk = ["--model.head=TrunkHead", "--model.head.trunk=MlpTrunk", "--model.head.trunk.dims=[64]"]
+    trunk += ["--model.head.subject_layers=true", "--model.head.subject_dropout=0.4"]
     adam = ["--model.optimizer=torch.optim.AdamW", "--model.optimizer.lr=3e-3"]
     given = [*flags(root), *trunk, *adam, "--early_stopping.patience=30"]
     assert main([*given, "--trainer.max_epochs=30", "--controls=true", "--name=whole"]) == 0

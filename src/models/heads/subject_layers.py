@@ -100,8 +100,9 @@ class SubjectLayers(nn.Module):
         return start + torch.where(replaced, average, self._difference(key, index))
 
     def _difference(self, subject: str, index: int) -> Tensor:
-        own: Tensor = self.differences[subject][index]  # type: ignore[index]
-        return own
+        own = self.differences[subject]
+        assert isinstance(own, nn.ParameterList)
+        return own[index]
 
     def _draw(self) -> Tensor:
         """Whether the average subject stands in for a step's own, bool (); on the device, for which nobody waits."""

@@ -64,7 +64,7 @@ def fit(
 
 
 def correlation(model: EncodingModule, trainer: Trainer) -> float:
-    return trainer.test(model, trainer.datamodule, verbose=False)[0]["test/pearson"]  # type: ignore[attr-defined]
+    return trainer.test(model, trainer.datamodule, verbose=False)[0]["test/pearson"]
 
 
 def test_each_subject_maps_the_channels_of_every_kind_of_layer_and_everybody_else_is_the_mean() -> None:
@@ -128,7 +128,7 @@ class Plain(TrunkHead):
     def read(self, features: Any, subject: int) -> torch.Tensor:
         shared = self.trunk(features)["trunk"]
         assert self.subject_layers is not None
-        (difference,) = self.subject_layers.differences[str(subject)]  # type: ignore[misc]
+        (difference,) = self.subject_layers.differences[str(subject)]
         return self.readouts[subject]({"trunk": shared @ (torch.eye(len(difference)) + difference).T})
 
 
