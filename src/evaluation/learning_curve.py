@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
-from .controls import mean_differences, known
+from .controls import known, mean_differences
 from .differences import MeanDifference
 from .predicted import SplitPredictions, scored
 from .scores import ALL, BOTH, ScoreRow
