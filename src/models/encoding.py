@@ -29,11 +29,11 @@ from .heads.linear import LinearHead
 from .heads.partitioned import PartitionedHead
 from .heads.subjects import SubjectHeads
 from .hemispheres import HemisphereEncoder, HemisphereFinetuning, HemisphereHead
+from .image_shifts import check_shifts, shifted_batches
 from .losses import Loss, LossMeter, MeanSquaredError
 from .metrics import Figure, SplitMetrics
 from .optimization import check_clipping, check_settings, optimization
 from .predicting import PredictingModule
-from .shifts import check_shifts, shifted_batches
 from .standardize import FeatureStandardizer, ResponseStandardizer
 from .weighing import Weighing, weighted_mean
 
@@ -192,7 +192,7 @@ class EncodingModule(PredictingModule):
         for targets in facts.subjects.values():
             if width := targets.stop - targets.start:
                 head = sketched(partial(self.make_head, self.shapes, width))
-                own += size_of([*head.parameters(), *head.buffers()]) + head.unmade(facts.of(targets))
+                own += head.size(facts.of(targets))
         return own - size_of([*self.head.parameters(), *self.head.buffers()])
 
     def setup(self, stage: str) -> None:

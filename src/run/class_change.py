@@ -9,7 +9,7 @@ that function again; where its signature is another, nothing is parsed at all.
 import inspect
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pydoc import locate
+from pydoc import ErrorDuringImport, locate
 from typing import Any
 
 from jsonargparse import Namespace, _typehints
@@ -45,4 +45,10 @@ def _forget_settings(parser_or_action: Any, prev_val: Any, value: Any) -> None:
 
 def same_class(one: str, other: str) -> bool:
     """Whether two paths lead to one class: a config's `calcarine.encoders.TimmEncoder` is what `TimmEncoder` is."""
-    return one == other or (one.rpartition(".")[2] == other.rpartition(".")[2] and locate(one) is locate(other))
+    if one == other or one.rpartition(".")[2] != other.rpartition(".")[2]:
+        return one == other
+    try:
+        found = locate(one)
+        return found is not None and found is locate(other)
+    except ErrorDuringImport:
+        return False

@@ -21,6 +21,8 @@ MODE = "yaml_of_all_times"
 
 
 def _load(text: str) -> Any:
+    if text.strip() == "None":  # jsonargparse (4.53) writes null so, of a class within a class, and reads it again
+        return None
     return read_yaml(advised(text), get_loader("yaml"))
 
 

@@ -10,6 +10,7 @@ import json
 import logging
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 
@@ -86,10 +87,17 @@ def run_curve(cli: EncodingCLI, folder: Path, counts: Sequence[int]) -> Learning
 
 
 def _from_scratch(cli: EncodingCLI) -> list[str]:
-    """Flags of the same head whose trunk begins untrained; none where it does anyway."""
-    config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))
-    head = (config["model"].get("init_args") or {}).get("head") or {}
-    if not (head.get("init_args") or {}).get("trunk_weights"):
-        return []
-    untrained = {**head["init_args"], "trunk_weights": None, "freeze_trunk": False}
-    return [f"--model.head={json.dumps({**head, 'init_args': untrained})}"]
+    """Flags of the same model whose trunks begin untrained; none where they do anyway."""
+    model = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))["model"]
+    untrained = _untrained(model)
+    return [] if untrained == model else [f"--model={json.dumps(untrained)}"]
+
+
+def _untrained(part: Any) -> Any:
+    """A part of a config without the weights of trunks, wherever in it they stand."""
+    if isinstance(part, list):
+        return [_untrained(each) for each in part]
+    if not isinstance(part, dict):
+        return part
+    found = {name: _untrained(each) for name, each in part.items()}
+    return {**found, "trunk_weights": None, "freeze_trunk": False} if found.get("trunk_weights") else found

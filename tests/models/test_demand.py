@@ -5,6 +5,7 @@ from functools import partial
 
 import pytest
 import torch
+from calcarine.errors import InputError
 from calcarine.models import (
     BandedRidgeModule,
     ComponentHead,
@@ -86,6 +87,40 @@ def test_parts_that_the_data_decide_are_known_before(readout):
         )
         assert unmade == after - before > 0
         assert head.unmade(known) == 0
+
+
+def within(readout):
+    """Heads that make the readout behind a trunk, and in parts."""
+    trunk = partial(TrunkHead, trunk=MlpTrunk, readout=readout)
+    return [trunk(FEATURES, TARGETS), RandomGroups(FEATURES, TARGETS, readout), RandomGroups(FEATURES, TARGETS, trunk)]
+
+
+@pytest.mark.parametrize("number", range(3))
+def test_what_a_readout_within_a_head_needs_is_asked_for_early(number):
+    """Else a ComponentHead would train on no components, and places would be missed once images are encoded."""
+    known = facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)})
+    with pytest.raises(InputError, match=r"set --data\.response_components"):
+        within(ComponentHead)[number].check(known)
+    nowhere = replace(known, coordinates=torch.full((TARGETS, 3), torch.nan))
+    with pytest.raises(InputError, match="VertexDecoder"):
+        within(VertexDecoder)[number].check(nowhere)
+    within(VertexDecoder)[number].check(known)
+    counted = replace(known, response_components=7)
+    head = within(partial(ComponentHead, readout=MlpHead))[number]
+    head.check(counted)
+    before = size_of([*head.parameters(), *head.buffers()])
+    unmade = head.unmade(counted)
+    head.fill(counted)
+    named = head.named_buffers()
+    after = size_of([*head.parameters(), *(each for name, each in named if not name.startswith(SIDES))])
+    assert unmade == after - before > 0
+
+
+def test_one_subject_has_no_average():
+    head = TrunkHead(FEATURES, TARGETS, MlpTrunk, subject_layers=True, subject_dropout=0.2)
+    head.check(facts(subjects={"a": slice(0, 10), "b": slice(10, TARGETS)}))
+    with pytest.raises(InputError, match=r"subject_dropout 0\.2: expected several subjects"):
+        head.check(facts(subjects={"a": slice(0, TARGETS), "b": slice(TARGETS, TARGETS)}))
 
 
 SIDES = ("order",)

@@ -7,6 +7,7 @@ from math import prod
 import pytest
 import yaml
 from calcarine.errors import InputError
+from calcarine.run.class_change import same_class
 from calcarine.run.cli import build_cli
 from calcarine.run.main import main
 from trees import write_folder
@@ -44,6 +45,21 @@ def test_the_class_that_a_config_has_keeps_its_settings_however_it_is_named(tmp_
     (tmp_path / "one.yaml").write_text(f"data: {{encoder: {encoder}}}\n")
     for name in ("PixelEncoder", "calcarine.PixelEncoder", "calcarine.encoders.PixelEncoder"):
         assert build_cli(["--config=one.yaml", f"--data.encoder={name}"]).config.data.encoder.init_args.size == 8
+
+
+def test_names_that_lead_nowhere_are_no_class():
+    assert not same_class("nowhere.Encoder", "elsewhere.Encoder")
+    assert same_class("PixelEncoder", "PixelEncoder")
+
+
+def test_null_is_null_however_deep_a_flag_lies():
+    trunk = ["--model.head=TrunkHead", "--model.head.trunk=MlpTrunk", "--model.head.trunk_weights=null"]
+    assert build_cli(trunk).config.model.init_args.head.init_args.trunk_weights is None
+    network = ["model=resnet18", "weights=random", "pool=null", "image_size=~"]
+    backbone = ["--data.encoder=null", "--model.backbone=TorchvisionEncoder", "--name=None"]
+    config = build_cli([*backbone, *(f"--model.backbone.{each}" for each in network)]).config
+    settings = config.model.init_args.backbone.init_args
+    assert (settings.pool, settings.image_size, config.name) == (None, None, "None")
 
 
 def test_one_seed_for_everything():

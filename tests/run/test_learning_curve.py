@@ -1,11 +1,14 @@
 """`train.py --learning_curve`: points on fewer stimuli, and what a trained trunk gains a new subject."""
 
+import json
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 import pytest
 from calcarine.run.main import main
+from calcarine.yaml_text import read_yaml
 
 QUIET = ["--trainer.accelerator=cpu", "--trainer.enable_progress_bar=false", "--trainer.enable_model_summary=false"]
 DATA = ["--data.source=alike.Alike", "--data.encoder=alike.Values", "--data.validation=0.2"]
@@ -75,6 +78,24 @@ def test_what_cannot_be_is_one_line(flags: list[str], message: str, capsys: pyte
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert line.startswith(f"error: {message}")
     assert not list(Path("runs").glob("**/version_*"))
+
+
+def test_a_trunk_within_another_head_begins_untrained_too() -> None:
+    """Wherever in the model its weights stand."""
+    short = [*QUIET, *DATA, "--data.source.stimuli=80", "--trainer.max_epochs=1", "--model.optimizer.lr=1e-3"]
+    trunk = {"class_path": "calcarine.models.MlpTrunk", "init_args": {"dims": [8]}}
+    first = [f"--model.head.trunk={json.dumps(trunk)}", "--name=first"]
+    assert main([*short, "--model.head=TrunkHead", *first]) == 0
+    weights = "runs/first/version_0/checkpoints/best.ckpt"
+    within = {"class_path": "calcarine.models.TrunkHead", "init_args": {"trunk": trunk, "trunk_weights": weights}}
+    groups = {"class_path": "calcarine.models.RandomGroups", "init_args": {"readout": within, "groups": 2}}
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*meta.*")
+        assert main([*short, f"--model.head={json.dumps(groups)}", "--learning_curve=[30]", "--name=second"]) == 0
+    assert whole(Path("runs/second/version_0"))["scratch_mean"].notna().loc[30]
+    inner = read_yaml(Path("runs/second/version_0/learning_curve/30_scratch/config.yaml").read_text())
+    readout = inner["model"]["init_args"]["head"]["init_args"]["readout"]
+    assert readout["init_args"]["trunk_weights"] is None
 
 
 @pytest.mark.slow

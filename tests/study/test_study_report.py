@@ -154,6 +154,23 @@ def test_the_pareto_front_is_what_no_trial_beats_in_both(space: SearchSpace) -> 
     assert '"number": 2,' in "".join((*shown["best at its time"].text, *shown["other"].text))  # trials keep theirs
 
 
+def test_the_axis_holds_the_whole_front(space: SearchSpace) -> None:
+    """Its quick end is the low one by nature, below what an outlier's axis would hold."""
+    study = optuna.create_study(direction="maximize")
+    for number, (seconds, value) in enumerate([(5, 0.20), (30, 0.40), (31, 0.41), (32, 0.42), (33, 0.43), (40, 0.1)]):
+        drawn = optuna.create_study(sampler=optuna.samplers.RandomSampler(seed=number)).ask()
+        space.suggest(drawn)
+        study.add_trial(
+            create_trial(
+                value=value, params=drawn.params, distributions=drawn.distributions, user_attrs={SECONDS: seconds}
+            )
+        )
+    figure = figures.pareto_front(study)
+    assert figure is not None
+    low, high = figure.layout.yaxis.range
+    assert 0.1 < low < min(named(figure)["best at its time"].y) < max(named(figure)["best at its time"].y) < high
+
+
 def test_trials_of_equal_value_or_of_unknown_time_break_no_figure(space: SearchSpace, tmp_path: Path) -> None:
     study = optuna.create_study(direction="maximize", study_name="equal")
     study.set_user_attr(SPACE, space.plain())

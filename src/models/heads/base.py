@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from ...batch import Facts, Features, FeatureShapes
 from ...findings import Attention, Findings
 from ...recipe import Remakable
+from ..demand import size_of
 
 ALL = "all"
 """Name of the one network of all targets."""
@@ -48,6 +49,10 @@ class Head(Remakable, nn.Module, ABC):
     def unmade(self, facts: Facts) -> int:
         """Bytes of the parameters and buffers that `fill` will make, because their size depends on the data."""
         return 0
+
+    def size(self, facts: Facts) -> int:
+        """Bytes of all parameters and buffers as they will be."""
+        return size_of([*self.parameters(), *self.buffers()]) + self.unmade(facts)
 
     def fill(self, facts: Facts) -> None:
         """Take what the head needs of the data, before the first batch and once more before the test.

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
 from ...findings import Findings
-from ..demand import size_of_made
+from ..demand import sketched
 from .base import Head
 from .linear import LinearHead
 
@@ -71,7 +71,8 @@ class ComponentHead(Head):
         if len(self.made):
             return 0
         count = facts.response_components
-        return size_of_made(partial(self.make_readout, self.shapes, count)) + 4 * count * self.num_targets
+        readout = sketched(partial(self.make_readout, self.shapes, count))
+        return readout.size(facts.of_components()) + 4 * count * self.num_targets
 
     def feature_statistics(self, facts: Facts) -> tuple[Features, Features] | None:
         self._make(facts)

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...batch import Facts, Features, FeatureShapes
 from ...findings import Attention, Findings
-from ..demand import size_of_made
+from ..demand import sketched
 from .base import ALL, Head
 from .subjects import SubjectHeads
 
@@ -92,14 +92,13 @@ class PartitionedHead(Head):
         return self.own(next(iter(self.targets))).feature_statistics(facts)
 
     def check(self, facts: Facts) -> None:
-        self.parts(facts)
+        for head, own in self._sketches(facts):
+            head.check(own)
 
     def unmade(self, facts: Facts) -> int:
         if len(self.heads):
             return 0
-        return sum(
-            size_of_made(partial(self._made_for, part, facts.of(own))) for part, own in self.parts(facts).items()
-        )
+        return sum(head.size(own) for head, own in self._sketches(facts))
 
     def fill(self, facts: Facts) -> None:
         self._make_heads(facts)
@@ -144,6 +143,11 @@ class PartitionedHead(Head):
         for part, own in self.targets.items():
             if part not in self.heads:
                 self.heads[part] = self._made_for(part, facts.of(own))
+
+    def _sketches(self, facts: Facts) -> list[tuple[Head, Facts]]:
+        """Of each part a head without memory, and the part's facts."""
+        parts = [(part, facts.of(own)) for part, own in self.parts(facts).items()]
+        return [(sketched(partial(self._made_for, part, own)), own) for part, own in parts]
 
     def _made_for(self, part: str, facts: Facts) -> Head:
         """The head of a part's targets, or of each subject's of them."""

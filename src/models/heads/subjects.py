@@ -74,6 +74,9 @@ class SubjectHeads(Head):
         for index, head in self.own.items():
             head.check(facts.of(self.targets[index]))
 
+    def unmade(self, facts: Facts) -> int:
+        return sum(head.unmade(facts.of(self.targets[index])) for index, head in self.own.items())
+
     def fill(self, facts: Facts) -> None:
         for index, head in self.own.items():
             head.fill(facts.of(self.targets[index]))

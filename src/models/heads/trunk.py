@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...batch import Facts, Features, FeatureShapes
 from ...errors import InputError
 from ...findings import Attention, Findings
-from ..demand import size_of_made
+from ..demand import size_of_made, sketched
 from ..trunks.base import Trunk
 from ..trunks.trained import TrainedTrunk
 from .base import Head
@@ -47,7 +47,7 @@ class TrunkHead(Head):
 
     Raises:
         InputError: The file is no checkpoint of such a run, or a trunk is to be frozen that nothing has trained, or a
-            share is out of range.
+            share is out of range; in `check`, subjects are too few for it, or a readout cannot read what there is.
     """
 
     def __init__(
@@ -103,13 +103,20 @@ class TrunkHead(Head):
         statistics = super().feature_statistics(facts)
         return None if statistics is None else self.trunk.feature_statistics(*statistics)
 
+    def check(self, facts: Facts) -> None:
+        sketches = self._sketches(facts)
+        for readout, own in sketches:
+            readout.check(own)
+        if self.subject_dropout and len(sketches) < 2:
+            raise InputError(
+                f"--model.head.subject_dropout {self.subject_dropout:g}: expected several subjects, whose mean stands "
+                "in for one of them, found one; leave it out"
+            )
+
     def unmade(self, facts: Facts) -> int:
         if len(self.readouts):
             return 0
-        shapes = self.trunk.feature_shapes()
-        readouts = sum(
-            size_of_made(partial(self.make_readout, shapes, part.stop - part.start)) for part in facts.subjects.values()
-        )
+        readouts = sum(readout.size(own) for readout, own in self._sketches(facts))
         return readouts + (size_of_made(partial(self._make_layers, facts)) if self.has_subject_layers else 0)
 
     def fill(self, facts: Facts) -> None:
@@ -168,6 +175,12 @@ class TrunkHead(Head):
             case [_, "readouts", subject, *_] | [_, "subject_layers", "differences", subject, *_]:
                 return int(subject)
         return None
+
+    def _sketches(self, facts: Facts) -> list[tuple[Head, Facts]]:
+        """Of each subject that has targets a readout without memory, and the subject's facts."""
+        shapes = self.trunk.feature_shapes()
+        parts = [part for part in facts.subjects.values() if part.stop > part.start]
+        return [(sketched(partial(self.make_readout, shapes, p.stop - p.start)), facts.of(p)) for p in parts]
 
     def _make_layers(self, facts: Facts) -> SubjectLayers:
         subjects = [index for index, part in enumerate(facts.subjects.values()) if part.stop > part.start]

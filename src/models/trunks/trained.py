@@ -89,7 +89,8 @@ class TrainedTrunk:
                 f"{self.flag}: the {what} of that run is another: {fault}; take its --data.encoder and "
                 "--model.head.trunk"
             )
-        module.load_state_dict(state)
+        if not any(each.is_meta for each in (*module.parameters(), *module.buffers())):  # a sketch holds no numbers
+            module.load_state_dict(state)
 
 
 def _part(name: str, checkpoint: object) -> dict[Any, Any]:

@@ -143,7 +143,14 @@ def pareto_front(shown: Study) -> Figure | None:
     seconds, values = zip(*known, strict=True)
     if max(seconds) > SPREAD * min(seconds) > 0:
         figure.update_xaxes(type="log")
-    return _dressed(figure, 380).update_yaxes(range=limits(values))
+    low, high = limits(values)
+    return _dressed(figure, 380).update_yaxes(range=(min(low, _lowest_of_front(known) - (high - low) / 20), high))
+
+
+def _lowest_of_front(known: Sequence[tuple[float, float]]) -> float:
+    """The least value that no quicker trial reaches: of the quickest trials, the best one's."""
+    quickest = min(seconds for seconds, _ in known)
+    return max(value for seconds, value in known if seconds == quickest)
 
 
 def parallel_coordinates(shown: Study, names: Sequence[str]) -> Figure:

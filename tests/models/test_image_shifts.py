@@ -7,7 +7,7 @@ import pytest
 import torch
 from calcarine.errors import InputError
 from calcarine.models import EncodingModule, Full
-from calcarine.models.shifts import shifted_by
+from calcarine.models.image_shifts import shifted_by
 from calcarine.names import TEST
 from calcarine.run.main import main
 from lightning.pytorch import Callback, LightningModule, Trainer
