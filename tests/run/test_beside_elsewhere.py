@@ -1,0 +1,47 @@
+"""Inputs beside the image where runs meet: a trunk taken along, a study, a stack, half precision, controls."""
+
+from pathlib import Path
+
+import pytest
+from calcarine.run.main import main
+from presented import write_presented
+
+FLAGS = [
+    "--data.source=Folder",
+    "--data.source.root=anna",
+    "--data.encoder=planted.Identity",
+    "--trainer.accelerator=cpu",
+    "--trainer.enable_progress_bar=false",
+    "--trainer.enable_model_summary=false",
+    "--data.beside=TrialContext",
+    "--data.beside.previous=2",
+    "--data.beside.components=4",
+]
+
+
+@pytest.fixture(autouse=True)
+def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_presented(Path("anna"), stimuli=60)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "named"),
+    [([], "previous, time"), (["--data.beside.previous=0", "--data.beside.behaviour=[old]"], "time, behaviour")],
+)
+def test_a_trunk_that_reads_them_is_not_taken_along(
+    wanted: list[str], named: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Another run's components are others, and so may its columns of behaviour be, though they are as many."""
+    trunk = [
+        "--model.head=TrunkHead", "--model.head.trunk=MlpTrunk", "--model.head.trunk.dims=[8]",
+        "--trainer.max_epochs=1",
+    ]  # fmt: skip
+    assert main([*FLAGS, *trunk, *wanted, "--name=first"]) == 0
+    write_presented(Path("bert"), seed=1, stimuli=60)
+    taken = "--model.head.trunk_weights=runs/first/version_0/checkpoints/best.ckpt"
+    capsys.readouterr()
+    others = [each.replace("old", "speed") for each in wanted]
+    assert main([*FLAGS, *trunk, *others, taken, "--data.source.root=bert", "--name=second"]) == 2
+    assert f"what that run's data had beside it ({named})" in capsys.readouterr().err
+    assert not Path("runs/second").exists()
