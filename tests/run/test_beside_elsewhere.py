@@ -4,6 +4,8 @@ from pathlib import Path
 
 import pytest
 from calcarine.run.main import main
+from calcarine.study.front import main as tune
+from calcarine.study.session import Session
 from presented import write_presented
 
 FLAGS = [
@@ -45,3 +47,13 @@ def test_a_trunk_that_reads_them_is_not_taken_along(
     assert main([*FLAGS, *trunk, *others, taken, "--data.source.root=bert", "--name=second"]) == 2
     assert f"what that run's data had beside it ({named})" in capsys.readouterr().err
     assert not Path("runs/second").exists()
+
+
+def test_a_study_leaves_no_predictions_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither those with them nor those of the image alone, which are as large."""
+    monkeypatch.setattr(Session, "conclude", lambda self: None)
+    Path("space.yaml").write_text("model.optimizer.lr: {type: float, low: 1.0e-4, high: 1.0e-1, log: true}")
+    given = ["--trainer.max_epochs=1", "--search=space.yaml", "--study=mine", "--trials=1"]
+    assert tune([*(each for each in FLAGS if "enable" not in each), *given]) == 0
+    kept = {path.name.split(".")[0] for path in Path("runs/mine/trials").rglob("*") if path.is_file()}
+    assert kept == {"events"}
