@@ -361,7 +361,7 @@ class EncodingDataModule(LightningDataModule):
         if self.frame_spread:
             served.append("spread")
         if self.beside is not None and beside is not None:
-            served += [self.beside.identity(), beside.digest()]
+            served += [self.beside.identity(), self.behaviour, beside.digest]
         parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
         return digest_bytes(parts.encode())
 

@@ -131,16 +131,18 @@ def test_what_came_before_is_never_all_in_memory() -> None:
     images, trials, count, width = 10_000, 30_000, 32, 64
     rng = np.random.default_rng(0)
     features = rng.standard_normal((images, width)).astype(np.float32)
-    previous = rng.integers(-1, images, (trials, count)).astype(np.int32)
+    shown, starts = rng.integers(-1, images, trials), np.arange(trials) // 700 * 700
     table = np.arange(trials).reshape(images, 3)
-    rows = PreviousStimuli(features, table, previous, together=False)
+    rows = PreviousStimuli(features, table, shown, starts, count, together=False)
     held = sum(each.nbytes for each in vars(rows).values() if isinstance(each, torch.Tensor | np.ndarray))
-    assert held < 8e6
+    assert held < 4e6
     chosen = rng.permutation(images)[:64]
     out = torch.empty(64, *rows.shape)
     rows.gather(chosen, out)
     for place, row in enumerate(chosen[:5]):
-        expected = np.mean(
-            [np.where((previous[t] >= 0)[:, None], features[previous[t]], 0) for t in table[row]], axis=0
-        )
+        expected = np.zeros((count, width))
+        for trial in table[row]:
+            for back in range(1, min(count, trial - starts[trial]) + 1):
+                if shown[trial - back] >= 0:
+                    expected[back - 1] += features[shown[trial - back]] / 3
         np.testing.assert_allclose(out[place].numpy(), expected.ravel(), rtol=1e-5, atol=1e-6)

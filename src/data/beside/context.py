@@ -20,7 +20,10 @@ PREVIOUS, TIMES, BEHAVIOUR = f"{BESIDE}previous", f"{BESIDE}time", f"{BESIDE}beh
 
 FLAG = "--data.beside"
 
-VERSION = 1
+MOST_PREVIOUS = 1000
+"""No session in a scanner has more trials; the inputs of a model are as many times the components."""
+
+VERSION = 2
 """To be raised when the numbers change: a resumed run must have the same."""
 
 
@@ -35,7 +38,8 @@ class TrialContext(KeepsArguments):
     of says how well this experiment is predicted, not how well images are; so the report gives it without them too.
 
     Args:
-        previous: How many stimuli before a trial are remembered, within its session and run; 0 for none.
+        previous: How many stimuli before a trial are remembered, within its session and run; 0 for none. Fewer than
+            the longest of these has trials.
         components: Principal components of each of them, fitted on the training split.
         layer: Of the encoder, whose features they have; the last one where not given, of several encoders of the
             first.
@@ -56,6 +60,8 @@ class TrialContext(KeepsArguments):
         for name, value, least in (("previous", previous, 0), ("components", components, 1)):
             if value < least:
                 raise InputError(f"{FLAG}.{name} {value}: expected {least} or more")
+        if previous > MOST_PREVIOUS:
+            raise InputError(f"{FLAG}.previous {previous}: expected at most {MOST_PREVIOUS:,}; ask for fewer")
         if not (previous or time or behaviour):
             raise InputError(
                 f"{FLAG}: expected something beside the image, found previous 0, time false and behaviour false; leave "
@@ -132,4 +138,4 @@ class TrialContext(KeepsArguments):
 
     def identity(self) -> list[object]:
         """What determines the numbers beside the trials and the features, as plain JSON types."""
-        return [VERSION, self.previous, self.components, self.layer, self.combine]
+        return [VERSION, self.previous, self.components, self.layer, self.combine, self.time]

@@ -63,7 +63,9 @@ def serve(
         training = table.positions(TRAIN)
         reduced, _ = reduce_rows(own, PrincipalComponents(kept), training, None, identity, folder, share)
         features = reduced[layer].arrays[0].numpy()
-        rows = PreviousStimuli(features, tables.trials, tables.previous, context.combine == "mean")
+        rows = PreviousStimuli(
+            features, tables.trials, tables.shown, tables.starts, context.previous, context.combine == "mean"
+        )
 
         def gathered(positions: np.ndarray) -> np.ndarray:
             out = torch.empty(len(positions), *rows.shape)

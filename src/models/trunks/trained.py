@@ -58,8 +58,8 @@ class TrainedTrunk:
         if intake.get("beside"):
             inputs = ", ".join(layer.removeprefix(BESIDE) for layer in intake["beside"])
             raise InputError(
-                f"{self.flag}: expected a trunk on features of the image, found one that reads what that run's data had "
-                f"beside it ({inputs}), whose components and scales are its own; train it without --data.beside"
+                f"{self.flag}: expected a trunk on features of the image, found one that reads what that run's data "
+                f"had beside it ({inputs}), whose components and scales are its own; train it without --data.beside"
             )
         self.standardize: FeatureStandardizer | None = None
         statistics = _below(_STATISTICS, state)
