@@ -126,6 +126,23 @@ def test_a_reduction_comes_first(root: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=5e-3 * expected.std())
 
 
+def test_components_of_the_stimuli_before_keep_their_variances(root: Path, tmp_path: Path) -> None:
+    """Without a reduction too, of a stack's members too, and within folds; the image's features have their own."""
+    data = data_of(root, tmp_path, TrialContext(previous=3, components=5))
+    member = data.part(list(data.facts.feature_scale or {}), np.zeros(0, dtype=np.int64), seed=0)
+    for facts in (data.facts, member.facts):
+        assert facts.feature_scale is not None
+        before = served(data, "beside:previous")[data.positions("train")]
+        scale = facts.feature_scale["beside:previous"].numpy()
+        np.testing.assert_allclose(scale, np.sqrt(before.var(axis=0).mean()), rtol=1e-5)
+        image = served(data, "pixels")[data.positions("train")]
+        np.testing.assert_allclose(facts.feature_scale["pixels"].numpy(), image.std(axis=0), rtol=1e-5)
+        assert facts.standardized
+        assert not facts.standardized_in_folds
+    assert before.var(axis=0).max() > 1.5 * before.var(axis=0).min()
+    assert data_of(root, tmp_path, TrialContext(previous=0)).facts.standardized_in_folds
+
+
 def test_what_came_before_is_never_all_in_memory() -> None:
     """30,000 trials with 32 stimuli before them, each of 64 numbers, would be 245 MB."""
     images, trials, count, width = 10_000, 30_000, 32, 64

@@ -8,15 +8,15 @@ from typing import TYPE_CHECKING, Literal
 
 from ...arguments import KeepsArguments
 from ...errors import InputError
-from ...names import BESIDE
+from ...names import BESIDE, PREVIOUS
 from ...trial_order import TIME
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
     from ...batch import FeatureShapes
     from ..sources.base import Source
 
-PREVIOUS, TIMES, BEHAVIOUR = f"{BESIDE}previous", f"{BESIDE}time", f"{BESIDE}behaviour"
-"""Layers: features of the stimuli before, the time of the trial, and what the subject did in it."""
+TIMES, BEHAVIOUR = f"{BESIDE}time", f"{BESIDE}behaviour"
+"""Layers beside PREVIOUS: the time of the trial, and what the subject did in it."""
 
 FLAG = "--data.beside"
 

@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from ...errors import InputError
-from ...names import TRAIN
+from ...names import PREVIOUS, TRAIN
 from ..features.principal_components import PrincipalComponents
 from ..features.reduced_rows import reduce_rows
 from ..features.share import ALONE, Share
 from ..loader import Rows
 from ..statistics import in_chunks, mean_and_scale
 from ..stimulus_table import StimulusTable
-from .context import FLAG, PREVIOUS, TrialContext
+from .context import FLAG, TrialContext
 from .previous import PreviousStimuli
 from .tables import BesideTables
 
