@@ -1,8 +1,12 @@
 """Inputs beside the image where runs meet: a trunk taken along, a study, a stack, half precision, controls."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
+import yaml
+from calcarine.run.cli import build_cli
+from calcarine.run.controls import plan_controls
 from calcarine.run.main import main
 from calcarine.study.front import main as tune
 from calcarine.study.session import Session
@@ -47,6 +51,42 @@ def test_a_trunk_that_reads_them_is_not_taken_along(
     assert main([*FLAGS, *trunk, *others, taken, "--data.source.root=bert", "--name=second"]) == 2
     assert f"what that run's data had beside it ({named})" in capsys.readouterr().err
     assert not Path("runs/second").exists()
+
+
+def controls_of(args: Sequence[str]) -> dict[str, tuple[list[str], str]]:
+    """Flags of each control that a run would have, or why there is none."""
+    plan = plan_controls(build_cli(args))
+    return {each.control.name: (list(each.flags), each.control.left_out) for each in plan}
+
+
+@pytest.mark.parametrize(("prefix", "random_control"), [("", False), ("pretrained:", True)])
+def test_controls_have_the_layer_of_the_stimuli_before_that_their_encoders_serve(
+    prefix: str, random_control: bool
+) -> None:
+    named = [
+        f"--data.beside.layer={prefix}energy", f"--data.random_control={random_control}",
+        "--data.encoder=learnt.Learnt", "--model=RidgeModule",
+    ]  # fmt: skip
+    found = controls_of([*FLAGS, *named])
+    for control, layer in (("shuffled", f"{prefix}energy"), ("pixels", None), ("random_weights", "energy")):
+        flags, left_out = found[control]
+        assert not left_out
+        cli = build_cli([*FLAGS, *named, *flags])
+        assert cli.datamodule.beside.layer == layer
+        assert "beside:previous" in cli.datamodule.feature_shapes
+
+
+def test_a_stack_with_a_member_on_them_has_no_control_of_the_image_alone() -> None:
+    ridge = {"class_path": "calcarine.models.RidgeModule"}
+    members = {"image": {"layers": "pixels", "model": ridge}, "before": {"layers": ["beside:*"], "model": ridge}}
+    stack = {"model": {"class_path": "calcarine.models.StackedModule", "init_args": {"members": members}}}
+    Path("stack.yaml").write_text(yaml.safe_dump(stack))
+    flags, left_out = controls_of(["--config=stack.yaml", *FLAGS])["image_alone"]
+    assert not flags
+    assert left_out == "the stack's member before reads inputs beside the image, by beside:*"
+    members["before"]["layers"] = "*"
+    Path("stack.yaml").write_text(yaml.safe_dump(stack))
+    assert controls_of(["--config=stack.yaml", *FLAGS])["image_alone"] == (["--data.beside=null"], "")
 
 
 def test_a_study_leaves_no_predictions_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
