@@ -20,6 +20,8 @@ class TrialOrder:
         shown: The first stimulus of the recording that shows the trial's image, int64 (n_trials,); −1 where none does.
         session: In which each was presented, int64 (n_trials,).
         run: Likewise; None where the format does not tell.
+        seen: How often each trial's image had been shown before, int64 (n_trials,), where the format knows of more
+            trials than these; counted among these where it is None.
         behaviour: What the subject did in each trial, by the name of the column, float64 (n_trials,), NaN where
             unknown.
     """
@@ -28,6 +30,7 @@ class TrialOrder:
     shown: np.ndarray
     session: np.ndarray
     run: np.ndarray | None = None
+    seen: np.ndarray | None = None
     behaviour: Mapping[str, np.ndarray] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -40,7 +43,8 @@ class TrialOrder:
     def time(self) -> np.ndarray:
         """The columns TIME of each trial, float64 (n_trials, 4), NaN where unknown."""
         runs = np.full(len(self), np.nan) if self.run is None else self.run
-        repetition = np.where(self.shown >= 0, times_before(self.shown), np.nan)
+        seen = times_before(self.shown) if self.seen is None else self.seen
+        repetition = np.where(self.shown >= 0, seen, np.nan)
         return np.stack([self.session, runs, times_before(self.session), repetition], axis=1).astype(np.float64)
 
 

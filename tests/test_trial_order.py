@@ -56,6 +56,12 @@ def test_a_trials_time_is_its_session_run_place_and_repetition() -> None:
     assert np.isnan(order().time()[:, 1]).all()
 
 
+def test_how_often_an_image_had_been_shown_is_the_formats_word_where_it_has_one() -> None:
+    """Of sessions that are not read too."""
+    seen = np.array([3, 0, 9, 4, 1, 2, 3, 5])
+    np.testing.assert_array_equal(order(seen=seen).time()[:, 3], [3, 0, np.nan, 4, 1, 2, 3, 5])
+
+
 def test_an_image_is_found_by_the_first_stimulus_that_shows_it() -> None:
     stimuli = np.array(["b", "a", "b", "d"])
     np.testing.assert_array_equal(first_that_shows(np.array(["a", "b", "c", "e", "d"]), stimuli), [1, 0, -1, -1, 3])

@@ -126,6 +126,18 @@ def test_a_reduction_comes_first(root: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=5e-3 * expected.std())
 
 
+def test_the_layer_of_the_stimuli_before_is_an_images_last() -> None:
+    """Of the first of several encoders; not the spread over a clip's frames, and of two prefixes the first."""
+    layers: dict[tuple[str, ...], str] = {
+        ("early", "late"): "late",
+        ("early", "early (spread)", "late", "late (spread)"): "late",
+        ("one:early", "one:late", "two:late"): "one:late",
+        ("one:late", "one:late (spread)", "two:late", "two:late (spread)"): "one:late",
+    }
+    for served_layers, expected in layers.items():
+        assert TrialContext().source_layer(dict.fromkeys(served_layers, (2,))) == expected
+
+
 def test_components_of_the_stimuli_before_keep_their_variances(root: Path, tmp_path: Path) -> None:
     """Without a reduction too, of a stack's members too, and within folds; the image's features have their own."""
     data = data_of(root, tmp_path, TrialContext(previous=3, components=5))

@@ -42,7 +42,7 @@ class TrialContext(KeepsArguments):
             the longest of these has trials.
         components: Principal components of each of them, fitted on the training split.
         layer: Of the encoder, whose features they have; the last one where not given, of several encoders of the
-            first.
+            first, and no layer of a spread over frames.
         combine: Give them one after another, each with weights of its own, or their mean.
         time: Give the trial's session, run and place in the session, and how often its image had been shown before.
         behaviour: Give all that the source tells of the subject's behaviour, or these columns of it.
@@ -104,8 +104,12 @@ class TrialContext(KeepsArguments):
             InputError: There is no such layer.
         """
         if self.layer is None:
-            first, colon, _ = next(iter(shapes)).partition(":")
-            return [layer for layer in shapes if layer.startswith(first + colon)][-1] if colon else list(shapes)[-1]
+            from ...encoders.intake import spread_of
+
+            spreads = [spread_of(layer) for layer in shapes]
+            own = [layer for layer in shapes if layer not in spreads]
+            first, colon, _ = own[0].partition(":")
+            return [layer for layer in own if not colon or layer.startswith(first + colon)][-1]
         if self.layer not in shapes:
             raise InputError(
                 f"{FLAG}.layer {self.layer}: expected a layer that --data.encoder serves, found {', '.join(shapes)}; "

@@ -142,9 +142,8 @@ def _check_training(
 def _raw(order: TrialOrder, columns: Sequence[str]) -> bytes:
     """All that is taken of an order, as it was read."""
     arrays = [order.stimulus, order.shown, order.session, *(order.behaviour[name] for name in columns)]
-    return str(len(order)).encode() + b"".join(
-        np.ascontiguousarray(each).tobytes() for each in [*arrays, *([] if order.run is None else [order.run])]
-    )
+    arrays += [each for each in (order.run, order.seen) if each is not None]
+    return str(len(order)).encode() + b"".join(np.ascontiguousarray(each).tobytes() for each in arrays)
 
 
 def _trials_of(order: TrialOrder, count: int) -> np.ndarray:

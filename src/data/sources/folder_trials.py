@@ -59,7 +59,7 @@ def read_order(path: Path, names: Sequence[str], kept: np.ndarray) -> TrialOrder
                 f"mean {near!r}?"
             )
     shown = place[[numbers[stimulus] for stimulus in table.stimulus]]
-    return TrialOrder(shown, shown, table.session, table.run, table.behaviour)
+    return TrialOrder(shown, shown, table.session, table.run, behaviour=table.behaviour)
 
 
 def read_trials(path: Path) -> FolderTrials:
