@@ -19,7 +19,7 @@ from ..encoders import Encoder, PixelEncoder, RandomWeights
 from ..errors import InputError
 from ..evaluation import Control
 from ..models import StackedModule
-from ..names import BESIDE, IMAGE_ALONE
+from ..names import BESIDE
 from .cli import EncodingCLI
 from .inside import run_inside
 
@@ -30,7 +30,8 @@ SHUFFLED = Control("shuffled", "shuffled responses", "what it predicts may be ch
 """The pairs of stimulus and response are broken in training: what is still predicted is chance, or a leak."""
 PIXELS = Control("pixels", "pixels", "its features are not shown to tell more than small pixels do")
 RANDOM_WEIGHTS = Control("random_weights", "random weights", "what its weights have learnt is not shown to matter")
-ALONE = Control(IMAGE_ALONE, "the image alone", "what its inputs beside the image add is not shown")
+ALONE = Control("trained_alone", "training on the image alone", "what its inputs beside the image add is not shown")
+"""Another model than the run's own with the mean in place of its inputs beside the image (IMAGE_ALONE)."""
 
 log = logging.getLogger(__name__)
 

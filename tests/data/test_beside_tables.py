@@ -68,8 +68,18 @@ def test_a_column_that_does_not_vary_in_training_is_nothing_in_the_test(root: Pa
 
 def test_numbers_that_are_too_large_are_refused_in_one_line(root: Path) -> None:
     changed(root, lambda table: table.assign(large=np.linspace(-1e300, 1e300, len(table))))
-    with pytest.raises(InputError, match=r"^--data.beside: expected numbers that can be .*, found large too [^\n]*$"):
+    with pytest.raises(InputError, match=r"^--data.beside: .*, found large infinite, or too large [^\n]*$"):
         data_of(root, behaviour=["speed", "large"])
+
+
+def test_an_infinite_number_is_said_and_a_pandas_index_is_no_behaviour(root: Path) -> None:
+    table = pd.read_csv(root / "trials.csv", keep_default_na=False)
+    table.loc[3, "speed"] = np.inf
+    table.to_csv(root / "trials.csv")
+    assert Folder(root).trial_columns() == ["speed", "old"]
+    with pytest.raises(InputError, match=r"found speed infinite, or too large beside its spread [^\n]*$"):
+        data_of(root, behaviour=True)
+    assert behaviour(data_of(root, behaviour=["old"])).shape == (STIMULI, 1)
 
 
 def test_runs_out_of_order_are_refused_whatever_the_format(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:

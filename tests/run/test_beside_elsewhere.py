@@ -81,12 +81,12 @@ def test_a_stack_with_a_member_on_them_has_no_control_of_the_image_alone() -> No
     members = {"image": {"layers": "pixels", "model": ridge}, "before": {"layers": ["beside:*"], "model": ridge}}
     stack = {"model": {"class_path": "calcarine.models.StackedModule", "init_args": {"members": members}}}
     Path("stack.yaml").write_text(yaml.safe_dump(stack))
-    flags, left_out = controls_of(["--config=stack.yaml", *FLAGS])["image_alone"]
+    flags, left_out = controls_of(["--config=stack.yaml", *FLAGS])["trained_alone"]
     assert not flags
     assert left_out == "the stack's member before reads inputs beside the image, by beside:*"
     members["before"]["layers"] = "*"
     Path("stack.yaml").write_text(yaml.safe_dump(stack))
-    assert controls_of(["--config=stack.yaml", *FLAGS])["image_alone"] == (["--data.beside=null"], "")
+    assert controls_of(["--config=stack.yaml", *FLAGS])["trained_alone"] == (["--data.beside=null"], "")
 
 
 def test_a_study_leaves_no_predictions_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:

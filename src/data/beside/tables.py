@@ -192,7 +192,7 @@ def _standardised(values: np.ndarray, names: Sequence[str], trials: np.ndarray, 
     for name, fits in zip(names, np.isfinite(found).all(axis=0) & np.isfinite(deviation), strict=True):
         if not fits:
             raise InputError(
-                f"{FLAG}: expected numbers that can be standardised, found {name} too large beside its spread in "
-                "training; correct the column, or leave it out"
+                f"{FLAG}: expected numbers that can be standardised, found {name} infinite, or too large beside its "
+                "spread in training; correct the column, or leave it out"
             )
     return found
