@@ -1,8 +1,12 @@
 """Inputs beside the image where runs meet: a trunk taken along, a study, a stack, half precision, controls."""
 
+import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+import calcarine as cc
+import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from calcarine.run.cli import build_cli
@@ -87,6 +91,26 @@ def test_a_stack_with_a_member_on_them_has_no_control_of_the_image_alone() -> No
     members["before"]["layers"] = "*"
     Path("stack.yaml").write_text(yaml.safe_dump(stack))
     assert controls_of(["--config=stack.yaml", *FLAGS])["trained_alone"] == (["--data.beside=null"], "")
+
+
+@pytest.mark.slow
+def test_a_stack_reads_them_in_half_precision() -> None:
+    """A member on them, and one on the image: with their mean in their place the run's own prediction is another."""
+    ridge = {"class_path": "calcarine.models.RidgeModule"}
+    members = {"image": {"layers": "pixels", "model": ridge}, "beside": {"layers": "beside:*", "model": ridge}}
+    stack = {"class_path": "calcarine.models.StackedModule", "init_args": {"members": members, "folds": 2}}
+    Path("stack.yaml").write_text(yaml.safe_dump({"model": stack}))
+    write_presented(Path("bert"), stimuli=160)
+    given = ["--data.source.root=bert", "--data.cache_dtype=float16", "--data.beside.behaviour=true", "--name=stack"]
+    assert main(["--config=stack.yaml", *FLAGS, *given]) == 0
+    run = Path("runs/stack/version_0")
+    rows = pd.read_csv(run / "beside.csv").query("roi == 'all' and hemisphere == 'both' and split == 'test'")
+    assert rows.difference.item() > 0.1
+    alone = np.load(run / "image_alone/predictions/test.npy")
+    assert np.abs(alone - np.load(run / "predictions/test.npy")).max() > 0.3
+    with (run / "predictions/test_stimuli.csv").open(newline="") as file:
+        images = [Path("bert/images") / row["stimulus"] for row in csv.DictReader(file)]
+    np.testing.assert_array_equal(cc.load_model(run).predict(images), alone)
 
 
 def test_a_study_leaves_no_predictions_of_its_trials(monkeypatch: pytest.MonkeyPatch) -> None:
