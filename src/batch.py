@@ -8,6 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from .names import PREVIOUS
+
 Features = dict[str, Tensor]
 """Features of one batch by layer, each (batch, *shape)."""
 
@@ -103,8 +105,9 @@ class Facts:
         response_scale: Standard deviation, float32 (num_targets,), 1 where a target does not vary.
         feature_mean: By layer, each float32 (*shape); None without an encoder.
         feature_scale: Likewise; 1 where a feature does not vary.
-        standardized: Whether each feature has a scale of its own; otherwise each layer has one, so that components
-            keep their variances beside each other, which is what ridge goes by.
+        standardized: Whether each feature of an image has a scale of its own; otherwise each layer has one, so that
+            components keep their variances beside each other, which is what ridge goes by. Components of the stimuli
+            before do so always.
         groups: Set in which each target is stopped in training, int64 (num_targets,): a partition.
         group_names: Name of each group, "lh.V1v".
         rois: Target indices of each ROI by its name, "lh.V1v"; they may overlap.
@@ -171,6 +174,14 @@ class Facts:
     response_components: int = 0
     response_basis: Tensor | None = None
     response_share: Tensor | None = None
+
+    @property
+    def standardized_in_folds(self) -> bool:
+        """Whether a cross-validation gives each feature a scale of its own again, by its fold's training part.
+
+        It does not where a layer is of components, whose scale is one: that of all training stimuli stands.
+        """
+        return self.standardized and PREVIOUS not in (self.feature_scale or {})
 
     @property
     def complete(self) -> bool:

@@ -12,6 +12,8 @@ OWN_SPLITS = (UNASSIGNED, TRAIN, *HELD_OUT, LEAKING)
 HEMISPHERES = ("lh", "rh")
 BESIDE = "beside:"
 """How the names of layers begin that are no image's."""
+PREVIOUS = f"{BESIDE}previous"
+"""Components of the stimuli before, which share one scale as those of a reduction do."""
 IMAGE_ALONE = "image_alone"
 """What a model with inputs beside the image predicts with their training mean in their place."""
 

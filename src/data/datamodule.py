@@ -361,7 +361,7 @@ class EncodingDataModule(LightningDataModule):
         if self.frame_spread:
             served.append("spread")
         if self.beside is not None and beside is not None:
-            served += [self.beside.identity(), beside.digest()]
+            served += [self.beside.identity(), self.behaviour, beside.digest]
         parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
         return digest_bytes(parts.encode())
 
@@ -412,9 +412,8 @@ class EncodingDataModule(LightningDataModule):
         encoder: dict[str, object] | None,
     ) -> tuple[dict[str, Rows], dict[str, Projection]]:
         """Fewer features, and how they were made, by layer."""
-        identity = {"stimuli": table.digests(), "encoder": encoder, **self.cache.identity()}
-        folder = self.cache.folder / "reductions"
-        return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, folder, self._share())
+        identity = self._of_features(table, encoder)
+        return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, *self._fits())
 
     def _serve_beside(
         self,
@@ -425,11 +424,18 @@ class EncodingDataModule(LightningDataModule):
     ) -> dict[str, Rows]:
         """What stands beside the image, by layer."""
         assert self.beside is not None
-        identity = {"stimuli": table.digests(), "encoder": encoder, **self.cache.identity()}
+        identity = self._of_features(table, encoder)
         if self.reduction is not None:
             identity["reduced"] = self.reduction.identity()
-        folder = self.cache.folder / "reductions"
-        return serve(self.beside, tables, table, inputs, identity, folder, self._share())
+        return serve(self.beside, tables, table, inputs, identity, *self._fits())
+
+    def _of_features(self, table: StimulusTable, encoder: dict[str, object] | None) -> dict[str, object]:
+        """What determines the features of all stimuli before any reduction, as plain JSON types."""
+        return {"stimuli": table.digests(), "encoder": encoder, **self.cache.identity()}
+
+    def _fits(self) -> tuple[Path, Share]:
+        """Where fits to the features are remembered, and how ranks wait for one."""
+        return self.cache.folder / "reductions", self._share()
 
     def _with_features(
         self,

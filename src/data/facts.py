@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from ..batch import DIGITS, Facts
-from ..names import HEMISPHERES, TRAIN, VALIDATION
+from ..names import HEMISPHERES, PREVIOUS, TRAIN, VALIDATION
 from ..recording import Recording, stopping_groups
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
@@ -24,7 +24,8 @@ def feature_statistics(
         inputs: Features of all stimuli by layer, each (*shape), or (frames, *shape) of clips.
         training: Positions of the training stimuli, int64 (n,).
         frames: Frames of a clip that are served one by one; they share their statistics. None where there are none.
-        common: Give each layer one scale: the root of the mean variance of its features that vary.
+        common: Give each layer one scale: the root of the mean variance of its features that vary. PREVIOUS has one
+            always, since it is of components.
 
     Returns:
         By layer, each float32 in the shape of a stimulus's features; the scale is 1 where a feature does not vary.
@@ -34,7 +35,7 @@ def feature_statistics(
         pieces = in_chunks(partial(_gathered, rows), training, int(np.prod(rows.shape)))
         if frames is not None:
             pieces = (piece.reshape(-1, *piece.shape[2:]) for piece in pieces)
-        mean, scale = (torch.from_numpy(each) for each in mean_and_scale(pieces, common))
+        mean, scale = (torch.from_numpy(each) for each in mean_and_scale(pieces, common or layer == PREVIOUS))
         means[layer], scales[layer] = mean.expand(rows.shape), scale.expand(rows.shape)
     return means, scales
 

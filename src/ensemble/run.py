@@ -21,7 +21,7 @@ from ..recording import Recording
 from ..results.new_run import check_apart, check_name, check_outside, discard, reserve
 from ..results.prediction_files import FOLDER
 from ..results.provenance import facts, made, result, write_provenance
-from ..results.run_folder import CONFIG, MEMBERS, FinishedRun
+from ..results.run_folder import BESIDE, CONFIG, MEMBERS, FinishedRun
 from .beside import AVERAGE, STACK, Contender, contenders, is_stack, scored_splits, told
 from .combined import Combined, averaged, combined, in_units, stacked, write_predictions
 from .members import Members, read_members, with_refitted
@@ -144,7 +144,7 @@ def _refitted(members: Members) -> dict[str, str]:
 
 def _beside(members: Members) -> dict[str, str]:
     """Which members have inputs beside the image, of which the ensemble's scores then are too."""
-    own = [str(run.folder) for run in members.runs if run.config["data"].get("beside")]
+    own = [str(run.folder) for run in members.runs if run.beside]
     return {"Inputs beside the image": f"of {', '.join(own)}: see the reports there"} if own else {}
 
 
@@ -156,7 +156,10 @@ def _findings(members: Members, combination: Combination) -> Findings:
 def _config(folder: Path, members: Members, found: Sequence[Contender], learnt: bool) -> str:
     """`config.yaml`: the data, which later commands read again, and the members with their mean weights."""
     data = members.runs[0].config["data"]
-    own = [{"run": str(run.folder), "weight": each.weight} for run, each in zip(members.runs, found, strict=False)]
+    own = [
+        {"run": str(run.folder), "weight": each.weight} | ({BESIDE: True} if run.beside else {})
+        for run, each in zip(members.runs, found, strict=False)
+    ]
     config = {
         "name": folder.parent.name,
         "data": {name: data[name] for name in _OF_DATA if name in data},

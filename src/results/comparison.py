@@ -184,13 +184,27 @@ def compare_runs(runs: Sequence[FinishedRun]) -> list[Comparison]:
     names = run_names(runs)
     split = common_split(runs)
     held = [read_held_out(run, recordings, split) for run, recordings in zip(runs, read_each(runs), strict=True)]
+    beside = [run.beside for run in runs]
     return [
-        _compared(share(held[0], other, (names[0], name)), names[0], name, split)
-        for name, other in zip(names[1:], held[1:], strict=True)
+        _compared(
+            share(held[0], other, (names[0], name)), names[0], name, split, _beside_note(names[0], beside[0], name, own)
+        )
+        for name, other, own in zip(names[1:], held[1:], beside[1:], strict=True)
     ]
 
 
-def _compared(shared: Sequence[Shared], first: str, second: str, split: str) -> Comparison:
+def _beside_note(first: str, first_beside: bool, second: str, second_beside: bool) -> list[str]:
+    """What is to be known where one run alone has inputs beside the image."""
+    if first_beside == second_beside:
+        return []
+    having, other = (first, second) if first_beside else (second, first)
+    return [
+        f"{having} has inputs beside the image (--data.beside), {other} sees the image alone: what is compared is not "
+        "how well they predict images."
+    ]
+
+
+def _compared(shared: Sequence[Shared], first: str, second: str, split: str, known: Sequence[str]) -> Comparison:
     paired = [paired_targets(each.first, each.second, each.responses) for each in shared]
     q = adjusted(np.concatenate([each.p for each in paired]))
     starts = np.cumsum([0, *(len(each.p) for each in paired)])
@@ -198,7 +212,7 @@ def _compared(shared: Sequence[Shared], first: str, second: str, split: str) -> 
         ComparedSubject(each.recording, len(each.responses), own, q[start : start + len(own.p)], _means(each, own))
         for each, own, start in zip(shared, paired, starts[:-1].tolist(), strict=True)
     ]
-    notes = [note for each in shared for note in each.notes]
+    notes = [*known, *(note for each in shared for note in each.notes)]
     if split != TEST:
         notes.append(
             f"Not all runs have a test split: they are compared on the {split} split, which training has seen."

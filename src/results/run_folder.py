@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 CONFIG, SCORES, PROVENANCE = "config.yaml", "scores.csv", "run.json"
+BESIDE = "beside"
+"""Of a configuration's data, and of a member of an ensemble: what stands beside the image, or whether anything does."""
 MEMBERS = "members"
 """Of `run.json`, where an ensemble says what it was made of."""
 
@@ -81,6 +83,13 @@ class FinishedRun:
         """
         path = self.folder / CONFIG
         return _mapping(path, read_yaml, "settings as train.py writes them")
+
+    @property
+    def beside(self) -> bool:
+        """Whether its model, or a member of its ensemble, has inputs beside the image."""
+        members = (self.config.get("ensemble") or {}).get("members") or []
+        own = [self.config.get("data") or {}, *members]
+        return any(each.get(BESIDE) for each in own)
 
     @property
     def provenance(self) -> dict[str, Any]:

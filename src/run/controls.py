@@ -18,7 +18,8 @@ from ..arguments import class_path
 from ..encoders import Encoder, PixelEncoder, RandomWeights
 from ..errors import InputError
 from ..evaluation import Control
-from ..names import IMAGE_ALONE
+from ..models import StackedModule
+from ..names import BESIDE
 from .cli import EncodingCLI
 from .inside import run_inside
 
@@ -29,7 +30,8 @@ SHUFFLED = Control("shuffled", "shuffled responses", "what it predicts may be ch
 """The pairs of stimulus and response are broken in training: what is still predicted is chance, or a leak."""
 PIXELS = Control("pixels", "pixels", "its features are not shown to tell more than small pixels do")
 RANDOM_WEIGHTS = Control("random_weights", "random weights", "what its weights have learnt is not shown to matter")
-ALONE = Control(IMAGE_ALONE, "the image alone", "what its inputs beside the image add is not shown")
+ALONE = Control("trained_alone", "training on the image alone", "what its inputs beside the image add is not shown")
+"""Another model than the run's own with the mean in place of its inputs beside the image (IMAGE_ALONE)."""
 
 log = logging.getLogger(__name__)
 
@@ -63,7 +65,7 @@ def plan_controls(cli: EncodingCLI) -> list[Planned]:
         _planned(RANDOM_WEIGHTS, _random_weights(cli)),
     ]
     if cli.datamodule.beside is not None:
-        plan.append(Planned(ALONE, ["--data.beside=null"]))
+        plan.append(_planned(ALONE, _alone(cli)))
     if not any(each.flags for each in plan):
         reasons = "; ".join(f"no {each.control.label}: {each.control.left_out}" for each in plan)
         raise InputError(f"--controls true: expected a run that can be controlled, found {reasons}; leave it out")
@@ -113,7 +115,8 @@ def _pixels(cli: EncodingCLI) -> list[str] | str:
     if reader is not None and all(isinstance(part, PixelEncoder) for part in reader.parts().values()):
         return "they are the run's own features"
     backbone = [] if cli.model.backbone is None else ["--model.backbone=null", "--model.finetuning=null"]
-    return [*backbone, "--data.random_control=false", f"--data.encoder={class_path(PixelEncoder)}"]
+    encoder = ["--data.random_control=false", f"--data.encoder={class_path(PixelEncoder)}"]
+    return [*backbone, *encoder, *_before(cli, None)]
 
 
 def _random_weights(cli: EncodingCLI) -> list[str] | str:
@@ -124,7 +127,31 @@ def _random_weights(cli: EncodingCLI) -> list[str] | str:
     frozen = cli.datamodule.encoder is not None
     part = config["data"]["encoder"] if frozen else config["model"]["init_args"]["backbone"]
     wrapped = json.dumps({"class_path": class_path(RandomWeights), "init_args": {"encoder": part}})
-    return ["--data.random_control=false", f"--data.encoder={wrapped}" if frozen else f"--model.backbone={wrapped}"]
+    encoder = f"--data.encoder={wrapped}" if frozen else f"--model.backbone={wrapped}"
+    context = cli.datamodule.beside
+    layer = None if context is None else context.layer
+    if layer is not None and cli.config.data.random_control:  # which serves each layer twice, with a prefix
+        layer = layer.partition(":")[2]
+    return ["--data.random_control=false", encoder, *_before(cli, layer)]
+
+
+def _before(cli: EncodingCLI, layer: str | None) -> list[str]:
+    """Flags that give the stimuli before another layer of an encoder's, where the run names one; None is the last."""
+    context = cli.datamodule.beside
+    if context is None or context.layer in (None, layer):
+        return []
+    return [f"--data.beside.layer={'null' if layer is None else layer}"]
+
+
+def _alone(cli: EncodingCLI) -> list[str] | str:
+    model, served = cli.model, list(cli.datamodule.feature_shapes or {})
+    image = [layer for layer in served if not layer.startswith(BESIDE)]
+    for name, member in model.given.items() if isinstance(model, StackedModule) else ():
+        try:
+            member.chosen(image, name)
+        except InputError:
+            return f"the stack's member {name} reads inputs beside the image, by {', '.join(member.layers)}"
+    return ["--data.beside=null"]
 
 
 def _reader(cli: EncodingCLI) -> Encoder | None:

@@ -42,12 +42,18 @@ class PredictionWriter(Callback):
     Where responses have an offset that float32 cannot hold beside their spread, `SPLIT_centred.npy` holds the
     predictions without it. Of a model with inputs beside the image, `image_alone/predictions/` hold likewise what it
     predicts with their training mean in their place.
+
+    Args:
+        image_alone: Write these too, where there are any.
     """
+
+    def __init__(self, image_alone: bool = True) -> None:
+        self.image_alone = image_alone
 
     def on_test_start(self, trainer: Trainer, pl_module: LightningModule) -> None:
         data = EncodingDataModule.of(trainer)
         self.tables = list(self._tables(data, "prediction", folder_of(trainer) / FOLDER))
-        if data.facts.beside:
+        if data.facts.beside and self.image_alone:
             self.tables += self._tables(data, IMAGE_ALONE, folder_of(trainer) / IMAGE_ALONE / FOLDER)
         if trainer.is_global_zero:
             for table in self.tables:

@@ -30,6 +30,7 @@ from ..evaluation import SplitPredictions
 from ..evaluation.scores import TargetScores, mean_known, target_scores
 from ..models import EncodingModule
 from ..names import TEST, VALIDATION
+from ..results.prediction_files import FOLDER
 from ..run.cli import EncodingCLI
 from ..run.folder import RunLogger
 from ..run.predictions import PredictionWriter
@@ -75,7 +76,7 @@ class TrialCLI(EncodingCLI):
         self.checkpoint = None
         self.save_config_callback = None
         self.run_logger = RunLogger(self.trials_name, self.number, self.config.runs)
-        return [PredictionWriter(), *self.own_callbacks]
+        return [PredictionWriter(image_alone=False), *self.own_callbacks]
 
     def instantiate_classes(self) -> None:
         key = repr(self.config.data)
@@ -231,7 +232,7 @@ class Trials:
             attributes = {TEST_SCORE: done.correlation(TEST), SECONDS: round(seconds, 3)}
             for hook in self.hooks:
                 attributes |= hook(done)
-            shutil.rmtree(folder / "predictions")
+            shutil.rmtree(folder / FOLDER)
             return TrialOutcome(value, attributes)
         finally:
             with suppress(OSError):  # what ended the trial is what is told

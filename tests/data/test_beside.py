@@ -126,21 +126,52 @@ def test_a_reduction_comes_first(root: Path, tmp_path: Path) -> None:
     np.testing.assert_allclose(np.abs(found), np.abs(expected), atol=5e-3 * expected.std())
 
 
+def test_the_layer_of_the_stimuli_before_is_an_images_last() -> None:
+    """Of the first of several encoders; not the spread over a clip's frames, and of two prefixes the first."""
+    layers: dict[tuple[str, ...], str] = {
+        ("early", "late"): "late",
+        ("early", "early (spread)", "late", "late (spread)"): "late",
+        ("one:early", "one:late", "two:late"): "one:late",
+        ("one:late", "one:late (spread)", "two:late", "two:late (spread)"): "one:late",
+    }
+    for served_layers, expected in layers.items():
+        assert TrialContext().source_layer(dict.fromkeys(served_layers, (2,))) == expected
+
+
+def test_components_of_the_stimuli_before_keep_their_variances(root: Path, tmp_path: Path) -> None:
+    """Without a reduction too, of a stack's members too, and within folds; the image's features have their own."""
+    data = data_of(root, tmp_path, TrialContext(previous=3, components=5))
+    member = data.part(list(data.facts.feature_scale or {}), np.zeros(0, dtype=np.int64), seed=0)
+    for facts in (data.facts, member.facts):
+        assert facts.feature_scale is not None
+        before = served(data, "beside:previous")[data.positions("train")]
+        scale = facts.feature_scale["beside:previous"].numpy()
+        np.testing.assert_allclose(scale, np.sqrt(before.var(axis=0).mean()), rtol=1e-5)
+        image = served(data, "pixels")[data.positions("train")]
+        np.testing.assert_allclose(facts.feature_scale["pixels"].numpy(), image.std(axis=0), rtol=1e-5)
+        assert facts.standardized
+        assert not facts.standardized_in_folds
+    assert before.var(axis=0).max() > 1.5 * before.var(axis=0).min()
+    assert data_of(root, tmp_path, TrialContext(previous=0)).facts.standardized_in_folds
+
+
 def test_what_came_before_is_never_all_in_memory() -> None:
     """30,000 trials with 32 stimuli before them, each of 64 numbers, would be 245 MB."""
     images, trials, count, width = 10_000, 30_000, 32, 64
     rng = np.random.default_rng(0)
     features = rng.standard_normal((images, width)).astype(np.float32)
-    previous = rng.integers(-1, images, (trials, count)).astype(np.int32)
+    shown, starts = rng.integers(-1, images, trials), np.arange(trials) // 700 * 700
     table = np.arange(trials).reshape(images, 3)
-    rows = PreviousStimuli(features, table, previous, together=False)
+    rows = PreviousStimuli(features, table, shown, starts, count, together=False)
     held = sum(each.nbytes for each in vars(rows).values() if isinstance(each, torch.Tensor | np.ndarray))
-    assert held < 8e6
+    assert held < 4e6
     chosen = rng.permutation(images)[:64]
     out = torch.empty(64, *rows.shape)
     rows.gather(chosen, out)
     for place, row in enumerate(chosen[:5]):
-        expected = np.mean(
-            [np.where((previous[t] >= 0)[:, None], features[previous[t]], 0) for t in table[row]], axis=0
-        )
+        expected = np.zeros((count, width))
+        for trial in table[row]:
+            for back in range(1, min(count, trial - starts[trial]) + 1):
+                if shown[trial - back] >= 0:
+                    expected[back - 1] += features[shown[trial - back]] / 3
         np.testing.assert_allclose(out[place].numpy(), expected.ravel(), rtol=1e-5, atol=1e-6)

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 from calcarine.commands.main import main
 from finished_runs import write_data, write_run
 
@@ -32,6 +33,12 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     layers = {"model": {"class_path": "calcarine.models.RidgeModule", "init_args": {"penalties": [1, 2]}}}
     write_run(root / "one/version_0", root / "data", {"test": (test, first[test])})
     write_run(root / "two/version_0", root / "data", {"test": (test, second[test])}, layers)
+    context = {"class_path": "calcarine.data.TrialContext", "init_args": {"previous": 4}}
+    for name in ("told", "told_too"):
+        write_run(root / name / "version_0", root / "data", {"test": (test, second[test])})
+        config = yaml.safe_load((root / name / "version_0/config.yaml").read_text())
+        config["data"]["beside"] = context
+        (root / name / "version_0/config.yaml").write_text(yaml.safe_dump(config))
     write_run(root / "three/version_0", root / "data", {"test": (range(70), predict(responses, 1, 3)[:70])})
     write_run(root / "four/version_0", root / "data", {"test": (range(30), predict(responses, 1, 4)[:30])})
     few = range(FIRST_TEST, FIRST_TEST + 15)
@@ -42,6 +49,22 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def compare(place: Path, out: Path, *names: str) -> list[str]:
     return ["compare", *(str(place / name / "version_0") for name in names), "--out", str(out)]
+
+
+def test_inputs_beside_the_image_of_one_run_alone_are_said(
+    place: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """On the terminal and on the page, whichever has them, and of an ensemble with such a member."""
+    assert main(["ensemble", str(place / "told/version_0"), str(place / "one/version_0"), "--runs", str(tmp_path)]) == 0
+    mean = tmp_path / "ensemble/version_0"
+    capsys.readouterr()
+    line = "has inputs beside the image (--data.beside), one/version_0 sees the image alone"
+    for given in ([place / "one/version_0", place / "told/version_0"], [mean, place / "one/version_0"]):
+        assert main(["compare", *map(str, given), "--out", str(tmp_path / "out")]) == 0
+        assert capsys.readouterr().out.count(line) == 1
+        assert line in (tmp_path / "out/report.html").read_text()
+    assert main(compare(place, tmp_path / "out", "told", "told_too")) == 0
+    assert "inputs beside the image" not in capsys.readouterr().out
 
 
 def test_a_planted_difference_is_found_where_it_is(place: Path, tmp_path: Path, capsys) -> None:

@@ -145,8 +145,8 @@ def test_several_subjects_go_on_where_they_were_and_controls_have_none() -> None
             ours, theirs = (np.load(each / folder / subject / "test.npy") for each in (run, halves))
             np.testing.assert_array_equal(ours, theirs)
     controls = pd.read_csv(halves / "controls.csv").query("roi == 'all' and hemisphere == 'both'")
-    assert set(controls.control) == {"shuffled", "pixels", "image_alone"}
-    assert (controls[controls.control == "image_alone"].difference > 0.1).all()
+    assert set(controls.control) == {"shuffled", "pixels", "trained_alone"}
+    assert (controls[controls.control == "trained_alone"].difference > 0.1).all()
 
 
 @pytest.mark.slow

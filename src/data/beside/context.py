@@ -8,19 +8,22 @@ from typing import TYPE_CHECKING, Literal
 
 from ...arguments import KeepsArguments
 from ...errors import InputError
-from ...names import BESIDE
+from ...names import BESIDE, PREVIOUS
 from ...trial_order import TIME
 
 if TYPE_CHECKING:  # torch is imported where it is used, because `calcarine.data` must be light to import
     from ...batch import FeatureShapes
     from ..sources.base import Source
 
-PREVIOUS, TIMES, BEHAVIOUR = f"{BESIDE}previous", f"{BESIDE}time", f"{BESIDE}behaviour"
-"""Layers: features of the stimuli before, the time of the trial, and what the subject did in it."""
+TIMES, BEHAVIOUR = f"{BESIDE}time", f"{BESIDE}behaviour"
+"""Layers beside PREVIOUS: the time of the trial, and what the subject did in it."""
 
 FLAG = "--data.beside"
 
-VERSION = 1
+MOST_PREVIOUS = 1000
+"""No session in a scanner has more trials; the inputs of a model are as many times the components."""
+
+VERSION = 2
 """To be raised when the numbers change: a resumed run must have the same."""
 
 
@@ -35,10 +38,11 @@ class TrialContext(KeepsArguments):
     of says how well this experiment is predicted, not how well images are; so the report gives it without them too.
 
     Args:
-        previous: How many stimuli before a trial are remembered, within its session and run; 0 for none.
+        previous: How many stimuli before a trial are remembered, within its session and run; 0 for none. Fewer than
+            the longest of these has trials.
         components: Principal components of each of them, fitted on the training split.
         layer: Of the encoder, whose features they have; the last one where not given, of several encoders of the
-            first.
+            first, and no layer of a spread over frames.
         combine: Give them one after another, each with weights of its own, or their mean.
         time: Give the trial's session, run and place in the session, and how often its image had been shown before.
         behaviour: Give all that the source tells of the subject's behaviour, or these columns of it.
@@ -56,6 +60,8 @@ class TrialContext(KeepsArguments):
         for name, value, least in (("previous", previous, 0), ("components", components, 1)):
             if value < least:
                 raise InputError(f"{FLAG}.{name} {value}: expected {least} or more")
+        if previous > MOST_PREVIOUS:
+            raise InputError(f"{FLAG}.previous {previous}: expected at most {MOST_PREVIOUS:,}; ask for fewer")
         if not (previous or time or behaviour):
             raise InputError(
                 f"{FLAG}: expected something beside the image, found previous 0, time false and behaviour false; leave "
@@ -98,8 +104,12 @@ class TrialContext(KeepsArguments):
             InputError: There is no such layer.
         """
         if self.layer is None:
-            first, colon, _ = next(iter(shapes)).partition(":")
-            return [layer for layer in shapes if layer.startswith(first + colon)][-1] if colon else list(shapes)[-1]
+            from ...encoders.intake import spread_of
+
+            spreads = [spread_of(layer) for layer in shapes]
+            own = [layer for layer in shapes if layer not in spreads]
+            first, colon, _ = own[0].partition(":")
+            return [layer for layer in own if not colon or layer.startswith(first + colon)][-1]
         if self.layer not in shapes:
             raise InputError(
                 f"{FLAG}.layer {self.layer}: expected a layer that --data.encoder serves, found {', '.join(shapes)}; "
@@ -132,4 +142,4 @@ class TrialContext(KeepsArguments):
 
     def identity(self) -> list[object]:
         """What determines the numbers beside the trials and the features, as plain JSON types."""
-        return [VERSION, self.previous, self.components, self.layer, self.combine]
+        return [VERSION, self.previous, self.components, self.layer, self.combine, self.time]

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from ...trial_order import stimuli_before
 from ..loader import Rows
 
 
@@ -17,18 +18,27 @@ class PreviousStimuli(Rows):
         features: Of each position's stimulus, float32 (n_positions, width), 0 for what stands where nothing came
             before.
         trials: As in BesideTables.
-        previous: See there.
+        shown: See there.
+        starts: See there.
+        count: How many stimuli before a trial are remembered.
         together: Give their mean, rather than one after another.
     """
 
-    def __init__(self, features: np.ndarray, trials: np.ndarray, previous: np.ndarray, together: bool) -> None:
-        nothing = np.zeros((1, features.shape[1]), dtype=np.float32)  # found at −1, as are no trial and no stimulus
+    def __init__(
+        self,
+        features: np.ndarray,
+        trials: np.ndarray,
+        shown: np.ndarray,
+        starts: np.ndarray,
+        count: int,
+        together: bool,
+    ) -> None:
+        nothing = np.zeros((1, features.shape[1]), dtype=np.float32)  # found at −1, as is no stimulus
         super().__init__([np.concatenate([features, nothing])])
         self.features = self.arrays[0]
-        self.trials = trials
-        self.previous = torch.from_numpy(np.pad(previous, ((0, 1), (0, 0)), constant_values=-1))
+        self.trials, self.shown, self.starts, self.count = trials, shown, starts, count
         self.together = together
-        self.shape = (features.shape[1] * (1 if together else previous.shape[1]),)
+        self.shape = (features.shape[1] * (1 if together else count),)
         self.mean = torch.zeros(self.shape)
         """What stands for a stimulus of which no trial is known."""
 
@@ -36,13 +46,12 @@ class PreviousStimuli(Rows):
         return len(self.trials)
 
     def gather(self, rows: np.ndarray, out: Tensor) -> None:
-        own = torch.from_numpy(self.trials[rows])  # (n, repetitions)
-        total = torch.zeros(len(rows), self.previous.shape[1], self.features.shape[1])
-        for trial in own.T:
-            before = self.previous[trial]  # (n, count)
-            total += self.features[before.long()]
+        own = self.trials[rows]  # (n, repetitions)
+        total = torch.zeros(len(rows), self.count, self.features.shape[1])
+        for trials in own.T:
+            total += self.features[torch.from_numpy(stimuli_before(trials, self.shown, self.starts, self.count))]
         if self.together:
             total = total.mean(1, keepdim=True)
-        counts = (own >= 0).sum(1)
+        counts = torch.from_numpy((own >= 0).sum(axis=1))
         mean = total.flatten(1) / counts.clamp(min=1)[:, None]
         out.copy_(torch.where(counts[:, None] > 0, mean, self.mean))

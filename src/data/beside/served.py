@@ -8,14 +8,14 @@ import numpy as np
 import torch
 
 from ...errors import InputError
-from ...names import TRAIN
+from ...names import PREVIOUS, TRAIN
 from ..features.principal_components import PrincipalComponents
 from ..features.reduced_rows import reduce_rows
 from ..features.share import ALONE, Share
 from ..loader import Rows
 from ..statistics import in_chunks, mean_and_scale
 from ..stimulus_table import StimulusTable
-from .context import FLAG, PREVIOUS, TrialContext
+from .context import FLAG, TrialContext
 from .previous import PreviousStimuli
 from .tables import BesideTables
 
@@ -63,7 +63,9 @@ def serve(
         training = table.positions(TRAIN)
         reduced, _ = reduce_rows(own, PrincipalComponents(kept), training, None, identity, folder, share)
         features = reduced[layer].arrays[0].numpy()
-        rows = PreviousStimuli(features, tables.trials, tables.previous, context.combine == "mean")
+        rows = PreviousStimuli(
+            features, tables.trials, tables.shown, tables.starts, context.previous, context.combine == "mean"
+        )
 
         def gathered(positions: np.ndarray) -> np.ndarray:
             out = torch.empty(len(positions), *rows.shape)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ...errors import InputError
-from ...trial_order import TrialOrder
+from ...trial_order import TrialOrder, comes_again
 from ..trials.columns import numeric_columns
 from .folder_tables import read_columns, read_rows
 
@@ -59,14 +59,15 @@ def read_order(path: Path, names: Sequence[str], kept: np.ndarray) -> TrialOrder
                 f"mean {near!r}?"
             )
     shown = place[[numbers[stimulus] for stimulus in table.stimulus]]
-    return TrialOrder(shown, shown, table.session, table.run, table.behaviour)
+    return TrialOrder(shown, shown, table.session, table.run, behaviour=table.behaviour)
 
 
 def read_trials(path: Path) -> FolderTrials:
     """Read `trials.csv`: stimulus, and beside it session, run, and columns of behaviour, as far as they are known.
 
     Raises:
-        InputError: It is no table, has no rows, a session or run is no whole number, or sessions are mixed.
+        InputError: It is no table, has no rows, a session or run is no whole number, or sessions or the runs of
+            one are mixed.
     """
     header = read_columns(path)
     told = [name for name in _TOLD if name in header or name == _TOLD[0]]
@@ -78,15 +79,18 @@ def read_trials(path: Path) -> FolderTrials:
     texts = {name: [values[place] for _, values in rows] for place, name in enumerate(columns)}
     numbers = {name: _whole(path, name, texts[name], lines) for name in told[1:]}
     session = numbers.get("session", np.ones(len(rows), dtype=np.int64))
-    starts = np.flatnonzero(np.diff(session, prepend=session[0] - 1))
-    if len(np.unique(session[starts])) < len(starts):
-        again = next(start for start in starts if session[start] in session[:start])
+    run = numbers.get("run")
+    again = comes_again(session)
+    found = "" if again is None else f"session after session, found session {session[again]}"
+    if again is None and run is not None:
+        again = comes_again(session, run)
+        found = "" if again is None else f"run after run, found run {run[again]} of session {session[again]}"
+    if again is not None:
         raise InputError(
-            f"{path}, line {lines[again]}: expected rows in the order of presentation, session after session, found "
-            f"session {session[again]} again; sort them"
+            f"{path}, line {lines[again]}: expected rows in the order of presentation, {found} again; sort them"
         )
     behaviour = numeric_columns({name: texts[name] for name in columns if name not in _TOLD})
-    return FolderTrials(texts["stimulus"], lines, session, numbers.get("run"), behaviour)
+    return FolderTrials(texts["stimulus"], lines, session, run, behaviour)
 
 
 def _whole(path: Path, name: str, texts: Sequence[str], lines: np.ndarray) -> np.ndarray:

@@ -78,7 +78,7 @@ class BandedRidgeModule(WholeRowsModule):
         shares, band = self.shares.to(self.device), self.band.to(self.device)
         place = place_in(head)
         fit = fit_banded(
-            features, responses, band, shares, fold, self.penalties, groups, self.facts.standardized, place
+            features, responses, band, shares, fold, self.penalties, groups, self.facts.standardized_in_folds, place
         )
         write_linear(head, fit)
         return findings_of(fit, list(self.bands))

@@ -55,4 +55,4 @@ class ElasticNetModule(WholeRowsModule):
         self.regression.check(folds, selection == "target", self.head.num_features)
 
     def fit(self, rows: WholeRows, head: Head, groups: Tensor | None) -> Findings:
-        return write_linear(head, self.regression.fit(*rows.training(), groups, self.facts.standardized))
+        return write_linear(head, self.regression.fit(*rows.training(), groups, self.facts.standardized_in_folds))

@@ -94,7 +94,7 @@ class LayerSelectionModule(WholeRowsModule):
             groups,
             self.pairs,
             head.weight,
-            self.facts.standardized,
+            self.facts.standardized_in_folds,
         )
         head.bias.copy_(choice.fit.bias)
         return self._found(choice.fit, choice.r2, choice.layer)
@@ -103,7 +103,14 @@ class LayerSelectionModule(WholeRowsModule):
         features, responses, fold = rows.training()
         assert fold is not None
         stack = stack_layers(
-            features, self.widths, responses, self.regression, fold, groups, head.weight, self.facts.standardized
+            features,
+            self.widths,
+            responses,
+            self.regression,
+            fold,
+            groups,
+            head.weight,
+            self.facts.standardized_in_folds,
         )
         head.bias.copy_(stack.fit.bias)
         share = stack.share.float().cpu().numpy()

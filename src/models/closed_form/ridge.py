@@ -73,7 +73,7 @@ class RidgeModule(ClosedFormModule[SummedRows | WholeRows]):
         assert self.standardize_features is not None
         if isinstance(rows, WholeRows):
             rows.mean, rows.scale = map(_in_a_row, self.standardize_features.statistics())
-        fit = rows.fit(self.penalties, groups, self.facts.standardized, self.coarse, place_in(head))
+        fit = rows.fit(self.penalties, groups, self.facts.standardized_in_folds, self.coarse, place_in(head))
         return write_linear(head, fit)
 
 

@@ -46,6 +46,6 @@ class SimilarityModule(WholeRowsModule):
         assert isinstance(head, SimilarityHead)
         features, responses, fold = rows.training()
         assert fold is not None
-        error, null_error = similarity_errors(features, head.widths, responses, fold, self.facts.standardized)
+        error, null_error = similarity_errors(features, head.widths, responses, fold, self.facts.standardized_in_folds)
         head.write(features, responses)
         return Findings(cv_r2=(1 - error / null_error).float().cpu().numpy())

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from ...batch import Features, FeatureShapes
 from ...errors import InputError
+from ...names import BESIDE
 from .base import Head
 from .chunks import in_chunks
 
@@ -31,11 +32,12 @@ class SpatialReadout(Head):
 
     def __init__(self, feature_shapes: FeatureShapes, num_targets: int, looks: int = 1) -> None:
         super().__init__(feature_shapes, num_targets)
-        if not all(len(shape) == 3 for shape in feature_shapes.values()):
+        no_maps = [layer for layer, shape in feature_shapes.items() if len(shape) != 3]
+        if no_maps:
             found = ", ".join(f"{layer} {shape}" for layer, shape in feature_shapes.items())
             raise InputError(
                 f"--model.head: {type(self).__name__} needs maps (channels, rows, columns) in every layer, found "
-                f"{found}; leave out --data.reduction, or choose other layers"
+                f"{found}; {_remedy(no_maps)}"
             )
         seen = looks * sum(shape[0] for shape in feature_shapes.values())
         self.weight = nn.Parameter(torch.zeros(num_targets, seen))
@@ -45,6 +47,12 @@ class SpatialReadout(Head):
     @abstractmethod
     def places(self, batch: int) -> Tensor:
         """Where each target looks, (num_targets, *place), for a batch of so many stimuli."""
+
+
+def _remedy(no_maps: Sequence[str]) -> str:
+    if all(layer.startswith(BESIDE) for layer in no_maps):
+        return "make it the --model.head.image of a BesideHead, which reads what is beside the image apart"
+    return "leave out --data.reduction, or choose other layers"
 
 
 class ChunkedReadout(SpatialReadout):

@@ -8,6 +8,7 @@ from torch import Tensor
 from ...batch import Facts, Features, FeatureShapes
 from ...encoders.checkpoint import misfit
 from ...errors import InputError
+from ...names import BESIDE
 from ...tensor_file import read_tensors
 from ..saved import FORMAT, PART
 from ..standardize import FeatureStandardizer
@@ -29,7 +30,7 @@ class TrainedTrunk:
 
     Raises:
         InputError: The file is no checkpoint of a run with a trunk, its features were others, or they were fitted to
-            that run's own stimuli, so that no other run has them.
+            that run's own stimuli or trials, so that no other run has them.
     """
 
     def __init__(self, path: Path, feature_shapes: FeatureShapes) -> None:
@@ -53,6 +54,12 @@ class TrainedTrunk:
             raise InputError(
                 f"{self.flag}: expected a trunk on features that every run has, found one on features fitted to that "
                 "run's own images (--data.reduction, or an encoder that learns); train it on plain features"
+            )
+        if intake.get("beside"):
+            inputs = ", ".join(layer.removeprefix(BESIDE) for layer in intake["beside"])
+            raise InputError(
+                f"{self.flag}: expected a trunk on features of the image, found one that reads what that run's data "
+                f"had beside it ({inputs}), whose components and scales are its own; train it without --data.beside"
             )
         self.standardize: FeatureStandardizer | None = None
         statistics = _below(_STATISTICS, state)

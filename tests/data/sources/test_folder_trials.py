@@ -40,7 +40,8 @@ def test_images_alone_tell_an_order(root: Path) -> None:
     (recording,) = source.read()
     assert recording.order is not None
     assert recording.order().run is None
-    np.testing.assert_array_equal(recording.order().previous(1), [[-1], [2]])
+    np.testing.assert_array_equal(recording.order().shown, [2, 0])
+    np.testing.assert_array_equal(recording.order().starts(), [0, 0])
 
 
 def test_images_that_a_split_drops_are_no_stimuli(root: Path) -> None:
@@ -75,6 +76,11 @@ def test_without_the_table_no_order_is_known(root: Path) -> None:
             ["image1.png,1", "image2.png,2", "image3.png,1"],
             "stimulus,session",
             "line 4: expected rows in the order of presentation, session after session, found session 1 again",
+        ),
+        (
+            ["image1.png,1,1", "image2.png,1,2", "image3.png,1,1"],
+            "stimulus,session,run",
+            "line 4: expected rows in the order of presentation, run after run, found run 1 of session 1 again",
         ),
         (["image1.png,1,2"], "stimulus,session", "line 2: expected 2 values, found more"),
     ],

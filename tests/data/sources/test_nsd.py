@@ -17,6 +17,7 @@ from calcarine.data.simulation.planted import Truth
 from calcarine.data.simulation.write import simulate
 from calcarine.errors import InputError
 from calcarine.recording import Recording
+from calcarine.trial_order import times_before
 from scipy.io import loadmat, savemat
 
 IMAGES, SESSIONS, TARGETS = 40, 8, 120
@@ -257,7 +258,14 @@ def test_without_a_record_of_behaviour_or_a_session_the_order_is_known_all_the_s
     assert found.order is not None
     assert found.order().behaviour == {}
     assert np.unique(found.order().session).tolist() == [1, 4]
-    assert (found.order().previous(1)[:, 0] < 0).sum() >= 2
+    assert len(np.unique(found.order().starts())) == 2
+    every = read(tree, tmp_path / "whole", subject=2)
+    assert every.order is not None
+    whole = every.order()
+    chosen = np.isin(whole.session, [1, 4])
+    repetition, among_all = found.order().time()[:, 3], whole.time()[chosen, 3]
+    np.testing.assert_array_equal(repetition, among_all)  # sessions between count, though they are not read
+    assert (repetition > times_before(found.order().shown)).any()
 
 
 @pytest.mark.slow

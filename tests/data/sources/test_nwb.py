@@ -119,6 +119,30 @@ def test_it_counts_spikes_after_each_onset_and_averages_by_image(made, flags):
     assert {roi.name: roi.targets.tolist() for roi in found.rois} == {"IT": [1, 2, 4], "V4": [0, 3, 5]}
 
 
+def test_the_order_of_trials_is_that_of_their_onsets(made, tmp_path):
+    """Also of rows that were written in another; what shows nothing is left out."""
+    path, truth = made
+    something = truth["shown"] != BLANK
+    mixed = tmp_path / "mixed.nwb"
+    mixed.write_bytes(path.read_bytes())
+    with h5py.File(mixed, "r+") as file:
+        rows = np.random.default_rng(0).permutation(len(something))
+        for name in ("start_time", "stop_time", "image_index"):
+            column = file[f"intervals/trials/{name}"]
+            column[:] = column[:][rows]  # type: ignore[index]
+    for place in (path, mixed):
+        found = read(place, presentations="trials", stimulus="image_index")
+        assert found.order is not None
+        order = found.order()
+        assert np.array_equal(order.shown, truth["shown"][something])
+        assert np.array_equal(order.stimulus, order.shown)
+        assert np.array_equal(order.starts(), np.zeros(something.sum()))
+        assert order.run is None
+        assert found.trials is not None
+        assert np.array_equal(found.trials.stimulus, order.stimulus)
+    assert Nwb(path, presentations="shown").trial_columns() == []
+
+
 def test_the_window_is_the_users_and_half_open(made, tmp_path):
     path, truth = made
     found, counts = read(path, window=[0.25, 0.4]), counted(path, truth, 0.25, 0.4)

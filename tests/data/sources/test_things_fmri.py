@@ -185,6 +185,24 @@ def test_tables_are_joined_by_ids_and_not_by_order(tree, tmp_path):
     assert np.array_equal(one.responses.gather(rows), other.responses.gather(rows)[:, order])
 
 
+def test_the_order_of_trials_is_that_of_their_ids_in_sessions_and_runs(tree, tmp_path):
+    root = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("sub-02*"))
+    told = rows_of(file(tree, "StimulusMetadata.csv"))
+    trials = sorted(told, key=lambda row: (int(row["session"]), int(row["trial_id"])))
+    shuffled(file(root, "StimulusMetadata.csv"), 1)
+    found = read(root, tmp_path / "cache")
+    assert found.order is not None
+    order = found.order()
+    assert [found.stimuli.names[row] for row in order.stimulus] == [trial["stimulus"] for trial in trials]
+    assert np.array_equal(order.shown, order.stimulus)  # no image trains and tests
+    assert order.session.tolist() == [int(trial["session"]) for trial in trials]
+    assert order.run is not None
+    assert order.run.tolist() == [int(trial["run"]) for trial in trials]
+    runs = {(trial["session"], trial["run"]) for trial in trials}
+    assert len(np.unique(order.starts())) == len(runs) > 12
+    assert ThingsFmri(root).trial_columns() == []
+
+
 def test_what_is_prepared_is_not_read_again(tree, tmp_path):
     root = shutil.copytree(tree, tmp_path / "tree", ignore=shutil.ignore_patterns("sub-02*"))
     rows, before = np.arange(IMAGES + TESTS), file(root).stat()

@@ -37,6 +37,13 @@ def test_maps_and_vectors_are_read_apart_and_added():
     assert not BesideHead(MAPS | BESIDE, 5, beside=MlpHead).independent_targets
 
 
+def test_a_head_of_maps_says_how_it_reads_them() -> None:
+    with pytest.raises(InputError, match=r"\(6,\), .*; make it the --model.head.image of a BesideHead"):
+        FactorizedReadout(MAPS | BESIDE, 5)
+    with pytest.raises(InputError, match=r"; leave out --data\.reduction"):
+        FactorizedReadout({"early": (40,)} | BESIDE, 5)
+
+
 def test_without_inputs_beside_the_image_it_is_the_image_s_head():
     head = with_weights(BesideHead(MAPS, 5, image=FactorizedReadout))
     features = some_features(MAPS)

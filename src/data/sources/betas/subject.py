@@ -212,7 +212,7 @@ class BetasSubject:
         behaviour = {
             name: np.concatenate([own.behaviour[name] for own in self.trials.values()]) for name in self.trial_columns
         }
-        return TrialOrder(trials.stimulus, shown, trials.session, trials.run, behaviour)
+        return TrialOrder(trials.stimulus, shown, trials.session, trials.run, behaviour=behaviour)
 
     def told(self, counts: np.ndarray, whole: bool) -> list[Told]:
         """Ceilings of files. One whose name holds a number of repeats is of images that were shown so often.

@@ -44,6 +44,6 @@ def read_behaviour(tree: NsdTree) -> Behaviour | None:
     run = columns.get("RUN")
     return Behaviour(
         len(table),
-        None if run is None or np.isnan(run).any() else run.astype(np.int64),
+        None if run is None or not np.isfinite(run).all() else run.astype(np.int64),
         {name: values for name, values in columns.items() if name not in _NO_BEHAVIOUR},
     )

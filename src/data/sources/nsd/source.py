@@ -10,7 +10,7 @@ import numpy as np
 from ....errors import InputError
 from ....names import TEST, UNASSIGNED
 from ....recording import Recording, Responses, Trials
-from ....trial_order import TrialOrder, first_that_shows
+from ....trial_order import TrialOrder, first_that_shows, times_before
 from ...hdf5_images import Brick, BrickImages
 from ...noise_ceiling import ceiling_of_snr
 from ...stimulus_views import StimulusView
@@ -201,15 +201,16 @@ class NsdSubject:
             images: Image of each row, int64 (n_stimuli,).
         """
         shown, record = first_that_shows(self.design.image[planned], images), read_behaviour(self.tree)
+        seen = times_before(self.design.image)[planned]  # in sessions that are not read too
         if record is None:
-            return TrialOrder(stimulus, shown, session)
+            return TrialOrder(stimulus, shown, session, seen=seen)
         there = planned < record.trials
         if not there.all():
             log.info("%s: no behaviour is recorded of %d trials", self.tree.name, (~there).sum())
         place = np.where(there, planned, 0)
         behaviour = {name: np.where(there, values[place], np.nan) for name, values in record.columns.items()}
         run = record.run[place] if record.run is not None and there.all() else None
-        return TrialOrder(stimulus, shown, session, run, behaviour)
+        return TrialOrder(stimulus, shown, session, run, seen, behaviour)
 
     def _stimuli(self, image: np.ndarray, trial: np.ndarray, averaged: np.ndarray) -> StimulusView:
         """The image of each row, which may show one several times."""
