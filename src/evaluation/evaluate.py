@@ -11,6 +11,7 @@ import numpy as np
 from ..findings import Attention, Findings
 from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
+from ..seen_before import SeenBefore
 from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
 from .beside import BESIDE, Beside, beside_rows, beside_table, summary_of
@@ -51,6 +52,7 @@ def evaluate_run(
     attention: Attention | None = None,
     beside: Beside | None = None,
     curve: LearningCurve | None = None,
+    seen_before: Sequence[SeenBefore] = (),
 ) -> Summary:
     """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
 
@@ -78,6 +80,7 @@ def evaluate_run(
         beside: What the model has beside the image, and predicts without it; `beside.csv` says what it adds. None of
             one that has nothing.
         curve: What the same model predicts after training on fewer stimuli; `learning_curve.csv` holds the scores.
+        seen_before: Held-out stimuli that the model's trained trunk has seen.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -86,6 +89,7 @@ def evaluate_run(
     chosen = next((split for split in (TEST, VALIDATION) if split in names), names[-1])
     shown = [part for part in splits if part.split == chosen]
     rows, tables, warnings = _scored(splits)
+    warnings = [*(each.sentence() for each in seen_before), *warnings]
     write_rows(folder / "scores.csv", rows)
     of_targets = [scores for _, _, scores in tables]
     benchmarks = benchmark_rows(list(zip(splits, of_targets, strict=True)), min_ceiling)
@@ -147,6 +151,7 @@ def evaluate_run(
         controls=told(verdicts),
         curve=told_curve(means),
         beside="" if adds is None else adds.short(),
+        seen_before=sum(each.count for each in seen_before if each.split == chosen),
     )
     write_report(
         folder / "report.html",
