@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from .names import PREVIOUS
+from .names import PREVIOUS, TEST, VALIDATION
 
 Features = dict[str, Tensor]
 """Features of one batch by layer, each (batch, *shape)."""
@@ -96,6 +96,27 @@ DIGITS = 16
 """Of a content hash, that tell one stimulus from another."""
 
 
+@dataclass(frozen=True)
+class Seen:
+    """What weights have learnt from: the first DIGITS digits of stimuli's content hashes.
+
+    Args:
+        trained: Of stimuli that they were trained on.
+        selected: Of those that chose among them, as a validation split does, and did no more.
+    """
+
+    trained: frozenset[str] = frozenset()
+    selected: frozenset[str] = frozenset()
+
+    def __or__(self, other: "Seen") -> "Seen":
+        trained = self.trained | other.trained
+        return Seen(trained, (self.selected | other.selected) - trained)
+
+    def of_split(self, split: str) -> frozenset[str]:
+        """What is not new in a held-out split: a validation split does again what it did, and is none the worse."""
+        return self.trained if split == VALIDATION else self.trained | self.selected
+
+
 @dataclass(frozen=True, kw_only=True)
 class Facts:
     """What a model learns of the data before the first batch; every statistic is the training split's alone.
@@ -123,7 +144,9 @@ class Facts:
         repeated: Of recordings whose training stimuli show some image several times: the image of each, numbered from 0
             in order of first appearance, int64 (n,), by subject.
         evaluated: The held-out splits, in the order of the test's loaders.
-        seen: First DIGITS digits of the content hashes of all stimuli that it is trained or selected on, sorted.
+        seen: First DIGITS digits of the content hashes of all stimuli that it is trained or selected on, sorted; once a
+            model has taken the facts, also of those that a trunk which it begins from was.
+        selected: Those of `seen` that it is only selected on.
         seed: Of the split, and of the folds of a cross-validation.
         intake: From new stimuli to what batches hold of them; None where there is none.
         gaps: Responses to stimuli of the training and the validation split that are NaN although they were shown.
@@ -162,6 +185,7 @@ class Facts:
     repeated: dict[str, Tensor] = field(default_factory=dict)
     evaluated: list[str] = field(default_factory=list)
     seen: list[str] = field(default_factory=list)
+    selected: list[str] = field(default_factory=list)
     seed: int = 0
     intake: Intake | None = None
     gaps: int = 0
@@ -258,6 +282,12 @@ class Facts:
             response_share=None,
         )
 
+    def with_seen(self, before: Seen) -> "Facts":
+        """The facts of a model that begins from weights which others have trained."""
+        selected = frozenset(self.selected)
+        all_of_it = before | Seen(frozenset(self.seen) - selected, selected)
+        return replace(self, seen=sorted(all_of_it.of_split(TEST)), selected=sorted(all_of_it.selected))
+
     def to_plain(self) -> dict[str, Any]:
         """Fields by name in tensors and plain types, for a checkpoint; `intake` is its own."""
         elsewhere = ("intake", "response_basis")
@@ -285,6 +315,11 @@ class TakesFacts(Protocol):
 
     def take_facts(self, facts: Facts) -> None:
         """Take all of them, before the first batch."""
+        ...
+
+    @property
+    def seen_before(self) -> Seen:
+        """What the weights that it begins from have learnt from."""
         ...
 
 

@@ -21,12 +21,13 @@ from ..encoders.projection import Projection
 from ..errors import InputError
 from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
+from ..seen_before import SeenBefore
 from .beside.context import FLAG, TrialContext
 from .beside.served import check_previous, serve
 from .beside.tables import BesideTables, read_tables
 from .demand import DataDemand, check_cache, demand_of
 from .digests import digest_bytes
-from .facts import feature_statistics, gather_facts
+from .facts import feature_statistics, gather_facts, held_out_seen
 from .features.embeddings import IMAGES, EmbeddingCache
 from .features.extraction import Extraction
 from .features.fitted import TrainingImages, fit_encoder
@@ -165,6 +166,7 @@ class EncodingDataModule(LightningDataModule):
         self.fold = None if fold is None else Fold.read(fold)
         self.training_stimuli = training_stimuli
         self.recordings: Sequence[Recording] = ()
+        self._told: set[SeenBefore] = set()
         self.announce: Callable[[DataDemand, Facts], object] | None = None
         """Told, before the first image is read, what the data take and what is known of them."""
 
@@ -338,6 +340,10 @@ class EncodingDataModule(LightningDataModule):
         model = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(model, TakesFacts):
             model.check(facts)
+            for each in held_out_seen(table, model.seen_before):
+                if each not in self._told:  # the test asks again
+                    log.warning("%s", each.sentence())
+                self._told.add(each)
 
     def _fit_encoder(self, table: StimulusTable) -> dict[str, object] | None:
         """Have an encoder that learns learn from the training images; from then on it stays, and so its fingerprint."""

@@ -7,9 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ..batch import DIGITS, Facts
-from ..names import HEMISPHERES, PREVIOUS, TRAIN, VALIDATION
+from ..batch import DIGITS, Facts, Seen
+from ..names import FOLD, HEMISPHERES, PREVIOUS, TRAIN, VALIDATION
 from ..recording import Recording, stopping_groups
+from ..seen_before import SeenBefore
 from .loader import Rows
 from .statistics import in_chunks, mean_and_scale
 from .stimulus_table import StimulusTable
@@ -62,6 +63,7 @@ def gather_facts(
         batch_size: See there.
     """
     recordings, training = table.recordings, table.of_each_recording(TRAIN)
+    trained, selected = (_digests_of(table, split) for split in (TRAIN, VALIDATION))
     means, scales, groups, measured = [], [], [], []
     gaps = 0
     subjects: dict[str, slice] = {}
@@ -107,7 +109,8 @@ def gather_facts(
         },
         repeated=_repeated(table),
         evaluated=table.evaluated,
-        seen=_seen(table),
+        seen=sorted(trained | selected),
+        selected=sorted(selected - trained),
         seed=seed,
         gaps=gaps,
         measured=torch.from_numpy(np.concatenate(measured)),
@@ -116,6 +119,28 @@ def gather_facts(
         batch_size=batch_size,
         offset=None if table.offset is None else torch.from_numpy(table.offset),
     )
+
+
+def held_out_seen(table: StimulusTable, seen: Seen) -> list[SeenBefore]:
+    """Held-out stimuli that weights from elsewhere have seen, of each split and recording that has such.
+
+    A stack's folds are no such split: they are of its own training stimuli.
+
+    Args:
+        table: All stimuli.
+        seen: What the weights have learnt from.
+    """
+    if seen == Seen():
+        return []
+    digests, found = table.digests(), []
+    for split in (each for each in table.evaluated if each != FOLD):
+        known = seen.of_split(split)
+        for index, recording in enumerate(table.recordings):
+            own = table.positions_of(index, split).tolist()
+            count = sum(digests[position][:DIGITS] in known for position in own)
+            if count:
+                found.append(SeenBefore(recording.subject, split, count, len(own)))
+    return found
 
 
 def _counted(recording: Recording, stimuli: np.ndarray, gaps: np.ndarray) -> Iterator[np.ndarray]:
@@ -131,12 +156,10 @@ def _counted(recording: Recording, stimuli: np.ndarray, gaps: np.ndarray) -> Ite
         yield piece
 
 
-def _seen(table: StimulusTable) -> list[str]:
-    """What tells the stimuli of the training and the validation split from others."""
+def _digests_of(table: StimulusTable, split: str) -> set[str]:
+    """What tells the stimuli of a split from others."""
     digests = table.digests()
-    return sorted(
-        {digests[index][:DIGITS] for split in (TRAIN, VALIDATION) for index in table.positions(split).tolist()}
-    )
+    return {digests[index][:DIGITS] for index in table.positions(split).tolist()}
 
 
 def _repeated(table: StimulusTable) -> dict[str, Tensor]:

@@ -14,6 +14,7 @@ from .scores import ALL, BOTH, ScoreRow, groups_of
 from .summary import pooled_interval
 
 CONTROLS = "controls.csv"
+CONTROLS_FIGURE = "controls"
 
 
 @dataclass(frozen=True)

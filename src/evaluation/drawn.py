@@ -11,7 +11,7 @@ from ..findings import Findings
 from ..fsaverage import MESH_VERTICES
 from ..names import HEMISPHERES
 from ..recording import Recording
-from .controls import ControlRow, Verdict
+from .controls import CONTROLS_FIGURE, ControlRow, Verdict
 from .figures import controls, cortex, distribution, learning_curve, pairs, per_roi, training
 from .figures.drawing import save_figure
 from .figures.mesh import Mesh, coarsened, load_meshes
@@ -19,7 +19,7 @@ from .figures.residuals import residuals
 from .figures.surface import Values, brain_maps, flat_maps, top_of
 from .figures.training import History
 from .layers import is_pair, layer_depth
-from .learning_curve import CurveMean
+from .learning_curve import CURVE_FIGURE, CurveMean
 from .predicted import SplitPredictions
 from .report import ReportFigure
 from .scores import ScoreRow, TargetScores
@@ -60,7 +60,7 @@ def control_figures(
         "trained otherwise. Lines: 95 % interval over stimuli. Whether a difference is one is told by the "
         "intervals of paired differences, in the table below."
     )
-    path = save_figure(controls.picture(dots), folder / "controls.png")
+    path = save_figure(controls.picture(dots), folder / f"{CONTROLS_FIGURE}.png")
     return [ReportFigure("Beside its controls", caption, path, controls.plot(dots))]
 
 
@@ -73,7 +73,7 @@ def curve_figures(folder: Path, split: str, means: Sequence[CurveMean]) -> list[
     if len(series) > 1:
         caption += "From scratch: its trunk begins untrained. "
     caption += "Lines: 95 % interval over the scored stimuli. The table below has the gains."
-    path = save_figure(learning_curve.picture(series), folder / "training_stimuli.png")
+    path = save_figure(learning_curve.picture(series), folder / f"{CURVE_FIGURE}.png")
     return [ReportFigure("Correlation and training stimuli", caption, path, learning_curve.plot(series))]
 
 

@@ -11,6 +11,7 @@ import numpy as np
 from ..findings import Attention, Findings
 from ..names import TEST, VALIDATION, by_importance
 from ..recording import Recording
+from ..seen_before import SeenBefore
 from .benchmark_table import benchmark_table
 from .benchmarks import benchmark_rows
 from .beside import BESIDE, Beside, beside_rows, beside_table, summary_of
@@ -33,6 +34,7 @@ from .predicted import SplitPredictions, scored
 from .published import published
 from .report import DATA, MODEL, write_report
 from .scores import ScoreRow, TargetScores
+from .stale import REPORT, remove_stale
 from .stimuli import Extremes, Thumbnails, extremes
 from .summary import FEW_STIMULI, Summary, summarise
 from .tables import write_rows, write_targets
@@ -51,10 +53,12 @@ def evaluate_run(
     attention: Attention | None = None,
     beside: Beside | None = None,
     curve: LearningCurve | None = None,
+    seen_before: Sequence[SeenBefore] = (),
 ) -> Summary:
     """Score a run and write its tables, `figures/`, `maps/` and `report.html` into its folder.
 
-    The tables are `scores.csv`, `benchmarks.csv` and `targets.csv`.
+    The tables are `scores.csv`, `benchmarks.csv` and `targets.csv`. What an earlier evaluation left of controls or of a
+    learning curve, and this one has not, is removed.
 
     What the model found of its targets goes into more columns of `targets.csv`, and where it is of layers, bands or an
     ensemble's members, into `layers.csv`, `bands.csv` and `members.csv`. Maps are written where targets have a place.
@@ -78,6 +82,7 @@ def evaluate_run(
         beside: What the model has beside the image, and predicts without it; `beside.csv` says what it adds. None of
             one that has nothing.
         curve: What the same model predicts after training on fewer stimuli; `learning_curve.csv` holds the scores.
+        seen_before: Held-out stimuli that the model's trained trunk has seen.
     """
     if not splits:
         raise ValueError("there is no split with predictions to evaluate")
@@ -86,6 +91,13 @@ def evaluate_run(
     chosen = next((split for split in (TEST, VALIDATION) if split in names), names[-1])
     shown = [part for part in splits if part.split == chosen]
     rows, tables, warnings = _scored(splits)
+    warnings = [*(each.sentence() for each in seen_before), *warnings]
+    against = control_rows(shown, controls)
+    verdicts = verdicts_of(against, controls)
+    curve = curve or LearningCurve()
+    of_curve = curve_rows(shown, curve)
+    means = curve_means(of_curve)
+    remove_stale(folder, {name for name, own in ((CONTROLS, against), (LEARNING_CURVE, of_curve)) if own})
     write_rows(folder / "scores.csv", rows)
     of_targets = [scores for _, _, scores in tables]
     benchmarks = benchmark_rows(list(zip(splits, of_targets, strict=True)), min_ceiling)
@@ -103,13 +115,8 @@ def evaluate_run(
         write_rows(folder / BESIDE, alone)
     if adds is not None:
         warnings = [adds.sentence(), *warnings]
-    against = control_rows(shown, controls)
-    verdicts = verdicts_of(against, controls)
     if against:
         write_rows(folder / CONTROLS, against)
-    curve = curve or LearningCurve()
-    of_curve = curve_rows(shown, curve)
-    means = curve_means(of_curve)
     if of_curve:
         write_rows(folder / LEARNING_CURVE, of_curve)
     warnings += [each.sentence() for each in verdicts if each.known and not each.beaten]
@@ -147,9 +154,10 @@ def evaluate_run(
         controls=told(verdicts),
         curve=told_curve(means),
         beside="" if adds is None else adds.short(),
+        seen_before=sum(each.count for each in seen_before if each.split == chosen),
     )
     write_report(
-        folder / "report.html",
+        folder / REPORT,
         f"{folder.parent.name}/{folder.name}",
         summary,
         about | _facts(shown, summary) | dict(facts or {}),

@@ -13,6 +13,7 @@ from .scores import ALL, BOTH, ScoreRow
 from .summary import pooled_interval
 
 LEARNING_CURVE = "learning_curve.csv"
+CURVE_FIGURE = "training_stimuli"
 
 
 @dataclass(frozen=True)

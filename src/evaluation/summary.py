@@ -37,6 +37,7 @@ class Summary:
         controls: Which controls it beats and which not, in a few words.
         beside: What it has beside the image, and how well it predicts without, in a few words.
         curve: With how many training stimuli its trained trunk gains, in a few words.
+        seen_before: Stimuli of the split that its trained trunk has seen.
     """
 
     split: str
@@ -56,14 +57,18 @@ class Summary:
     controls: str = ""
     beside: str = ""
     curve: str = ""
+    seen_before: int = 0
 
     @property
     def caution(self) -> str:
         """What to know before believing the correlation; "" where there is nothing."""
-        if self.fewest_stimuli is None or self.fewest_stimuli >= FEW_STIMULI:
-            return ""
-        noun = "stimulus" if self.fewest_stimuli == 1 else "stimuli"
-        return f"over {self.fewest_stimuli} {noun} only, which is little"
+        cautions = []
+        if self.fewest_stimuli is not None and self.fewest_stimuli < FEW_STIMULI:
+            noun = "stimulus" if self.fewest_stimuli == 1 else "stimuli"
+            cautions.append(f"over {self.fewest_stimuli} {noun} only, which is little")
+        if self.seen_before:
+            cautions.append(f"with {self.seen_before:,} of {self.n_stimuli:,} stimuli not new to its trunk")
+        return ", ".join(cautions)
 
     def headline(self) -> str:
         """One line for people."""

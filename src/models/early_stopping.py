@@ -52,9 +52,7 @@ class RoiEarlyStopping(KeepsArguments, Callback):
         if trainer.state.fn != TrainerFn.FITTING or trainer.sanity_checking:
             return
         assert isinstance(pl_module, EncodingModule)
-        groups = pl_module.stopping_groups.cpu()  # (num_targets,)
-        if not self.per_roi:
-            groups = torch.zeros_like(groups)
+        groups = self._groups(pl_module)
         sizes = groups.bincount()
         loss = groups.bincount(weights=pl_module.target_losses.cpu()) / sizes.clamp_min(1)  # (n_groups,)
         if self.decimals is not None:
@@ -90,6 +88,15 @@ class RoiEarlyStopping(KeepsArguments, Callback):
     def load_state_dict(self, state_dict: Mapping[str, object]) -> None:
         for name, value in state_dict.items():
             setattr(self, name, value)
+
+    def best_epoch_of(self, module: EncodingModule) -> Tensor:
+        """Epoch of the weights that each ROI with targets keeps, int64 (n,); none where nothing was validated."""
+        return self.best_epoch[self._groups(module).unique()] if self.best_epoch.numel() else self.best_epoch
+
+    def _groups(self, module: EncodingModule) -> Tensor:
+        """Set in which each target is stopped, on the processor, (num_targets,)."""
+        groups = module.stopping_groups.cpu()
+        return groups if self.per_roi else torch.zeros_like(groups)
 
     def _keep(self, module: EncodingModule, better: Tensor) -> None:
         """Copy the rows of targets (num_targets,) that are better now; a network's weights where targets share them."""

@@ -11,10 +11,11 @@ from lightning.pytorch import LightningModule
 from torch import Tensor
 
 from ..arguments import KeepsArguments
-from ..batch import Batch, Facts
+from ..batch import Batch, Facts, Seen
 from ..encoders.modes import keeping_modes
 from ..errors import InputError, one_line
 from ..recipe import Remakable
+from .heads.base import seen_before_by
 from .new_stimuli import Images, as_stimuli, named_targets, runs_of_one_size
 from .saved import PART, describe, make_model, read_checkpoint
 
@@ -32,7 +33,12 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
 
     def take_facts(self, facts: Facts) -> None:
         """Called by the data module, before `setup`."""
-        self.facts = facts
+        self.facts = facts.with_seen(self.seen_before)
+
+    @property
+    def seen_before(self) -> Seen:
+        """What the weights that it begins from have learnt from."""
+        return seen_before_by(self)
 
     @torch.no_grad()
     def predict(

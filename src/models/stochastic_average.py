@@ -1,5 +1,6 @@
 """StochasticWeightAverage: the weights at the ends of the last epochs, averaged."""
 
+import logging
 from itertools import islice
 from math import floor
 from typing import Any
@@ -12,7 +13,11 @@ from torch.optim.swa_utils import get_swa_multi_avg_fn
 from ..batch import Batch
 from ..encoders.modes import keeping_modes
 from ..errors import InputError
+from .early_stopping import RoiEarlyStopping
+from .encoding import EncodingModule
 from .weight_averaging import AveragedWeights
+
+log = logging.getLogger(__name__)
 
 
 class StochasticWeightAverage(AveragedWeights):
@@ -23,7 +28,8 @@ class StochasticWeightAverage(AveragedWeights):
     leave the minimum that the weights are in: `--model.scheduler null` keeps the rate, while at the end of a schedule
     that goes to 0, as OneCycle's, all epochs have about the same weights. Before its start the weights in training are
     validated and kept; early stopping, which compares them with the averages, may end training before there are any:
-    give it more --early_stopping.patience, or --trainer.min_epochs.
+    give it more --early_stopping.patience, or --trainer.min_epochs. The end of training warns of it, and counts the
+    ROIs that keep weights from before the start.
 
     What batch norm normalises by belongs to the weights, and nothing in training has seen the activations of averaged
     ones: the mean of the epochs' statistics is not theirs. So they are estimated anew for each average, as in the
@@ -50,9 +56,7 @@ class StochasticWeightAverage(AveragedWeights):
     def on_train_batch_end(
         self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Batch, batch_idx: int
     ) -> None:
-        assert trainer.max_epochs is not None
-        first = floor(self.start * trainer.max_epochs + 1e-9)  # 0.29 of 100 is 28.999…
-        if not self.parameters or not trainer.is_last_batch or trainer.current_epoch < first:
+        if not self.parameters or not trainer.is_last_batch or trainer.current_epoch < self._first(trainer):
             return
         self.follow(get_swa_multi_avg_fn(), 1 / (self.steps + 1), self.other.keys())
         trained = [each for each in pl_module.modules() if isinstance(each, _BatchNorm) and each.training]
@@ -61,6 +65,42 @@ class StochasticWeightAverage(AveragedWeights):
             self.show(True)
             estimate(norms, trainer, pl_module)
             self.show(False)
+
+    def on_fit_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        super().on_fit_end(trainer, pl_module)
+        assert isinstance(pl_module, EncodingModule)
+        if not trainer.optimizers:  # weights that are solved are not averaged
+            return
+        first = self._first(trainer)
+        mend = (
+            f"give --early_stopping.patience more, set --trainer.min_epochs above {first}, or let "
+            "--trainer.callbacks.start be smaller"
+        )
+        if not self.steps:
+            log.warning(
+                "StochasticWeightAverage: no average was made, because training ended before epoch %d, the first that "
+                "counts; the weights in training are kept: %s",
+                first,
+                mend,
+            )
+            return
+        for stopping in (each for each in trainer.callbacks if isinstance(each, RoiEarlyStopping)):  # type: ignore[attr-defined]
+            epochs = stopping.best_epoch_of(pl_module)
+            early = int((epochs < first).sum())
+            if early:
+                whose = "all targets keep" if len(epochs) == 1 else f"{early:,} of {len(epochs):,} ROIs keep"
+                log.warning(
+                    "StochasticWeightAverage: %s weights in training and no average, because the best epoch came "
+                    "before epoch %d, the first that counts: %s",
+                    whose,
+                    first,
+                    mend,
+                )
+
+    def _first(self, trainer: Trainer) -> int:
+        """The first epoch that counts, from 0."""
+        assert trainer.max_epochs is not None
+        return floor(self.start * trainer.max_epochs + 1e-9)  # 0.29 of 100 is 28.999…
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+from ..data.facts import held_out_seen
 from ..errors import InputError
 from ..evaluation import Beside, Control, History, LearningCurve, Summary, evaluate_run, write_submission
 from ..findings import Attention, Findings
@@ -132,6 +133,7 @@ def evaluate(
         attention=_attention(cli),
         beside=_beside(cli, folder),
         curve=curve,
+        seen_before=held_out_seen(cli.datamodule.table, cli.model.seen_before),
     )
     cli.provenance.conclude(folder, summary)
     submission = _submission(cli, folder)

@@ -5,12 +5,22 @@ import json
 import re
 import subprocess
 import sys
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
 import numpy as np
 import pytest
-from calcarine.evaluation import History, SplitPredictions, algonauts2023_score, evaluate_run, read_scores
+from calcarine.evaluation import (
+    Control,
+    CurvePoint,
+    History,
+    LearningCurve,
+    SplitPredictions,
+    algonauts2023_score,
+    evaluate_run,
+    read_scores,
+)
 from calcarine.evaluation.stimuli import EACH
 from calcarine.recording import Recording, Responses, Roi
 from planted import Pictures
@@ -191,3 +201,39 @@ def test_scoring_imports_neither_torch_nor_matplotlib() -> None:
     )
     found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
+
+
+def test_a_second_evaluation_leaves_nothing_of_the_first_that_it_does_not_say(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of controls and of a learning curve; killed at its first table it leaves no report, and not the first's."""
+    parts, others = subject("subj01", 16), subject("subj01", 16, seed=1)
+    others = [replace(own, predictions=other.predictions) for own, other in zip(parts, others, strict=True)]
+    control = Control("shuffled", "shuffled responses", "it may be chance", others)
+    curve = LearningCurve([CurvePoint({"subj01": 20}, others), CurvePoint({"subj01": 50}, parts)])
+    beside = {"controls.csv", "learning_curve.csv"} | {
+        f"figures/{name}.{kind}" for name in ("controls", "training_stimuli") for kind in ("png", "svg")
+    }
+
+    def files() -> set[str]:
+        return {str(path.relative_to(tmp_path)) for path in tmp_path.rglob("*") if path.is_file()}
+
+    (tmp_path / "history.csv").write_text("mine")
+    evaluate_run(tmp_path, parts, History(), "", controls=[control], curve=curve)
+    first = files()
+    assert beside | {"report.html", "history.csv"} < first
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("calcarine.evaluation.evaluate.write_rows", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evaluate_run(tmp_path, parts, History(), "", controls=[control])
+    assert beside & files() == {"controls.csv", "figures/controls.png", "figures/controls.svg"}
+    assert not (tmp_path / "report.html").exists()
+    evaluate_run(tmp_path, parts, History(), "")
+    assert files() == first - beside
+    page = (tmp_path / "report.html").read_text()
+    assert "Beside its controls" not in page
+    assert "training stimuli" not in page

@@ -133,3 +133,43 @@ def test_what_cannot_be_averaged_is_one_line(
         message = capsys.readouterr().err.strip()
         assert line in message
         assert "\n" not in message
+
+
+class Rising(Callback):
+    """Makes the validation losses of some targets rise from an epoch on.
+
+    Args:
+        targets: Which.
+        epoch: From 0.
+    """
+
+    def __init__(self, targets: slice, epoch: int) -> None:
+        self.targets, self.epoch = targets, epoch
+
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        pl_module.target_losses[self.targets] += 1000 * max(trainer.current_epoch - self.epoch, 0)
+
+
+@pytest.mark.parametrize(
+    ("rising", "patience", "told"),
+    [
+        (slice(None), 2, "no average was made, because training ended before epoch 4, the first that counts; the"),
+        (slice(None), 5, "2 of 2 ROIs keep weights in training and no average, because the best epoch came before"),
+        (slice(0, 16), 2, "1 of 2 ROIs keep weights in training and no average, because the best epoch came before"),
+        (slice(0, 0), 2, ""),
+    ],
+)
+def test_weights_that_are_no_average_are_told_at_the_end(
+    rising: slice, patience: int, told: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of 8 epochs the second half counts; ROIs whose loss rises from epoch 1 on keep its weights."""
+    data = EncodingDataModule(Planted(), Identity(), cache_dir=tmp_path)
+    model = EncodingModule(data.num_targets, data.feature_shapes, scheduler=None)
+    stopping = RoiEarlyStopping(patience)
+    callbacks = [Rising(rising, 1), StochasticWeightAverage(0.5), stopping]
+    trainer = Trainer(max_epochs=8, callbacks=callbacks, logger=False, enable_checkpointing=False, accelerator="cpu")
+    trainer.fit(model, data)
+    warned = [each for each in caplog.messages if each.startswith("StochasticWeightAverage: ")]
+    assert len(warned) == bool(told)
+    assert all(told in each and "--trainer.min_epochs above 4" in each for each in warned)
+    assert (stopping.best_epoch < 4).sum() == {"": 0, "1 of": 1}.get(told[:4], 2)

@@ -114,6 +114,11 @@ def test_a_curve_can_be_asked_for_later_and_with_more_points() -> None:
     assert sorted(path.name for path in (run / "learning_curve").iterdir()) == ["30", "60"]
     assert set(pd.read_csv(run / "controls.csv")["control"]) == {"shuffled", "pixels"}
     assert [path.name for path in run.parent.iterdir()] == ["version_0"]
+    assert main([*RIDGE, "--ckpt_path=last"]) == 0  # and asked for no more
+    assert first.is_file()
+    assert not [run / name for name in ("learning_curve.csv", "controls.csv") if (run / name).exists()]
+    assert not list((run / "figures").glob("training_stimuli.*"))
+    assert "<h2>Learning curve</h2>" not in (run / "report.html").read_text()
 
 
 @pytest.mark.slow

@@ -58,3 +58,36 @@ def test_a_trunk_of_three_subjects_helps_a_fourth(tmp_path: Path, monkeypatch: p
     control = scored("control", fourth, trunk="shuffled")
     assert transferred["ci_low"] > scratch["ci_high"]
     assert transferred["ci_low"] > control["ci_high"]
+
+
+def test_held_out_stimuli_that_a_trunk_was_trained_on_are_told(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """The first run had this subject too, with another split; each is said once, though the test asks again.
+
+    Which images these are stands in `tests/models/heads/test_seen_before.py`.
+    """
+    monkeypatch.chdir(tmp_path)
+    base = [
+        *QUIET,
+        "--data.source=planted.Planted",
+        "--data.source.stimuli=60",
+        "--data.encoder=planted.Identity",
+        "--model.head=TrunkHead",
+        "--model.head.trunk=MlpTrunk",
+        "--model.head.trunk.dims=[8]",
+        "--trainer.max_epochs=1",
+    ]
+    assert main([*base, "--data.source.subjects=2", "--data.split_seed=1", "--name=two"]) == 0
+    assert not [each for each in caplog.messages if "not new" in each]
+    trunk = "--model.head.trunk_weights=runs/two/version_0/checkpoints/best.ckpt"
+    assert main([*base, trunk, "--data.split_seed=2", "--name=other"]) == 0
+    warned = [each for each in caplog.messages if "not new" in each]
+    assert [each.partition(" of ")[0] for each in warned] == ["subj01, validation: 4", "subj01, test: 10"]
+    page = Path("runs/other/version_0/report.html").read_text()
+    assert all(each in page for each in warned)
+    assert "with 10 of 12 stimuli not new to its trunk" in page
+    assert "with 10 of 12 stimuli not new to its trunk" in capsys.readouterr().out.splitlines()[-1]

@@ -1,11 +1,13 @@
 """Head: features → responses."""
 
 from abc import ABC, abstractmethod
+from functools import reduce
 from math import prod
+from operator import or_
 
 from torch import Tensor, nn
 
-from ...batch import Facts, Features, FeatureShapes
+from ...batch import Facts, Features, FeatureShapes, Seen
 from ...findings import Attention, Findings
 from ...recipe import Remakable
 from ..demand import size_of
@@ -24,6 +26,9 @@ class Head(Remakable, nn.Module, ABC):
 
     independent_targets: bool = False
     """Whether every parameter's first axis runs over targets, so that no target's fit depends on another's."""
+
+    seen_before: Seen = Seen()
+    """What the weights that it begins from have learnt from."""
 
     def __init__(self, feature_shapes: FeatureShapes, num_targets: int) -> None:
         super().__init__()
@@ -107,3 +112,8 @@ class Head(Remakable, nn.Module, ABC):
     @abstractmethod
     def forward(self, features: Features) -> Tensor:
         """From features by layer, each (batch, *shape), to standardised responses (batch, num_targets)."""
+
+
+def seen_before_by(module: nn.Module) -> Seen:
+    """What the weights that the heads in a module begin from have learnt from."""
+    return reduce(or_, (each.seen_before for each in module.modules() if isinstance(each, Head)), Seen())

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from ...batch import Facts, Features, FeatureShapes
 from ...findings import Attention, Findings
 from ..demand import sketched
-from .base import ALL, Head
+from .base import ALL, Head, seen_before_by
 from .subjects import SubjectHeads
 
 Each = TypeVar("Each")
@@ -164,6 +164,7 @@ class PartitionedHead(Head):
         """A head of all targets, given what a part's is: to be made at once, so that a wrong flag is told early."""
         sample = self._make(part, self.num_targets)
         self.made_for_subjects = sample.of_subjects
+        self.seen_before = seen_before_by(sample)
         return sample
 
 

@@ -79,6 +79,7 @@ class TrunkHead(Head):
         if trunk_weights is not None:
             self.trained = TrainedTrunk(Path(trunk_weights), feature_shapes)
             self.trained.load_into(self.trunk)
+            self.seen_before = self.trained.seen
             if self.trained.subject_layers and not subject_layers:
                 raise InputError(
                     f"{self.trained.flag}: expected --model.head.subject_layers true, because that run's readouts saw "

@@ -5,7 +5,7 @@ from typing import Any
 
 from torch import Tensor
 
-from ...batch import Facts, Features, FeatureShapes
+from ...batch import Facts, Features, FeatureShapes, Seen
 from ...encoders.checkpoint import misfit
 from ...errors import InputError
 from ...names import BESIDE
@@ -27,6 +27,7 @@ class TrainedTrunk:
     Attributes:
         weights: The trunk's, by the names of its state dict.
         subject_layers: Likewise of the layers through which that run's readouts saw it; nothing where there were none.
+        seen: What they have learnt from.
 
     Raises:
         InputError: The file is no checkpoint of a run with a trunk, its features were others, or they were fitted to
@@ -49,6 +50,9 @@ class TrainedTrunk:
                 f"{self.flag}: expected a checkpoint that says how its features were made, found one of another "
                 "version, or of parts that no file can name; train the trunk again"
             )
+        facts = _part("facts", held)
+        selected = frozenset(map(str, facts.get("selected", ())))
+        self.seen = Seen(frozenset(map(str, facts.get("seen", ()))) - selected, selected)
         intake = held["intake"] or {}
         if intake.get("projections") or intake.get("fitted"):
             raise InputError(
