@@ -1,8 +1,10 @@
 """What every test shares: one thread for each of two workers, no network, and the place of the real recordings."""
 
 import os
+import signal
 from pathlib import Path
 
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in the background ignore it
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 

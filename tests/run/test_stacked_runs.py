@@ -337,6 +337,7 @@ def test_a_stack_can_be_tried_out(planted: Path, caplog: pytest.LogCaptureFixtur
     assert not Path("runs").exists()
 
 
+@pytest.mark.slow
 def test_a_large_offset_changes_no_correlation(planted: Path) -> None:
     write_config(MEMBERS)
     near = pd.read_csv(train() / "targets.csv")
@@ -346,6 +347,7 @@ def test_a_large_offset_changes_no_correlation(planted: Path) -> None:
     np.testing.assert_allclose(far.weight_fine, near.weight_fine, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_each_subject_has_weights_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     torch.set_num_threads(1)
     monkeypatch.chdir(tmp_path)
