@@ -4,11 +4,12 @@ import os
 import signal
 from pathlib import Path
 
-signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in the background ignore it
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ["HF_HUB_OFFLINE"] = "1"
 
 import pytest
+
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell has what runs in the background ignore it
 
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
