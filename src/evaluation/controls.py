@@ -170,7 +170,7 @@ def _rows(name: str, part: SplitPredictions, own: Sequence[ScoreRow], control: S
 
 
 def mean_differences(part: SplitPredictions, control: SplitPredictions) -> list[MeanDifference | None]:
-    """What the run has more than its control, of each group of targets."""
+    """What a run has more than another on the same stimuli, of each group of targets, as in `scores.csv`."""
     responses = part.responses()
     named = groups_of(part.recording)
     groups = np.zeros((part.recording.num_targets, len(named)), dtype=bool)

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from .learning_curve import CurveRow
-from .report import Table, number
+from .report import Table, interval_text, number
 from .scores import ALL, BOTH
 
 
@@ -23,11 +23,11 @@ def curve_table(rows: Sequence[CurveRow], left_out: Sequence[str]) -> Table | No
         [
             *([row.subject] if several else []),
             f"{row.training_stimuli:,}",
-            number(row.pearson_mean), _interval(row.pearson_ci_low, row.pearson_ci_high),
+            number(row.pearson_mean), interval_text(row.pearson_ci_low, row.pearson_ci_high),
             *(
                 [
-                    number(row.scratch_mean), _interval(row.scratch_ci_low, row.scratch_ci_high),
-                    number(row.gain), _interval(row.gain_ci_low, row.gain_ci_high),
+                    number(row.scratch_mean), interval_text(row.scratch_ci_low, row.scratch_ci_high),
+                    number(row.gain), interval_text(row.gain_ci_low, row.gain_ci_high),
                 ]
                 if beside
                 else []
@@ -47,7 +47,3 @@ def curve_table(rows: Sequence[CurveRow], left_out: Sequence[str]) -> Table | No
             "is of the paired difference, each resample of the stimuli drawn for both."
         )
     return Table(heads, lines, 1 if several else 0, [caption, *left_out])
-
-
-def _interval(low: float | None, high: float | None) -> str:
-    return "–" if low is None or high is None else f"{number(low)} to {number(high)}"

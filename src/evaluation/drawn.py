@@ -71,8 +71,8 @@ def curve_figures(folder: Path, split: str, means: Sequence[CurveMean]) -> list[
     series = learning_curve.series_of(means)
     caption = f"Mean Pearson correlation over all targets, {split} split, of the same model trained on fewer stimuli. "
     if len(series) > 1:
-        caption += "From scratch: its trunk begins untrained. "
-    caption += "Lines: 95 % interval over the scored stimuli. The table below has the gains."
+        caption += "From scratch: its trunk begins untrained; the table below has the gains. "
+    caption += "Lines: 95 % interval over the scored stimuli."
     path = save_figure(learning_curve.picture(series), folder / f"{CURVE_FIGURE}.png")
     return [ReportFigure("Correlation and training stimuli", caption, path, learning_curve.plot(series))]
 
