@@ -1,11 +1,9 @@
 """EncodingDataModule: from a source and an encoder to batches."""
 
-import json
 import logging
 from collections.abc import Callable, Sequence
 from copy import copy
 from dataclasses import replace
-from math import prod
 from pathlib import Path
 from typing import Literal
 
@@ -15,36 +13,27 @@ from lightning.pytorch import LightningDataModule, Trainer
 
 from ..batch import Facts, FeatureShapes, TakesFacts
 from ..encoders import Encoder
-from ..encoders.intake import Precision, StimulusIntake, with_spread
+from ..encoders.intake import Precision
 from ..encoders.joint import RandomControl
-from ..encoders.projection import Projection
 from ..errors import InputError
 from ..names import LEAKING, TRAIN, VALIDATION
 from ..recording import Recording
 from ..seen_before import SeenBefore
-from .beside.context import FLAG, TrialContext
-from .beside.served import check_previous, serve
-from .beside.tables import BesideTables, read_tables
-from .demand import DataDemand, check_cache, demand_of
-from .digests import digest_bytes
+from .beside.context import TrialContext
+from .demand import DataDemand, check_cache
 from .facts import feature_statistics, gather_facts, held_out_seen
-from .features.embeddings import IMAGES, EmbeddingCache
-from .features.extraction import Extraction
-from .features.fitted import TrainingImages, fit_encoder
-from .features.reduced_rows import reduce_rows
+from .features.embeddings import EmbeddingCache
 from .features.reduction import Reduction
 from .features.share import ALONE, Share, agree_among_ranks
-from .loader import BatchLoader, Rows, Sizes
+from .inputs import Inputs
+from .loader import BatchLoader, Sizes
+from .making import Making
 from .read_ahead import expecting, read_ahead
 from .response_components import check_components, component_bytes, with_response_components
 from .sources.base import Source
 from .splits import Fold, check_shares, limit_training, split_stimuli
 from .stimulus_table import StimulusTable
-from .stimulus_views import apart, each_once
 from .test_sets import check_names, with_test_sets
-
-SAMPLED = 32
-"""Training stimuli whose responses tell a resumed run that they are those of the run that it goes on with."""
 
 log = logging.getLogger(__name__)
 
@@ -128,8 +117,6 @@ class EncodingDataModule(LightningDataModule):
         check_shares(validation, test)
         if split_seed is not None and split_seed < 0:
             raise InputError(f"--data.split_seed {split_seed}: expected 0 or more")
-        if reduction is not None and encoder is None:
-            raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
         if random_control:
             if encoder is None:
                 raise InputError("--data.random_control: needs --data.encoder, whose weights are to be compared")
@@ -139,26 +126,20 @@ class EncodingDataModule(LightningDataModule):
         check_names(list(self.test_sets))
         for each in (source, *self.test_sets.values()):
             each.keep_in(Path(cache_dir))
-        self.encoder = encoder
-        self.reduction = reduction
-        self.cache = EmbeddingCache(Path(cache_dir), cache_dtype, precision=encode_precision)
-        self.batch_size = batch_size
-        self.encode_batch_size = encode_batch_size
-        self.average_frames = average_frames
-        if frame_spread and (encoder is None or source.frames is None or not average_frames):
-            raise InputError(
-                "--data.frame_spread: expected clips, --data.encoder and --data.average_frames true, found "
-                + ("no encoder" if encoder is None else "images" if source.frames is None else "every frame served")
-            )
-        self.frame_spread = frame_spread
-        if beside is not None and (encoder is None or self.frames is not None):
-            found = "no encoder" if encoder is None else "every frame served"
-            raise InputError(f"{FLAG}: expected --data.encoder and --data.average_frames true, found {found}")
-        self.beside = beside
-        self.behaviour = [] if beside is None else beside.columns(source)
+        self.inputs = Inputs(
+            source,
+            EmbeddingCache(Path(cache_dir), cache_dtype, precision=encode_precision),
+            encoder,
+            reduction,
+            beside,
+            average_frames,
+            frame_spread,
+            encode_batch_size,
+            image_size,
+        )
         self.beside_told = ""
         """What stands beside the image, and for which stimuli it is not known, for people."""
-        self.image_size = image_size
+        self.batch_size = batch_size
         self.shares = (validation, test)
         self.response_components = int(response_components or 0)
         self.seed = int(seed)  # the parser's own kind of whole number would make checkpoints unreadable
@@ -178,17 +159,7 @@ class EncodingDataModule(LightningDataModule):
     @property
     def feature_shapes(self) -> FeatureShapes | None:
         """Shape of one stimulus's features by layer as they are served; None where images are."""
-        if self.encoder is None:
-            return None
-        shapes = self._image_shapes()
-        if self.frames is not None:
-            return {layer: (self.frames, *shape) for layer, shape in shapes.items()}
-        return shapes | self._beside_shapes()
-
-    @property
-    def frames(self) -> int | None:
-        """Frames of a clip whose features are served one by one; None where stimuli have one set of features."""
-        return None if self.average_frames or self.encoder is None else self.source.frames
+        return self.inputs.shapes
 
     def prepare_data(self) -> None:
         for source in (self.source, *self.test_sets.values()):
@@ -255,17 +226,14 @@ class EncodingDataModule(LightningDataModule):
         """
         part = copy(self)
         part.trainer = None
-        part.reduction = None  # it has been fitted
-        part.beside = None  # it is served as any layer
         part.seed = seed
         part.table = self.table.of_fold(fold)
-        part._inputs = {layer: self._inputs[layer] for layer in layers}
+        part._served = {layer: self._served[layer] for layer in layers}
         if self._ahead is not None:
-            part._ahead = expecting(part.table, part._inputs)
+            part._ahead = expecting(part.table, part._served)
         training = part.table.positions(TRAIN)
         facts = with_response_components(part._gather_facts(part.table), part.table)
-        facts = replace(facts, standardized=self.facts.standardized)
-        mean, scale = feature_statistics(part._inputs, training, self.frames, common=not facts.standardized)
+        mean, scale = feature_statistics(part._served, training, self.inputs.frames, common=not facts.standardized)
         part.facts = replace(facts, seed=self.seed, feature_mean=mean, feature_scale=scale)
         return part
 
@@ -278,29 +246,22 @@ class EncodingDataModule(LightningDataModule):
         recordings = with_test_sets(self.source.read(), self.test_sets)
         self.table = self._split(recordings)
         facts = self._gather_facts(self.table)
+        self.inputs.check(len(self.table.positions(TRAIN)))
         self._check(facts, self.table)
-        beside = None if self.beside is None else read_tables(self.beside, self.behaviour, self.table)
-        fingerprint = self._fit_encoder(self.table)
-        self.identity = self._identify(self.table, fingerprint, beside)
-        extraction = self._extraction(facts, self.table)
+        making = Making(self.inputs, self.table, self._share())
+        self.identity = making.identity()
+        self._announce(making, facts)
         facts = with_response_components(facts, self.table)
-        self._inputs = self._serve_inputs(extraction)
-        projections: dict[str, Projection] = {}
-        if self.reduction is not None:
-            self._inputs, projections = self._reduce(self._inputs, self.reduction, self.table, fingerprint)
-        at_once = extraction.at_once(self.encode_batch_size)
-        if beside is not None:
-            self.beside_told = beside.told(list(self._beside_shapes()), self.table)
-            log.info("beside the image: %s; of new images nothing is known but the image", self.beside_told)
-            self._inputs |= self._serve_beside(beside, self._inputs, self.table, fingerprint)
-        self.facts = self._with_features(facts, self.table, self._inputs, projections, fingerprint, at_once)
-        self._ahead = read_ahead(self.table, self._inputs)
+        self._served, projections = making.make(self._device())
+        self.beside_told = making.beside_told
+        self.facts = making.tell(facts, self._served, projections)
+        self._ahead = read_ahead(self.table, self._served)
         self.recordings = recordings
 
     def _split(self, recordings: Sequence[Recording]) -> StimulusTable:
         """Which stimuli are for what, told by their content."""
         for recording in recordings:
-            recording.stimuli.digests(self.cache.folder / "digests.json")
+            recording.stimuli.digests(self.inputs.cache.folder / "digests.json")
         splits = split_stimuli(recordings, *self.shares, self.split_seed, self.fold)
         if self.training_stimuli is not None:
             splits = limit_training(recordings, splits, self.training_stimuli, self.split_seed)
@@ -320,8 +281,8 @@ class EncodingDataModule(LightningDataModule):
         training = dealt(TRAIN)
         facts = gather_facts(
             table,
-            standardized=self.reduction is None,
-            frames=self.frames,
+            standardized=self.inputs.reduction is None,
+            frames=self.inputs.frames,
             seed=self.seed,
             steps=[each.steps for each in training],
             smallest_batch=min(each.smallest for each in training),
@@ -331,11 +292,6 @@ class EncodingDataModule(LightningDataModule):
 
     def _check(self, facts: Facts, table: StimulusTable) -> None:
         """Refuse what cannot work before the first image is read: embedding may take hours."""
-        if self.encoder is not None and self.reduction is not None:
-            self.reduction.check(len(table.positions(TRAIN)) * (self.frames or 1), self._encoded_shapes())
-        if self.beside is not None:
-            shapes = self._image_shapes()
-            check_previous(self.beside, len(table.positions(TRAIN)), prod(shapes[self.beside.source_layer(shapes)]))
         check_components(table, self.response_components)
         model = None if self.trainer is None else self.trainer.lightning_module
         if isinstance(model, TakesFacts):
@@ -345,154 +301,21 @@ class EncodingDataModule(LightningDataModule):
                     log.warning("%s", each.sentence())
                 self._told.add(each)
 
-    def _fit_encoder(self, table: StimulusTable) -> dict[str, object] | None:
-        """Have an encoder that learns learn from the training images; from then on it stays, and so its fingerprint."""
-        if self.encoder is None:
-            return None
-        own = zip(*table.locate(table.positions(TRAIN)), strict=True)
-        images = TrainingImages([(table.recordings[recording].stimuli, int(index)) for recording, index in own])
-        fit_encoder(self.encoder, images, self.cache.folder, self._share())
-        return self.encoder.fingerprint()
-
-    def _identify(self, table: StimulusTable, encoder: dict[str, object] | None, beside: BesideTables | None) -> str:
-        """Hash of everything that a resumed run must have in common with the one that it goes on with."""
-        reduction = None if self.reduction is None else self.reduction.identity()
-        splits, rows = table.splits.tolist(), table.response_rows.tolist()
-        # Subjects of one challenge share their stimuli, and hemispheres may have equally many targets.
-        some = table.positions(TRAIN)[:: -(-len(table.positions(TRAIN)) // SAMPLED)]
-        recording_of = table.subject[some]
-        sample = [table.respond(index, some[recording_of == index]) for index in range(len(table.recordings))]
-        responses = digest_bytes(b"".join(each.tobytes() for each in sample))
-        served = [encoder, *self.cache.identity().values(), reduction, self.image_size, self.frames]
-        if self.frame_spread:
-            served.append("spread")
-        if self.beside is not None and beside is not None:
-            served += [self.beside.identity(), self.behaviour, beside.digest]
-        parts = json.dumps([table.digests(), splits, rows, (len(some), self.num_targets), responses, served])
-        return digest_bytes(parts.encode())
-
-    def _extraction(self, facts: Facts, table: StimulusTable) -> Extraction:
-        """What is to be served; refused where the disk has no space for it."""
-        parts = [part for recording in table.recordings for part in apart(recording.stimuli)]
-        lists, index = each_once(parts)
-        if self.encoder is None:
-            entries = [{"": {IMAGES: self.cache.decoded_entry(own, self.image_size)}} for own in lists]
-        else:
-            entries = [self.cache.entries(own, self.encoder, self.average_frames, self.frame_spread) for own in lists]
-        extraction = Extraction(lists, index, entries)
-        share, reduced = self._share(), None if self.reduction is None else self._image_shapes()
-        demand = demand_of(table, extraction, self.batch_size, share.world_size, reduced, self._beside_shapes())
+    def _announce(self, making: Making, facts: Facts) -> None:
+        """Tell what is to be served; refused where the disk has no space for it."""
+        demand = making.demand(self.batch_size)
         if self.response_components:
-            demand = replace(demand, components=component_bytes(table))
-        check_cache(self.cache.folder, demand.cache, images=self.encoder is None)
+            demand = replace(demand, components=component_bytes(self.table))
+        check_cache(self.inputs.cache.folder, demand.cache, images=self.inputs.encoder is None)
         if self.announce is not None:
             self.announce(demand, facts)
             self.announce = None  # it holds a run's model and trainer
-        return extraction
-
-    def _serve_inputs(self, extraction: Extraction) -> dict[str, Rows]:
-        """Features of all stimuli by layer, or decoded images, from the cache or computed now."""
-        share, lists, index = self._share(), extraction.stimuli, extraction.index
-        if self.encoder is None:
-            return {IMAGES: Rows([self.cache.decode(own, self.image_size, share) for own in lists], index)}
-        device, size = self._device(), self.encode_batch_size
-        in_bf16 = self.cache.precision == "bf16-mixed" and device.type == "cuda" and extraction.to_encode > 0
-        if in_bf16 and not torch.cuda.is_bf16_supported(False):
-            raise InputError(
-                f"--data.encode_precision bf16-mixed: expected a GPU that computes in bf16, found "
-                f"{torch.cuda.get_device_name(device)}; leave it out"
-            )
-        how = (device, size, share, self.average_frames, self.frame_spread)
-        maps = [
-            self.cache.embed(own, self.encoder, *how, entries)
-            for own, entries in zip(lists, extraction.entries, strict=True)
-        ]
-        self.encoder.cpu()
-        return {layer: Rows([by_layer[layer] for by_layer in maps], index) for layer in maps[0]}
-
-    def _reduce(
-        self,
-        inputs: dict[str, Rows],
-        reduction: Reduction,
-        table: StimulusTable,
-        encoder: dict[str, object] | None,
-    ) -> tuple[dict[str, Rows], dict[str, Projection]]:
-        """Fewer features, and how they were made, by layer."""
-        identity = self._of_features(table, encoder)
-        return reduce_rows(inputs, reduction, table.positions(TRAIN), self.frames, identity, *self._fits())
-
-    def _serve_beside(
-        self,
-        tables: BesideTables,
-        inputs: dict[str, Rows],
-        table: StimulusTable,
-        encoder: dict[str, object] | None,
-    ) -> dict[str, Rows]:
-        """What stands beside the image, by layer."""
-        assert self.beside is not None
-        identity = self._of_features(table, encoder)
-        if self.reduction is not None:
-            identity["reduced"] = self.reduction.identity()
-        return serve(self.beside, tables, table, inputs, identity, *self._fits())
-
-    def _of_features(self, table: StimulusTable, encoder: dict[str, object] | None) -> dict[str, object]:
-        """What determines the features of all stimuli before any reduction, as plain JSON types."""
-        return {"stimuli": table.digests(), "encoder": encoder, **self.cache.identity()}
-
-    def _fits(self) -> tuple[Path, Share]:
-        """Where fits to the features are remembered, and how ranks wait for one."""
-        return self.cache.folder / "reductions", self._share()
-
-    def _with_features(
-        self,
-        facts: Facts,
-        table: StimulusTable,
-        inputs: dict[str, Rows],
-        projections: dict[str, Projection],
-        encoder: dict[str, object] | None,
-        at_once: int,
-    ) -> Facts:
-        """The facts with what the features, or decoded images, have told."""
-        images = inputs[IMAGES].shape if self.encoder is None else None
-        mean, scale, beside = None, None, list(self._beside_shapes())
-        if self.encoder is not None:
-            training, common = table.positions(TRAIN), not facts.standardized
-            mean, scale = feature_statistics(inputs, training, self.frames, common=common)
-        intake = StimulusIntake(
-            self.encoder,
-            self.average_frames,
-            self.frame_spread,
-            self.cache.dtype.name,
-            projections,
-            images,
-            encoder,
-            self.frames,
-            at_once,
-            self.cache.precision,
-            {layer: mean[layer] for layer in beside} if mean is not None else None,
-        )
-        return replace(facts, feature_mean=mean, feature_scale=scale, intake=intake, beside=beside)
-
-    def _image_shapes(self) -> FeatureShapes:
-        """Shapes by layer of what is served of an image, without frames."""
-        shapes = self._encoded_shapes()
-        return shapes if self.reduction is None else self.reduction.shapes(shapes)
-
-    def _beside_shapes(self) -> FeatureShapes:
-        """Shapes by layer of what is served beside it."""
-        return {} if self.beside is None else self.beside.shapes(self._image_shapes(), self.behaviour)
-
-    def _encoded_shapes(self) -> FeatureShapes:
-        """Shapes by layer of what the encoder makes of a stimulus, before any reduction, without frames."""
-        assert self.encoder is not None
-        shapes = self.encoder.feature_shapes()
-        return with_spread(shapes, shapes) if self.frame_spread else shapes
 
     def _loader(self, split: str, shuffled: bool = False) -> BatchLoader:
         share = self._share()
         return BatchLoader(
             self.positions(split),
-            self._inputs,
+            self._served,
             self.table.respond,
             [self.targets_of(index) for index in range(len(self.table.recordings))],
             self.table.subject,

@@ -199,7 +199,7 @@ class EncodingCLI(LightningCLI):
         }
         needs = needs_of(data, model, resident(), **{**given, **asked})
         gpu = torch.cuda.get_device_properties(device).total_memory if on_gpu else None
-        room = Room.here(self.datamodule.cache.folder, self.config.runs, gpu)
+        room = Room.here(self.datamodule.inputs.cache.folder, self.config.runs, gpu)
         log.info("%s", needs.told(room))
         check_needs(needs, room, self.config.runs)
 

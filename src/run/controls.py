@@ -64,7 +64,7 @@ def plan_controls(cli: EncodingCLI) -> list[Planned]:
         _planned(PIXELS, _pixels(cli)),
         _planned(RANDOM_WEIGHTS, _random_weights(cli)),
     ]
-    if cli.datamodule.beside is not None:
+    if cli.datamodule.inputs.beside is not None:
         plan.append(_planned(ALONE, _alone(cli)))
     if not any(each.flags for each in plan):
         reasons = "; ".join(f"no {each.control.label}: {each.control.left_out}" for each in plan)
@@ -124,11 +124,11 @@ def _random_weights(cli: EncodingCLI) -> list[str] | str:
     if reader is None or not reader.fetched:
         return "the run's own features come from no weights that were trained before"
     config = yaml.safe_load(cli.parser.dump(cli.config, skip_link_targets=True))
-    frozen = cli.datamodule.encoder is not None
+    frozen = cli.datamodule.inputs.encoder is not None
     part = config["data"]["encoder"] if frozen else config["model"]["init_args"]["backbone"]
     wrapped = json.dumps({"class_path": class_path(RandomWeights), "init_args": {"encoder": part}})
     encoder = f"--data.encoder={wrapped}" if frozen else f"--model.backbone={wrapped}"
-    context = cli.datamodule.beside
+    context = cli.datamodule.inputs.beside
     layer = None if context is None else context.layer
     if layer is not None and cli.config.data.random_control:  # which serves each layer twice, with a prefix
         layer = layer.partition(":")[2]
@@ -137,7 +137,7 @@ def _random_weights(cli: EncodingCLI) -> list[str] | str:
 
 def _before(cli: EncodingCLI, layer: str | None) -> list[str]:
     """Flags that give the stimuli before another layer of an encoder's, where the run names one; None is the last."""
-    context = cli.datamodule.beside
+    context = cli.datamodule.inputs.beside
     if context is None or context.layer in (None, layer):
         return []
     return [f"--data.beside.layer={'null' if layer is None else layer}"]
@@ -156,7 +156,7 @@ def _alone(cli: EncodingCLI) -> list[str] | str:
 
 def _reader(cli: EncodingCLI) -> Encoder | None:
     """What reads the images: the frozen encoder or the model's backbone."""
-    return cli.datamodule.encoder or cli.model.backbone
+    return cli.datamodule.inputs.encoder or cli.model.backbone
 
 
 def _short(path: str) -> str:

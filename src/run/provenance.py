@@ -65,7 +65,7 @@ class Provenance(Callback):
             "seed": self.seed,
             "data": self.about[DATA],
             "model": self.about[MODEL],
-            "images": images(data.encoder, pl_module),
+            "images": images(data.inputs.encoder, pl_module),
             "data_fingerprint": data.identity,
         }
         if (folder / PROVENANCE).exists():

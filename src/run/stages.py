@@ -189,7 +189,7 @@ def _beside(cli: EncodingCLI, folder: Path) -> Beside | None:
 def _attention(cli: EncodingCLI) -> Attention | None:
     """Where in the image the model looked, with what its encoder knows of the tokens' places."""
     found: Attention | None = cli.model.attention
-    encoder = cli.datamodule.encoder or cli.model.backbone
+    encoder = cli.datamodule.inputs.encoder or cli.model.backbone
     if found is None or encoder is None:
         return found
     of_encoder = {layer: places.numpy() for layer, places in encoder.token_places().items()}

@@ -84,7 +84,7 @@ class TrialCLI(EncodingCLI):
         config = self.config
         if known is not None:  # its parts are reading, encoders and their weights
             self.config = config.clone()
-            parts = {"source": known.source, "encoder": known.encoder, "reduction": known.reduction}
+            parts = {"source": known.source, "encoder": known.inputs.encoder, "reduction": known.inputs.reduction}
             for name, part in {**parts, "random_control": False}.items():
                 self.config.data[name] = part
         super().instantiate_classes()

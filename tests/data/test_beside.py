@@ -29,7 +29,7 @@ def data_of(root: Path, cache: Path, context: TrialContext, **flags: Any) -> Enc
 
 
 def served(data: EncodingDataModule, layer: str) -> np.ndarray:
-    rows = data._inputs[layer]
+    rows = data._served[layer]
     out = torch.empty(len(rows), *rows.shape)
     rows.gather(np.arange(len(rows)), out)
     return out.numpy()

@@ -38,7 +38,7 @@ def data_of(root: Path, **flags: Any) -> EncodingDataModule:
 
 
 def behaviour(data: EncodingDataModule) -> np.ndarray:
-    rows = data._inputs["beside:behaviour"]
+    rows = data._served["beside:behaviour"]
     out = torch.empty(len(rows), *rows.shape)
     rows.gather(np.arange(len(rows)), out)
     return out.numpy()

@@ -122,7 +122,7 @@ def test_data_that_are_more_than_memory_are_read_ahead(tmp_path, monkeypatch, ca
     data = EncodingDataModule(Planted(stimuli=90), Identity(), cache_dir=tmp_path / "cache", batch_size=16)
     with caplog.at_level("INFO", logger="calcarine"):
         data.setup()
-    assert data._inputs["pixels"].at_random == (free == 10**4)
+    assert data._served["pixels"].at_random == (free == 10**4)
     assert ("more than the memory that is free" in caplog.text) == (free == 10**4)
     plain = EncodingDataModule(Planted(stimuli=90), Identity(), cache_dir=tmp_path / "cache", batch_size=16)
     monkeypatch.undo()

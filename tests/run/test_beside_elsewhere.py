@@ -76,7 +76,7 @@ def test_controls_have_the_layer_of_the_stimuli_before_that_their_encoders_serve
         flags, left_out = found[control]
         assert not left_out
         cli = build_cli([*FLAGS, *named, *flags])
-        assert cli.datamodule.beside.layer == layer
+        assert cli.datamodule.inputs.beside.layer == layer
         assert "beside:previous" in cli.datamodule.feature_shapes
 
 

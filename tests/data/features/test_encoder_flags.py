@@ -47,7 +47,7 @@ def test_a_test_image_does_not_change_what_is_learnt_and_a_training_image_does(t
         if image is not None:
             Image.fromarray(np.full((6, 8, 3), 77, dtype=np.uint8)).save(tmp_path / "mine/images" / image)
         data = data_of(args)
-        fingerprints.append(data.encoder.fingerprint()["weights_sha256"])
+        fingerprints.append(data.inputs.encoder.fingerprint()["weights_sha256"])
         identities.append(data.identity)
     assert fingerprints[0] == fingerprints[1] == fingerprints[2] != fingerprints[3]
     assert len(set(identities)) == 4

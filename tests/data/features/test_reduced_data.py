@@ -38,7 +38,7 @@ def features_of(data, split):
     """Features (n, D) of a split, in the order on disk."""
     positions = data.positions(split)
     features = torch.empty(len(positions), *data.feature_shapes["pixels"])
-    data._inputs["pixels"].gather(positions, features)
+    data._served["pixels"].gather(positions, features)
     return features.numpy()
 
 
@@ -223,6 +223,6 @@ def test_a_run_goes_on_with_the_same_data_alone(make):
 
 def test_flags():
     flags = ["--data.encoder=PixelEncoder", "--data.reduction=RandomProjection", "--data.reduction.density=0.1"]
-    assert build_cli([*flags, "--data.reduction.components=7"]).datamodule.reduction.density == 0.1
+    assert build_cli([*flags, "--data.reduction.components=7"]).datamodule.inputs.reduction.density == 0.1
     flags = ["--data.encoder=PixelEncoder", "--data.reduction=PrincipalComponents", "--data.reduction.variance=0.9"]
-    assert build_cli(flags).datamodule.reduction.variance == 0.9
+    assert build_cli(flags).datamodule.inputs.reduction.variance == 0.9
