@@ -75,7 +75,7 @@ class Making:
             served.append("spread")
         if inputs.beside is not None and self.beside is not None:
             served += [inputs.beside.identity(), inputs.behaviour, self.beside.digest]
-        counts = (len(some), sum(recording.num_targets for recording in table.recordings))
+        counts = (len(some), sum(int(recording.num_targets) for recording in table.recordings))
         parts = json.dumps([table.digests(), splits, rows, counts, responses, served])
         return digest_bytes(parts.encode())
 

@@ -16,6 +16,11 @@ def rows_of_test(run: Path, roi: str) -> list[dict[str, str]]:
         return [row for row in csv.DictReader(file) if row["split"] == "test" and row["roi"] == roi]
 
 
+def spikes(shared_data: Path, *sessions: str) -> str:
+    """The flag of some recordings of macaque V4."""
+    return f"--data.source.root=[{','.join(str(shared_data / 'macaque_v4' / session) for session in sessions)}]"
+
+
 @pytest.mark.slow
 def test_a_bare_run_explains_the_early_areas_and_its_control_does_not(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -60,11 +65,39 @@ def test_a_config_predicts_real_spikes(
 ) -> None:
     """Mean over three seeds of the split, as is the figure that it is compared with, or one seed's where it is slow."""
     monkeypatch.chdir(tmp_path)
-    root = f"--data.source.root={shared_data / 'macaque_v4' / session}"
-    correlations = []
+    root, correlations = spikes(shared_data, session), []
     for seed in range(seeds):
         flags = [*QUIET, f"--config={CONFIGS / f'{config}.yaml'}", root, f"--seed_everything={seed}", "--name=spikes"]
         assert main(flags) == 0
         (row,) = rows_of_test(Path(f"runs/spikes/version_{seed}"), "all")
         correlations.append(float(row["pearson_mean"]))
     assert np.mean(correlations) >= demanded
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_recordings_that_share_a_core_predict_better_than_alone(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    root = spikes(shared_data, "201025", "190923", "210325")
+    found: dict[str, list[float]] = {}
+    for seed in range(3):
+        config = f"--config={CONFIGS / 'v4_shared_stack.yaml'}"
+        assert main([*QUIET, config, root, f"--seed_everything={seed}", "--name=shared"]) == 0
+        for row in rows_of_test(Path(f"runs/shared/version_{seed}"), "all"):
+            found.setdefault(row["subject"], []).append(float(row["pearson_mean"]))
+    assert np.mean(found["201025"]) >= 0.63
+    assert np.mean(found["190923"]) >= 0.66
+
+
+@pytest.mark.slow
+@pytest.mark.long
+def test_a_stack_of_shuffled_spikes_predicts_nothing(
+    shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    config = f"--config={CONFIGS / 'v4_stack.yaml'}"
+    assert main([*QUIET, config, spikes(shared_data, "201025"), "--data.source.shuffle=true", "--name=shuffled"]) == 0
+    (row,) = rows_of_test(Path("runs/shuffled/version_0"), "all")
+    assert abs(float(row["pearson_mean"])) <= 0.05
