@@ -50,22 +50,17 @@ class Inputs:
     def __post_init__(self) -> None:
         if self.reduction is not None and self.encoder is None:
             raise InputError("--data.reduction: needs --data.encoder, because raw images are not reduced")
+        served = (
+            "no encoder" if self.encoder is None else "images" if self.source.frames is None else "every frame served"
+        )
         if self.frame_spread and (self.encoder is None or self.source.frames is None or not self.average_frames):
             raise InputError(
-                "--data.frame_spread: expected clips, --data.encoder and --data.average_frames true, found "
-                + (
-                    "no encoder"
-                    if self.encoder is None
-                    else "images"
-                    if self.source.frames is None
-                    else "every frame served"
-                )
+                "--data.frame_spread: expected clips, --data.encoder and --data.average_frames true, found " + served
             )
         if self.beside is None:
             return
         if self.encoder is None or self.frames is not None:
-            found = "no encoder" if self.encoder is None else "every frame served"
-            raise InputError(f"{FLAG}: expected --data.encoder and --data.average_frames true, found {found}")
+            raise InputError(f"{FLAG}: expected --data.encoder and --data.average_frames true, found {served}")
         self.behaviour.extend(self.beside.columns(self.source))
 
     @property

@@ -44,8 +44,8 @@ class Making:
         share: How ranks part the work, and wait for each other.
 
     Attributes:
-        encoder: Fingerprint of the encoder, from now on the same; None where there is none.
-        beside: What came beside each stimulus; None where nothing is given.
+        fingerprint: Of the encoder, from now on the same; None where there is none.
+        tables: What came beside each stimulus; None where nothing is given.
 
     Raises:
         InputError: What stands beside the image cannot be read, or the encoder cannot learn.
@@ -54,11 +54,11 @@ class Making:
     def __init__(self, inputs: Inputs, table: StimulusTable, share: Share = ALONE) -> None:
         self.inputs, self.table, self.share = inputs, table, share
         context = inputs.beside
-        self.beside = None if context is None else read_tables(context, inputs.behaviour, table)
-        self.encoder: dict[str, object] | None = None
+        self.tables = None if context is None else read_tables(context, inputs.behaviour, table)
+        self.fingerprint: dict[str, object] | None = None
         if inputs.encoder is not None:
             fit_encoder(inputs.encoder, self._training_images(), inputs.cache.folder, share)
-            self.encoder = inputs.encoder.fingerprint()
+            self.fingerprint = inputs.encoder.fingerprint()
 
     def identity(self) -> str:
         """Hash of everything that a resumed run must have in common with the one that it goes on with."""
@@ -70,11 +70,11 @@ class Making:
         recording_of = table.subject[some]
         sample = [table.respond(index, some[recording_of == index]) for index in range(len(table.recordings))]
         responses = digest_bytes(b"".join(each.tobytes() for each in sample))
-        served = [self.encoder, *inputs.cache.identity().values(), reduction, inputs.image_size, inputs.frames]
+        served = [self.fingerprint, *inputs.cache.identity().values(), reduction, inputs.image_size, inputs.frames]
         if inputs.frame_spread:
             served.append("spread")
-        if inputs.beside is not None and self.beside is not None:
-            served += [inputs.beside.identity(), inputs.behaviour, self.beside.digest]
+        if inputs.beside is not None and self.tables is not None:
+            served += [inputs.beside.identity(), inputs.behaviour, self.tables.digest]
         counts = (len(some), sum(int(recording.num_targets) for recording in table.recordings))
         parts = json.dumps([table.digests(), splits, rows, counts, responses, served])
         return digest_bytes(parts.encode())
@@ -138,7 +138,7 @@ class Making:
             inputs.cache.dtype.name,
             projections,
             images,
-            self.encoder,
+            self.fingerprint,
             inputs.frames,
             self.extraction.at_once(inputs.encode_batch_size),
             inputs.cache.precision,
@@ -149,7 +149,7 @@ class Making:
     @property
     def beside_told(self) -> str:
         """What stands beside the image, and for which stimuli it is not known, for people; empty where nothing does."""
-        return "" if self.beside is None else self.beside.told(list(self.inputs.beside_shapes), self.table)
+        return "" if self.tables is None else self.tables.told(list(self.inputs.beside_shapes), self.table)
 
     def _training_images(self) -> TrainingImages:
         table = self.table
@@ -186,17 +186,17 @@ class Making:
     def _serve_beside(self, made: Mapping[str, Rows]) -> dict[str, Rows]:
         """What stands beside the image, by layer."""
         inputs = self.inputs
-        if inputs.beside is None or self.beside is None:
+        if inputs.beside is None or self.tables is None:
             return {}
         log.info("beside the image: %s; of new images nothing is known but the image", self.beside_told)
         identity = self._of_features()
         if inputs.reduction is not None:
             identity["reduced"] = inputs.reduction.identity()
-        return serve(inputs.beside, self.beside, self.table, made, identity, *self._fits())
+        return serve(inputs.beside, self.tables, self.table, made, identity, *self._fits())
 
     def _of_features(self) -> dict[str, object]:
         """What determines the features of all stimuli before any reduction, as plain JSON types."""
-        return {"stimuli": self.table.digests(), "encoder": self.encoder, **self.inputs.cache.identity()}
+        return {"stimuli": self.table.digests(), "encoder": self.fingerprint, **self.inputs.cache.identity()}
 
     def _fits(self) -> tuple[Path, Share]:
         """Where fits to the features are remembered, and how ranks wait for one."""

@@ -99,3 +99,13 @@ def test_every_config_makes_a_scored_run(flags: list[str]) -> None:
     scores = [row for row in rows if row["split"] == ("test" if "test" in splits else "validation")]
     assert scores
     assert all(int(row["n_scored"]) and row["pearson_mean"] for row in scores)
+
+
+def test_recordings_in_company_are_stacked_as_they_are_alone():
+    """One file is the other but for its roots: a change of one recipe is a change of both."""
+    alone, shared = (
+        yaml.safe_load((CONFIGS_FOLDER / f"{name}.yaml").read_text()) for name in ("v4_stack", "v4_shared_stack")
+    )
+    for each in (alone, shared):
+        del each["data"]["source"]["init_args"]["root"]
+    assert alone == shared
