@@ -10,9 +10,9 @@ from pathlib import Path
 import torch
 
 from ..batch import Facts
+from ..bf16 import warn_of_imitated_bf16
 from ..encoders.intake import StimulusIntake
 from ..encoders.projection import Projection
-from ..errors import InputError
 from ..names import TRAIN
 from .beside.served import serve
 from .beside.tables import read_tables
@@ -109,7 +109,7 @@ class Making:
             device: Where the encoder computes.
 
         Raises:
-            InputError: A stimulus cannot be read, a reduction not be fitted, or the device does not compute so.
+            InputError: A stimulus cannot be read, or a reduction not be fitted.
         """
         made = self._encode(device)
         projections: dict[str, Projection] = {}
@@ -162,12 +162,8 @@ class Making:
         lists, index = extraction.stimuli, extraction.index
         if inputs.encoder is None:
             return {IMAGES: Rows([cache.decode(own, inputs.image_size, self.share) for own in lists], index)}
-        in_bf16 = cache.precision == "bf16-mixed" and device.type == "cuda" and extraction.to_encode > 0
-        if in_bf16 and not torch.cuda.is_bf16_supported(False):
-            raise InputError(
-                f"--data.encode_precision bf16-mixed: expected a GPU that computes in bf16, found "
-                f"{torch.cuda.get_device_name(device)}; leave it out"
-            )
+        if extraction.to_encode > 0:
+            warn_of_imitated_bf16("--data.encode_precision", cache.precision, device)
         how = (device, inputs.encode_batch_size, self.share, inputs.average_frames, inputs.frame_spread)
         maps = [
             cache.embed(own, inputs.encoder, *how, entries)

@@ -15,6 +15,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import Logger
 
 from ..batch import Facts
+from ..bf16 import warn_of_imitated_bf16
 from ..data.datamodule import EncodingDataModule
 from ..data.demand import DataDemand
 from ..errors import InputError, one_line
@@ -201,6 +202,8 @@ class EncodingCLI(LightningCLI):
         gpu = torch.cuda.get_device_properties(device).total_memory if on_gpu else None
         room = Room.here(self.datamodule.inputs.cache.folder, self.config.runs, gpu)
         log.info("%s", needs.told(room))
+        if model is not None:
+            warn_of_imitated_bf16("--trainer.precision", self.trainer.precision, device)
         check_needs(needs, room, self.config.runs)
 
     def place(self) -> list[Callback]:
