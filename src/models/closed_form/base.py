@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from ...batch import Batch, Facts, FeatureShapes, flatten
+from ...batch import Batch, Facts, Features, FeatureShapes, flatten
 from ...errors import InputError
 from ...findings import Findings
 from ..demand import ModelDemand, ridge_from_rows, size_of
@@ -205,6 +205,11 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
             self.recordings[batch.subject].update(batch.stimulus, inputs, responses)
             if self.trainer.is_last_batch:  # validation comes before the epoch's end
                 self._solve()
+
+    def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
+        """In float32 whatever --trainer.precision says: solved weights cancel, and rounded ones predict other values."""
+        with torch.autocast(next(iter(features.values())).device.type, enabled=False):
+            return super()._read({layer: each.float() for layer, each in features.items()}, batch, every_target)
 
     @property
     def heads(self) -> list[Head]:
