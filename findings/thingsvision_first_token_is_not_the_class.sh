@@ -23,6 +23,7 @@ import torch
 from thingsvision import get_extractor
 
 print("thingsvision", version("thingsvision"), "timm", version("timm"), "torch", version("torch"))
+torch.manual_seed(0)
 images = torch.rand(2, 3, 224, 224)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 import platform
+from functools import cache
 
 import torch
 
@@ -15,29 +16,28 @@ def computes_in_bf16(device: torch.device) -> bool:
     on any processor with AVX-512, without these instructions at twice the time of float32.
     """
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
-    if device.type == "cpu" and _capabilities().get("architecture") == "x86_64":
-        return any(_capabilities().get(each, False) for each in ("avx512_bf16", "amx_bf16"))
-    return True
+        with torch.cuda.device(device):  # it is asked of the current one
+            return torch.cuda.is_bf16_supported(including_emulation=False)
+    known = _capabilities() if device.type == "cpu" else {}
+    if known.get("architecture") == "x86_64":
+        return bool(known.get("avx512_bf16") or known.get("amx_bf16"))
+    return bool(known.get("bf16", True))  # ARM says it by this name
 
 
+@cache
 def warn_of_imitated_bf16(flag: str, precision: object, device: torch.device) -> None:
-    """Say so where a flag asks for bfloat16 of a device that has none."""
-    if precision == "bf16-mixed" and not computes_in_bf16(device):
-        log.warning(
-            "%s %s: %s has no arithmetic for it and imitates it, convolutions up to 15 times slower than in 32-true; "
-            "leave it out%s",
-            flag,
-            precision,
-            _named(device),
-            ", or use 16-mixed" if device.type == "cuda" and flag == "--trainer.precision" else "",
-        )
-
-
-def _named(device: torch.device) -> str:
+    """Say so, once, where a flag asks for bfloat16 of a device that has none."""
+    if precision != "bf16-mixed" or computes_in_bf16(device):
+        return
     if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    return f"this processor ({_capabilities().get('cpu_name') or platform.processor() or platform.machine()})"
+        found, cost = torch.cuda.get_device_name(device), "slowly"
+    else:
+        name = _capabilities().get("cpu_name") or platform.processor() or platform.machine()
+        found, cost = f"this processor ({name})", "convolutions up to 15 times slower than in 32-true"
+    other = ", or use 16-mixed" if device.type == "cuda" and flag == "--trainer.precision" else ""
+    log.warning(
+        "%s %s: %s has no arithmetic for it and imitates it, %s; leave it out%s", flag, precision, found, cost, other
+    )
 
 
 def _capabilities() -> dict[str, object]:

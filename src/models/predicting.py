@@ -91,13 +91,14 @@ class PredictingModule(KeepsArguments, Remakable, LightningModule):
             raise InputError(f"batch_size {size}: expected 1 or more")
         for stimuli, alike in runs_of_one_size(as_stimuli(images), size):
             full = size if alike else len(stimuli)
-            with keeping_modes(self), self._autocast():
+            with keeping_modes(self):
                 self.eval()
                 features, pixels = intake(stimuli, self.device, batch_size if alike else full)
                 nobody = torch.zeros(len(stimuli), dtype=torch.int64, device=self.device)
                 responses = torch.empty(len(stimuli), 0, device=self.device)
                 batch = Batch(nobody, 0, responses, features, pixels).padded(full)
-                predicted = self.predict_batch(batch)[: len(stimuli)].float().cpu()[:, columns]
+                with self._autocast():  # features are made as they were for training, outside of it
+                    predicted = self.predict_batch(batch)[: len(stimuli)].float().cpu()[:, columns]
             yield predicted if self.facts.offset is None else predicted.double() + self.facts.offset[columns].cpu()
 
     def targets(self, subject: str | None = None, roi: str | None = None) -> Tensor:

@@ -23,6 +23,7 @@ from ..evaluation import check_min_ceiling
 from ..evaluation.figures.mesh import load_meshes
 from ..models import ComponentHead, EncodingModule, RoiEarlyStopping
 from ..models.closed_form.base import ClosedFormModule
+from ..models.closed_form.solved import SolvedModule
 from ..models.demand import ModelDemand
 from ..models.weight_averaging import AveragedWeights
 from ..results.new_run import check_apart, check_name
@@ -188,6 +189,8 @@ class EncodingCLI(LightningCLI):
         _check_curve(self.config.learning_curve, facts)
         trains = self.trainer.lightning_module is not None
         self.tell_needs(data, self.model.demand(facts) if trains else None)
+        if trains:
+            self.tell_precision()
 
     def tell_needs(self, data: DataDemand, model: ModelDemand | None, **asked: Any) -> None:
         """The same of a run of these sizes; the other arguments are those of `needs_of`."""
@@ -202,9 +205,13 @@ class EncodingCLI(LightningCLI):
         gpu = torch.cuda.get_device_properties(device).total_memory if on_gpu else None
         room = Room.here(self.datamodule.inputs.cache.folder, self.config.runs, gpu)
         log.info("%s", needs.told(room))
-        if model is not None:
-            warn_of_imitated_bf16("--trainer.precision", self.trainer.precision, device)
         check_needs(needs, room, self.config.runs)
+
+    def tell_precision(self) -> None:
+        """Warn where the device imitates what --trainer.precision asks for; what is solved never computes in it."""
+        parts = [each for each in self.model.modules() if isinstance(each, EncodingModule)]  # a stack's members too
+        if not all(isinstance(each, SolvedModule) for each in parts):
+            warn_of_imitated_bf16("--trainer.precision", self.trainer.precision, self.trainer.strategy.root_device)
 
     def place(self) -> list[Callback]:
         """Choose the run's folder; returns what writes into it."""

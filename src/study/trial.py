@@ -99,6 +99,7 @@ class TrialCLI(EncodingCLI):
     def announce(self, data: DataDemand, facts: Facts) -> None:
         """As a run's, of a trial with the configuration's own values; each worker of this machine trains one."""
         self.tell_needs(data, self.model.demand(facts), checkpoints=False, processes=int(os.environ.get(CREW, 1)))
+        self.tell_precision()
 
     def instantiate_trainer(self, **kwargs: Any) -> Trainer:
         trainer = super().instantiate_trainer(enable_progress_bar=False, enable_model_summary=False, **kwargs)

@@ -47,7 +47,7 @@ def test_a_bare_run_explains_the_early_areas_and_its_control_does_not(
         pytest.param("v4_windowed", "201025", 0.57, 3, marks=pytest.mark.long),
         ("v4_windowed", "190923", 0.60, 1),
         pytest.param("v4_windowed", "190923", 0.60, 3, marks=pytest.mark.long),
-        ("v4_cnn", "190923", 0.60, 1),  # a run takes minutes
+        ("v4_cnn", "190923", 0.595, 1),  # a run takes minutes
         pytest.param("v4_stack", "201025", 0.615, 3, marks=pytest.mark.long),
         pytest.param("v4_stack", "190923", 0.645, 3, marks=pytest.mark.long),
         pytest.param("v4_resnet18", "201025", 0.45, 1, marks=pytest.mark.long),  # each takes over two minutes

@@ -108,7 +108,9 @@ def test_recordings_in_company_are_stacked_as_they_are_alone():
     )
     for each in (alone, shared):
         del each["data"]["source"]["init_args"]["root"]
-        del each["model"]["init_args"]["members"]["network"]["max_epochs"]
-        del each["model"]["init_args"]["members"]["patch_network"]
+        members = each["model"]["init_args"]["members"]
+        for network in ("network", "patch_network"):
+            del members[network]["max_epochs"]
+        members["patch_network"]["model"]["init_args"]["head"]["init_args"]["trunk"].pop("init_args", None)  # dropout
     del alone["model"]["init_args"]["members"]["deep_network"]
     assert alone == shared

@@ -207,9 +207,9 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
                 self._solve()
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
-        """In float32 whatever --trainer.precision says: solved weights cancel, and rounded ones predict other values."""
-        with torch.autocast(next(iter(features.values())).device.type, enabled=False):
-            return super()._read({layer: each.float() for layer, each in features.items()}, batch, every_target)
+        """Outside of autocast, whatever --trainer.precision says: solved weights cancel, and rounded predict otherwise."""
+        with torch.autocast(self.device.type, enabled=False):
+            return super()._read(features, batch, every_target)
 
     @property
     def heads(self) -> list[Head]:
