@@ -207,7 +207,7 @@ class ClosedFormModule(SolvedModule, Generic[Gathered]):
                 self._solve()
 
     def _read(self, features: Features, batch: Batch, every_target: bool = False) -> Tensor:
-        """Outside of autocast, whatever --trainer.precision says: solved weights cancel, and rounded predict otherwise."""
+        """Outside of autocast, whatever --trainer.precision says: solved weights cancel; rounded, they mispredict."""
         with torch.autocast(self.device.type, enabled=False):
             return super()._read(features, batch, every_target)
 
