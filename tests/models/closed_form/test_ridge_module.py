@@ -149,7 +149,7 @@ def test_wide_features_take_the_memory_of_the_weights_once():
     Path("/proc/self/clear_refs").write_text("5")  # the high-water mark starts anew
     before = memory("VmRSS")
     assert rows.fit([1e3, 1e5], None, weight=weight).weight is weight
-    assert memory("VmHWM") - before < 0.4 * weight.nbytes
+    assert memory("VmHWM") - before < 0.6 * weight.nbytes  # a copy of them is 1
 
 
 def memory(kind):
