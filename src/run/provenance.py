@@ -90,7 +90,9 @@ def about(config: Namespace) -> dict[str, str]:
             return ""
         arguments = part.get("init_args") or Namespace()
         values = (arguments.get(name) for name in settings)
-        return " ".join([part.class_path.rpartition(".")[2], *(str(value) for value in values if value is not None)])
+        shown = (each for each in values if each is not None)
+        told = (", ".join(map(str, each)) if isinstance(each, (list, tuple)) else str(each) for each in shown)
+        return " ".join([part.class_path.rpartition(".")[2], *told])
 
     encoder = named(data.encoder, "model") or "images as they are"
     arguments = model.get("init_args") or Namespace()

@@ -1,6 +1,7 @@
 """A run of several subjects who differ in stimuli and targets: what it leaves, and what the commands make of it."""
 
 import csv
+import json
 from pathlib import Path
 
 import numpy as np
@@ -59,6 +60,11 @@ def test_each_subject_has_a_folder_of_its_own_stimuli_and_targets(root: Path) ->
         measured = np.load(root / subject / "responses.npy")[[names.index(row["stimulus"]) for row in rows]]
         found = [np.corrcoef(p, y)[0, 1] for p, y in zip(predicted.T, measured.T, strict=True)]
         assert scores(run)[subject] == pytest.approx(np.mean(found), abs=1e-6)
+
+
+def test_the_report_names_every_folder(root: Path) -> None:
+    told = json.loads((root / "runs/ridge/version_0/run.json").read_text())["data"]
+    assert told == f"Folder {', '.join(str(root / name) for name in SUBJECTS)}, PixelEncoder"
 
 
 @pytest.mark.slow
