@@ -76,7 +76,7 @@ def test_a_config_predicts_real_spikes(
 
 @pytest.mark.slow
 @pytest.mark.long
-def test_recordings_that_share_a_core_predict_better_than_alone(
+def test_recordings_that_share_a_core_predict_real_spikes(
     shared_data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

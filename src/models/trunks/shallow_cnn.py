@@ -1,4 +1,4 @@
-"""ShallowCnn: two or three convolutional layers, learnt from scratch."""
+"""ShallowCnn: a few convolutional layers, learnt from scratch."""
 
 from collections.abc import Sequence
 from itertools import pairwise
